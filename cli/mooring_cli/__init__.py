@@ -1,0 +1,1 @@
+"""The `mooring` command: the engine without Kubernetes, and the kubectl plugin."""

@@ -1,0 +1,1 @@
+"""Everything with effects. Imported only by the compose modules of the shells."""

@@ -1,0 +1,1 @@
+"""Backup targets: one module each, unaware of each other."""

@@ -1,0 +1,1 @@
+"""The host: commands, loop devices, mounts, filesystems, durable files."""

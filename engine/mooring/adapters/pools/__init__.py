@@ -1,0 +1,1 @@
+"""Storage pool backends: one module each, unaware of each other."""

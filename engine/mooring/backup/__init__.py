@@ -1,0 +1,1 @@
+"""The backup engine: capture, restore, verify, on any blob store."""

@@ -1,0 +1,109 @@
+"""The one error tree. Each shell translates it once: gRPC code, condition and event, exit code.
+
+A message says what is wrong and what to do next, and never holds a secret.
+
+```
+MooringError
+├── InvalidInput            the request can never succeed as written
+│   └── SizeOutOfRange      a size that the volume, pool or source cannot have
+├── NotFound                the named thing does not exist
+├── AlreadyExists           the name is taken by something different
+├── PreconditionFailed      the request is right, the state is not; the user has to act
+│   ├── InUse               something still uses the volume or snapshot
+│   └── Unsupported         this pool or build cannot do it
+├── Busy                    another operation holds it; retry
+├── Unreachable             a node, store or API server does not answer; retry
+├── SpaceExhausted          the pool or store has no room
+├── PermissionDenied        the caller may not
+├── DataCorrupt             bytes are not what was written; nothing was changed
+└── HostFailure             a command or system call failed on this node
+```
+"""
+
+
+class MooringError(Exception):
+    """Root of every error that Mooring raises on purpose.
+
+    Attributes:
+        reason: One CamelCase word, stable, fit for a condition's `reason`.
+    """
+
+    reason = "Failed"
+
+
+class InvalidInput(MooringError):
+    """The request can never succeed as it is written."""
+
+    reason = "InvalidInput"
+
+
+class SizeOutOfRange(InvalidInput):
+    """A size in bytes that the volume, pool or source cannot have."""
+
+    reason = "SizeOutOfRange"
+
+
+class NotFound(MooringError):
+    """The named thing does not exist."""
+
+    reason = "NotFound"
+
+
+class AlreadyExists(MooringError):
+    """The name is taken by something different from what was asked for."""
+
+    reason = "AlreadyExists"
+
+
+class PreconditionFailed(MooringError):
+    """The request is right but the state is not; somebody has to act before a retry helps."""
+
+    reason = "PreconditionFailed"
+
+
+class InUse(PreconditionFailed):
+    """A pod, a mount, a clone or a restore still uses it."""
+
+    reason = "InUse"
+
+
+class Unsupported(PreconditionFailed):
+    """This pool backend, kernel or build cannot do what was asked."""
+
+    reason = "Unsupported"
+
+
+class Busy(MooringError):
+    """Another operation on the same thing is under way; the same call may succeed later."""
+
+    reason = "Busy"
+
+
+class Unreachable(MooringError):
+    """A node, repository or API server does not answer; the same call may succeed later."""
+
+    reason = "Unreachable"
+
+
+class SpaceExhausted(MooringError):
+    """The pool or the repository has no room for this."""
+
+    reason = "SpaceExhausted"
+
+
+class PermissionDenied(MooringError):
+    """The caller is not allowed to do this."""
+
+    reason = "PermissionDenied"
+
+
+class DataCorrupt(MooringError):
+    """Bytes are not what was written. Nothing was changed."""
+
+    reason = "DataCorrupt"
+
+
+class HostFailure(MooringError):
+    """A command or a system call failed on this node."""
+
+    reason = "HostFailure"

@@ -1,0 +1,162 @@
+"""What a volume and a snapshot are, on the node that holds their bytes."""
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mooring.domain import ids
+
+DEFAULT_SECTOR_SIZE_BYTES = 4096
+"""Recorded per volume and set at every attach; see docs/explanation/design.md, 'Sector size'."""
+
+MINIMUM_VOLUME_SIZE_BYTES = 1 << 20
+SIZE_ALIGNMENT_BYTES = 1 << 20
+"""Sizes are rounded up to whole MiB, a multiple of every sector and chunk size."""
+
+
+class FilesystemType(enum.StrEnum):
+    """What is inside a volume of filesystem mode."""
+
+    EXT4 = "ext4"
+    XFS = "xfs"
+    BTRFS = "btrfs"
+
+
+class VolumeMode(enum.StrEnum):
+    """How a pod sees the volume; the values are Kubernetes' `volumeMode`."""
+
+    FILESYSTEM = "Filesystem"
+    BLOCK = "Block"
+
+
+class VolumeState(enum.StrEnum):
+    """Where a volume is in its life, written before the act that leads out of it."""
+
+    CREATING = "Creating"  # intent is recorded, the image may be missing or half made
+    FILLING = "Filling"  # a restore writes into it; never staged for users
+    READY = "Ready"
+    DELETING = "Deleting"  # intent to delete is recorded; only a deletion may follow
+
+
+class SnapshotState(enum.StrEnum):
+    """Where a snapshot is in its life."""
+
+    CREATING = "Creating"
+    READY = "Ready"
+    DELETING = "Deleting"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a volume's first content is copied from: exactly one of the two is set."""
+
+    volume_id: ids.VolumeId | None = None
+    snapshot_id: ids.SnapshotId | None = None
+
+
+@dataclass(frozen=True)
+class VolumeSpec:
+    """What the creator of a volume asks a node for.
+
+    Attributes:
+        volume_id: Mooring's id, derived from `name`.
+        name: The CSI name; only compared and shown, never used as a path.
+        pool: The node's pool that shall hold the image.
+        size_bytes: Exact size of the image, a multiple of `SIZE_ALIGNMENT_BYTES`.
+        mode: Filesystem or Block.
+        filesystem: The type to make at first stage; None for Block.
+        preallocated: Whether the image's blocks are reserved at creation.
+        sector_size_bytes: Logical sector size of the loop device, for the volume's whole life.
+        source: Volume or snapshot on the same node to copy; None for an empty volume.
+        filling: True makes the volume Filling, for a restore, instead of Ready.
+        labels: Names for people (`namespace`, `claim`); shown, never decided on.
+    """
+
+    volume_id: ids.VolumeId
+    name: str
+    pool: ids.PoolName
+    size_bytes: int
+    mode: VolumeMode = VolumeMode.FILESYSTEM
+    filesystem: FilesystemType | None = FilesystemType.EXT4
+    preallocated: bool = False
+    sector_size_bytes: int = DEFAULT_SECTOR_SIZE_BYTES
+    source: Source | None = None
+    filling: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """A node's own record of one volume. It decides; the catalogue is projected from it.
+
+    Attributes:
+        spec: What was asked for; `spec.size_bytes` follows expansions.
+        state: See `VolumeState`.
+        formatted: True once the volume holds content that must never be formatted again: set
+            before mkfs' result is used, and from birth for a volume with a source or a restore.
+        created_at: When the intent was recorded, UTC.
+    """
+
+    spec: VolumeSpec
+    state: VolumeState
+    formatted: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """A node's own record of one read-only snapshot.
+
+    Attributes:
+        snapshot_id: Mooring's id; holds the source volume's id.
+        name: The CSI name.
+        pool: The pool that holds the image.
+        size_bytes: The source's size when it was taken.
+        mode: The source's mode.
+        filesystem: The source's filesystem; None for Block.
+        sector_size_bytes: The source's sector size; what is made from the snapshot keeps it.
+        preallocated: Whether the source was preallocated.
+        state: See `SnapshotState`.
+        created_at: The point in time that the content stands for, UTC.
+    """
+
+    snapshot_id: ids.SnapshotId
+    name: str
+    pool: ids.PoolName
+    size_bytes: int
+    mode: VolumeMode
+    filesystem: FilesystemType | None
+    sector_size_bytes: int
+    preallocated: bool
+    state: SnapshotState
+    created_at: datetime
+
+    @property
+    def source_volume_id(self) -> ids.VolumeId:
+        """The volume that it was taken of, which may be gone."""
+        return ids.source_volume_id(self.snapshot_id)
+
+
+@dataclass(frozen=True)
+class VolumeCondition:
+    """Health of a volume as CSI's VolumeCondition wants it."""
+
+    abnormal: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class VolumeStatus:
+    """A volume as its node sees it now.
+
+    Attributes:
+        record: The node's record.
+        used_bytes: Bytes that the image takes in the pool.
+        published: Whether any pod has it mounted or attached on the node.
+        condition: Health.
+    """
+
+    record: VolumeRecord
+    used_bytes: int
+    published: bool
+    condition: VolumeCondition

@@ -1,0 +1,65 @@
+"""The port of the catalogue: which volumes exist in the fleet, and on which node.
+
+The catalogue is projected from the nodes' own records, but for two facts that are made here: a
+reserved identity (an intent, before the agent is called) and a requested deletion (a tombstone).
+It is the Volume objects of a cluster, a directory without one, or memory in tests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mooring.domain import ids, volumes
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One volume as the fleet knows it.
+
+    Attributes:
+        spec: The intent, written before the agent is called.
+        node: The node chosen for it; never changes by itself.
+        deletion_requested: The tombstone.
+        status: What the agent last reported; None until then.
+        snapshots: The volume's snapshots as last reported, and reserved ones.
+    """
+
+    spec: volumes.VolumeSpec
+    node: ids.NodeName
+    deletion_requested: bool = False
+    status: volumes.VolumeStatus | None = None
+    snapshots: tuple[volumes.SnapshotRecord, ...] = ()
+
+
+class Catalogue(Protocol):
+    """Volumes of the fleet. Any method raises Unreachable when the catalogue is not there."""
+
+    def reserve(self, spec: volumes.VolumeSpec, node: ids.NodeName) -> CatalogueEntry:
+        """Records the intent to create a volume on a node.
+
+        If the id is there already, nothing changes and the existing entry is returned, whatever
+        it says: the caller compares.
+        """
+
+    def drop(self, volume_id: ids.VolumeId) -> None:
+        """Forgets a volume; an absent one is no error."""
+
+    def entry(self, volume_id: ids.VolumeId) -> CatalogueEntry | None:
+        """Returns one entry, or None."""
+
+    def entries(self) -> Sequence[CatalogueEntry]:
+        """Returns all entries, by volume id."""
+
+    def request_deletion(self, volume_id: ids.VolumeId) -> None:
+        """Records a tombstone; repeating it or an absent entry is no error."""
+
+    def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
+        """Records the size that an expansion reached."""
+
+    def report(
+        self,
+        node: ids.NodeName,
+        statuses: Sequence[volumes.VolumeStatus],
+        snapshots: Sequence[volumes.SnapshotRecord],
+    ) -> None:
+        """Projects a node's records: adds what is missing, updates status, removes nothing."""

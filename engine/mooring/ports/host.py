@@ -1,0 +1,142 @@
+"""Ports of the host: loop devices, mounts and filesystems. Only `adapters.host` implements them."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mooring.domain import volumes
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """Device and inode number of a backing file; what a loop device is matched by."""
+
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class LoopDevice:
+    """An attached loop device as the kernel reports it.
+
+    Attributes:
+        path: For example /dev/loop7.
+        backing: Identity of the backing file.
+        sector_size_bytes: Logical sector size.
+        direct_io: Whether the kernel bypasses the page cache below it.
+        read_only: Whether writes are refused.
+        size_bytes: Size of the block device.
+    """
+
+    path: Path
+    backing: FileIdentity
+    sector_size_bytes: int
+    direct_io: bool
+    read_only: bool
+    size_bytes: int
+
+
+class LoopDevices(Protocol):
+    """Loop devices over image files, matched by device and inode, never by path."""
+
+    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> LoopDevice:
+        """Attaches an image, or returns the device that already carries it.
+
+        Raises:
+            HostFailure: The kernel refused, or gave another sector size than asked for.
+        """
+
+    def find(self, image: Path) -> LoopDevice | None:
+        """Returns the writable device that carries this image, or None."""
+
+    def find_all(self, image: Path) -> Sequence[LoopDevice]:
+        """Returns every device that carries this image, also read-only ones and others' own."""
+
+    def resize(self, device: Path) -> None:
+        """Makes the device follow its grown image; a no-op otherwise."""
+
+    def detach(self, device: Path, image: Path) -> None:
+        """Detaches a device that carries `image`; one that carries something else is left alone.
+
+        Raises:
+            InUse: Something still holds it open.
+        """
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of the mount table.
+
+    Attributes:
+        target: Where.
+        root: Path within the source filesystem that is mounted (`/` unless a bind mount).
+        device: `major:minor` of the filesystem.
+        filesystem: Its type.
+        options: Per-mount options.
+        source: What the kernel shows as source.
+    """
+
+    target: Path
+    root: str
+    device: str
+    filesystem: str
+    options: tuple[str, ...]
+    source: str
+
+
+class Mounts(Protocol):
+    """The mount table of this process's namespace."""
+
+    def table(self) -> Sequence[Mount]:
+        """Returns the mount table, in mount order."""
+
+    def mount(
+        self, source: Path, target: Path, filesystem: str, options: Sequence[str] = ()
+    ) -> None:
+        """Mounts a filesystem; the caller has checked the table.
+
+        Raises:
+            HostFailure: The kernel refused.
+        """
+
+    def bind(self, source: Path, target: Path, options: Sequence[str] = ()) -> None:
+        """Bind-mounts a file or folder, and applies per-mount options such as `ro`."""
+
+    def unmount(self, target: Path) -> None:
+        """Unmounts, and reads back that it is gone; not mounted is no error.
+
+        Raises:
+            InUse: It is busy.
+        """
+
+
+class Filesystems(Protocol):
+    """Filesystems inside block devices."""
+
+    def probe(self, device: Path) -> str | None:
+        """Returns the type of what is on the device, or None if the device is surely empty.
+
+        Raises:
+            DataCorrupt: There is something that cannot be told; it must not be formatted.
+        """
+
+    def make(self, device: Path, filesystem: volumes.FilesystemType, *, discard: bool) -> None:
+        """Makes a filesystem. The caller has recorded the intent and found the device empty."""
+
+    def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
+        """Grows a mounted filesystem to its device; a no-op when it fills it."""
+
+    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> AbstractContextManager[None]:
+        """Freezes a mounted filesystem for the time of a `with` block.
+
+        A watchdog process thaws it after `timeout_seconds`, and when this process dies.
+
+        Raises:
+            HostFailure: It could not be frozen, or the watchdog had to thaw it before the block
+                ended (raised at the end of the block: what was done inside is not consistent).
+        """
+
+    def thaw(self, mountpoint: Path) -> None:
+        """Thaws a filesystem that an earlier process may have left frozen; otherwise a no-op."""

@@ -1,0 +1,107 @@
+"""The port of a node's storage, as the CSI controller and the operator call it.
+
+One implementation works on this node's pools (`mooring.volumes.local`), another carries the
+calls to a node agent over gRPC (`mooring.agent.client`). Every method is idempotent, so a caller
+that lost the answer calls again. Any method may raise:
+
+    Busy: Another call on the same volume is under way.
+    Unreachable: The agent did not answer; unless `reached` is False on the error's way, it may
+        have acted.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mooring.domain import ids, pools, volumes
+
+
+class NodeStorage(Protocol):
+    """Volumes of one node."""
+
+    def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
+        """Creates a volume, empty or from a source on this node.
+
+        The same spec again returns the same volume, whatever state a kill left it in.
+
+        Raises:
+            AlreadyExists: The id exists with another size, mode, pool or source.
+            NotFound: No such pool or source.
+            SizeOutOfRange: Not a legal size, smaller than its source, or larger than the pool.
+            SpaceExhausted: The pool has no room now.
+        """
+
+    def delete_volume(self, volume_id: ids.VolumeId) -> None:
+        """Deletes a volume; an absent one is no error. Snapshots of it stay usable.
+
+        Raises:
+            InUse: It is still staged, published or exposed on this node.
+        """
+
+    def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
+        """Grows the image (and its loop device); the filesystem follows at node expansion.
+
+        A size that is not larger than the present one changes nothing.
+
+        Raises:
+            NotFound: No such volume.
+            SpaceExhausted: The pool has no room; the volume keeps its size.
+        """
+
+    def finish_filling(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+        """Makes a Filling volume Ready, after its content was written and verified.
+
+        Raises:
+            NotFound: No such volume.
+            InUse: It is still exposed to a mover.
+        """
+
+    def list_volumes(self) -> Sequence[volumes.VolumeStatus]:
+        """Returns every volume of the node with use and health."""
+
+    def list_pools(self) -> Sequence[pools.PoolStatus]:
+        """Returns every pool of the node."""
+
+
+class NodeSnapshots(Protocol):
+    """Snapshots of one node."""
+
+    def create_snapshot(
+        self, snapshot_id: ids.SnapshotId, name: str, *, freeze_timeout_seconds: float
+    ) -> volumes.SnapshotRecord:
+        """Takes a snapshot of the volume that the id names; a mounted filesystem is frozen.
+
+        The same id again returns the snapshot taken first.
+
+        Raises:
+            NotFound: No such volume.
+            Unsupported: The pool copies whole images and the volume is published.
+            SpaceExhausted: No room.
+        """
+
+    def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
+        """Deletes a snapshot; an absent one is no error.
+
+        Raises:
+            InUse: It is exposed to a mover.
+        """
+
+    def list_snapshots(self) -> Sequence[volumes.SnapshotRecord]:
+        """Returns every snapshot of the node."""
+
+
+class NodeStorageAndSnapshots(NodeStorage, NodeSnapshots, Protocol):
+    """Both halves, which one node always serves together."""
+
+
+class Nodes(Protocol):
+    """The nodes of the fleet."""
+
+    def names(self) -> Sequence[ids.NodeName]:
+        """Returns the names of all nodes that have, or had, an agent."""
+
+    def storage(self, node: ids.NodeName) -> NodeStorageAndSnapshots:
+        """Returns a node's storage; calls on it may raise Unreachable.
+
+        Raises:
+            NotFound: There is no such node.
+        """

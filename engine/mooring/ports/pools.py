@@ -1,0 +1,73 @@
+"""The port of a pool backend: images, and nothing about volumes' life.
+
+What an image means (volume or snapshot, its state, its owner) is in the records; see
+`mooring.ports.records`. A backend only makes, copies, grows and removes images, durably: when a
+method returns, its effect survives a power cut.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mooring.domain import ids, pools
+
+
+class ImagePool(Protocol):
+    """Images of one pool on this node."""
+
+    @property
+    def properties(self) -> pools.PoolProperties:
+        """What this backend can do; never changes."""
+
+    def allocate(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
+        """Makes an image that reads as zeros.
+
+        Repeating it is a no-op when the image exists with that size; an image left half made by
+        a kill is made anew.
+
+        Raises:
+            SpaceExhausted: No room; nothing is left behind.
+            AlreadyExists: An image of that id has another size.
+        """
+
+    def copy(
+        self, source: ids.ImageId, target: ids.ImageId, size_bytes: int, *, preallocate: bool
+    ) -> None:
+        """Makes `target` with the bytes of `source`, extended with zeros to `size_bytes`.
+
+        The target appears whole or not at all. Repeating it when `target` exists is a no-op.
+
+        Raises:
+            NotFound: There is no source.
+            SizeOutOfRange: `size_bytes` is smaller than the source.
+            SpaceExhausted: No room; nothing is left behind.
+        """
+
+    def grow(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
+        """Extends an image with zeros; a no-op when it has that size or more.
+
+        Raises:
+            NotFound: There is no such image.
+            SpaceExhausted: No room; the image keeps its size.
+        """
+
+    def remove(self, image: ids.ImageId) -> None:
+        """Removes an image and what is left of a half-made one; an absent one is no error."""
+
+    def images(self) -> Mapping[ids.ImageId, pools.ImageUsage]:
+        """Returns every whole image with its size and use."""
+
+    def path(self, image: ids.ImageId) -> Path:
+        """Returns the image's file, for a loop device.
+
+        Raises:
+            NotFound: There is no such image.
+            Unsupported: This backend has no files.
+        """
+
+    def capacity(self) -> pools.PoolCapacity:
+        """Returns the space of the backing filesystem.
+
+        Raises:
+            HostFailure: The backing filesystem cannot be read.
+        """

@@ -1,0 +1,1 @@
+"""Process furniture: settings, logging, metrics, health, locks."""

@@ -1,0 +1,1 @@
+"""The operator: kopf handlers that observe, plan, act and write status."""
