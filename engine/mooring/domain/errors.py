@@ -16,7 +16,8 @@ MooringError
 ├── SpaceExhausted          the pool or store has no room
 ├── PermissionDenied        the caller may not
 ├── DataCorrupt             bytes are not what was written; nothing was changed
-└── HostFailure             a command or system call failed on this node
+├── HostFailure             a command or system call failed on this node
+└── Cancelled               stopped on request before it was done; nothing half-made is visible
 ```
 """
 
@@ -107,3 +108,9 @@ class HostFailure(MooringError):
     """A command or a system call failed on this node."""
 
     reason = "HostFailure"
+
+
+class Cancelled(MooringError):
+    """Somebody asked for it to stop before it was done. Nothing half-made is visible."""
+
+    reason = "Cancelled"
