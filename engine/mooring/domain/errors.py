@@ -13,6 +13,7 @@ MooringError
 │   └── Unsupported         this pool or build cannot do it
 ├── Busy                    another operation holds it; retry
 ├── Unreachable             a node, store or API server does not answer; retry
+│   └── NeverReached        the call was surely not sent, so nothing was done
 ├── SpaceExhausted          the pool or store has no room
 ├── PermissionDenied        the caller may not
 ├── DataCorrupt             bytes are not what was written; nothing was changed
@@ -84,6 +85,12 @@ class Unreachable(MooringError):
     """A node, repository or API server does not answer; the same call may succeed later."""
 
     reason = "Unreachable"
+
+
+class NeverReached(Unreachable):
+    """The call was surely not sent, so nothing was done; a plain Unreachable may have acted."""
+
+    reason = "NeverReached"
 
 
 class SpaceExhausted(MooringError):

@@ -5,8 +5,8 @@ calls to a node agent over gRPC (`mooring.agent.client`). Every method is idempo
 that lost the answer calls again. Any method may raise:
 
     Busy: Another call on the same volume is under way.
-    Unreachable: The agent did not answer; unless `reached` is False on the error's way, it may
-        have acted.
+    NeverReached: The call was not sent, so the agent did not act.
+    Unreachable: Any other lack of an answer; the agent may have acted.
 """
 
 from collections.abc import Sequence
