@@ -1,1 +1,1 @@
-"""Version v1alpha1 of the custom resources; the CRDs are generated from these models."""
+"""The custom resources of mooring.dev/v1alpha1, one module a kind."""

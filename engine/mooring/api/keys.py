@@ -1,0 +1,83 @@
+"""Every label, annotation, finalizer and name that Mooring writes into a cluster, in one place.
+
+A key that two processes must agree on is only ever spelled here, so a rename is one line and a
+reader finds all of them. Kubernetes' own keys that Mooring reads or sets are listed last.
+"""
+
+GROUP = "mooring.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "mooring"
+
+DRIVER = "csi.mooring.dev"
+TOPOLOGY_NODE = "topology.mooring.dev/node"
+
+NAMESPACE = "mooring-system"
+CONFIG_MAP = "mooring-config"
+"""The administrator's settings: pools and the list of backup folders."""
+CONFIG_FOLDERS_KEY = "folders.yaml"
+CONFIG_POOLS_KEY = "pools.yaml"
+OPERATOR_LEASE = "mooring-operator"
+OPERATOR_SERVICE_ACCOUNT = "mooring-operator"
+CONTROLLER_SERVICE_ACCOUNT = "mooring-csi-controller"
+NODE_SERVICE_ACCOUNT = "mooring-csi-node"
+TOKEN_AUDIENCE = "mooring.dev"  # noqa: S105 - an audience, not a secret
+AGENT_PORT = 9750
+SIGNER_PORT = 9751
+DEFAULT_STORAGE_CLASS = "mooring"
+
+# Labels of Mooring's own objects.
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY_VALUE = "mooring-operator"
+NAME = "app.kubernetes.io/name"
+NAME_VALUE = "mooring"
+COMPONENT = "app.kubernetes.io/component"
+COMPONENT_NODE = "node"
+VOLUME_CLAIM = f"{GROUP}/volume-claim"
+"""On a PVC: the VolumeClaim of the same namespace that it belongs to."""
+OWNER_UID = f"{GROUP}/owner-uid"
+"""On a child object: the uid of the object that it was made for."""
+ROLE = f"{GROUP}/role"
+"""On a child object: what it is for, for example `backup`, `restore` or `probe`."""
+NODE_LABEL = f"{GROUP}/node"
+"""On a Volume: the node that holds its bytes."""
+
+# Annotations.
+OWNER = f"{GROUP}/owner"
+"""On a child object: `Kind/namespace/name` of the object that it was made for; for people."""
+PLACEMENT_SET_AT = f"{GROUP}/placement-set-at"
+"""On a PVC: when Mooring last chose its node (RFC 3339)."""
+PLACEMENT_REASON = f"{GROUP}/placement-reason"
+"""On a PVC: why its volume is on its node, in words."""
+RESTORE_UID = f"{GROUP}/restore-uid"
+"""On a PVC: the Restore that made it."""
+POPULATED_FROM = f"{GROUP}/populated-from"
+"""On a PV: which backup its content came from."""
+POPULATE_NODE = f"{GROUP}/populate-node"
+"""On a PVC being restored: the node where its volume is reserved."""
+PROBED_SPEC = f"{GROUP}/probed"
+"""On a probe Job: the generation and key version that it looked at."""
+
+# Finalizers.
+FINALIZER = f"{GROUP}/cleanup"
+"""On Mooring's own kinds: something outside the object has to be put away first."""
+POPULATE_FINALIZER = f"{GROUP}/populate"
+"""On a PVC while a restore fills it."""
+
+# Roles of child objects.
+ROLE_BACKUP = "backup"
+ROLE_RESTORE = "restore"
+ROLE_PROBE = "probe"
+ROLE_FORGET = "forget"
+ROLE_REPOSITORY = "repository"
+
+# Kubernetes' own.
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+JOB_NAME = "batch.kubernetes.io/job-name"
+
+DEVICE_PATH = "/dev/mooring-volume"
+"""Where a mover finds the block device it reads or fills."""

@@ -1,0 +1,74 @@
+"""BackupRepository: where backups go, and the key that seals them."""
+
+from pydantic import Field
+
+from mooring.api.v1alpha1 import base
+
+
+class Directory(base.Model):
+    """A folder that movers can mount."""
+
+    claim_name: base.ObjectName | None = Field(
+        default=None, description="A PersistentVolumeClaim of this namespace to keep it in."
+    )
+    folder: base.ObjectName | None = Field(
+        default=None,
+        description="A name from the administrator's list of folders; never a path.",
+    )
+
+
+class Encryption(base.Model):
+    """The key."""
+
+    key_secret_name: base.ObjectName = Field(
+        description="A Secret of this namespace; its entry `key` is the passphrase."
+    )
+
+
+class BackupRepositorySpec(base.Model):
+    """What the user asks for."""
+
+    directory: Directory = Field(description="The folder that holds the repository.")
+    encryption: Encryption = Field(description="The key that seals it; without it nothing opens.")
+
+
+class BackupRepositoryStatus(base.Status):
+    """What the last look at it found."""
+
+    repository_id: str | None = Field(default=None, description="Made with the repository.")
+    last_check_time: str | None = Field(
+        default=None,
+        description="When it was last opened.",
+        json_schema_extra={"format": "date-time"},
+    )
+    probed: str | None = Field(
+        default=None, description="The generation and key that were last tried."
+    )
+
+
+KIND = base.Kind(
+    kind="BackupRepository",
+    plural="backuprepositories",
+    short_name="bkr",
+    namespaced=True,
+    spec=BackupRepositorySpec,
+    status=BackupRepositoryStatus,
+    description=(
+        "A BackupRepository is a place that backups of this namespace go to. Deleting it removes "
+        "no bytes of the repository."
+    ),
+    columns=(
+        *base.condition_columns("Ready"),
+        base.Column("Repository", ".status.repositoryId", priority=1),
+        base.Column("Checked", ".status.lastCheckTime", type="date"),
+        base.message_column("Ready"),
+    ),
+    rules=(
+        base.exactly_one("claimName", "folder", within="directory"),
+        base.immutable("directory"),
+    ),
+    example={
+        "directory": {"folder": "backups"},
+        "encryption": {"keySecretName": "backup-key"},
+    },
+)

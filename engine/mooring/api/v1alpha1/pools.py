@@ -1,0 +1,69 @@
+"""Pool: the space that volumes come from, node by node, as the agents report it."""
+
+from pydantic import Field
+
+from mooring.api.v1alpha1 import base
+
+
+class PoolSpec(base.Model):
+    """Nothing yet: pools are set up in the ConfigMap mooring-config of mooring-system."""
+
+
+class PoolNode(base.Model):
+    """The pool on one node."""
+
+    node: str = Field(description="Name of the node.")
+    pool_uuid: str = Field(description="Stays with the pool's bytes.")
+    backend: str = Field(description="reflink or directory.")
+    total_bytes: int = Field(description="Size of the backing filesystem.")
+    free_bytes: int = Field(description="What the backing filesystem can still give.")
+    provisioned_bytes: int = Field(description="Sum of what volumes and snapshots were promised.")
+    available_bytes: int = Field(description="Largest volume that would be taken now.")
+    healthy: bool = Field(description="False when it takes no new volumes because of a fault.")
+    message: str = Field(default="", description="What is wrong, when it is not healthy.")
+    observed_at: str | None = Field(
+        default=None,
+        description="When the node last answered.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+class PoolObjectStatus(base.Status):
+    """The pool over all nodes."""
+
+    nodes: list[PoolNode] = Field(
+        default_factory=list,
+        max_length=5000,
+        description="One entry a node.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["node"],
+        },
+    )
+    node_count: int | None = Field(default=None, description="How many nodes have it.")
+    total: str | None = Field(default=None, description="Size over all nodes, for people.")
+    free: str | None = Field(default=None, description="Free over all nodes, for people.")
+    provisioned: str | None = Field(default=None, description="Promised, for people.")
+
+
+KIND = base.Kind(
+    kind="Pool",
+    plural="pools",
+    short_name="pool",
+    namespaced=False,
+    spec=PoolSpec,
+    status=PoolObjectStatus,
+    description=(
+        "A Pool shows the space of one pool name on every node that has it. Deleting it removes "
+        "no data, and it comes back."
+    ),
+    columns=(
+        *base.condition_columns("Ready"),
+        base.Column("Nodes", ".status.nodeCount", type="integer"),
+        base.Column("Total", ".status.total"),
+        base.Column("Free", ".status.free"),
+        base.Column("Provisioned", ".status.provisioned"),
+        base.message_column("Ready"),
+    ),
+    spec_required=False,
+)

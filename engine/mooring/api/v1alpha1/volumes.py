@@ -1,0 +1,113 @@
+"""Volume: Mooring's own record of one volume and of where its bytes are."""
+
+from pydantic import Field
+
+from mooring.api.v1alpha1 import base
+
+
+class VolumeSourceSpec(base.Model):
+    """What the first content was copied from."""
+
+    volume_id: str | None = Field(default=None, description="Id of the cloned volume.")
+    snapshot_id: str | None = Field(default=None, description="Id of the snapshot.")
+
+
+class VolumeObjectSpec(base.Model):
+    """The intent, written by the controller before a node is asked."""
+
+    csi_name: str = Field(max_length=1024, description="The name that CSI gave; only shown.")
+    node: base.ObjectName = Field(description="The node chosen for the volume.")
+    pool: str = Field(max_length=63, description="The pool on that node.")
+    size_bytes: int = Field(ge=1, description="Size of the image in bytes.")
+    mode: str = Field(
+        description="Filesystem or Block.",
+        json_schema_extra={"enum": ["Filesystem", "Block"]},
+    )
+    filesystem: str | None = Field(
+        default=None, max_length=16, description="ext4, xfs or btrfs; absent for Block."
+    )
+    preallocated: bool = Field(default=False, description="Whether all blocks are reserved.")
+    sector_size_bytes: int = Field(default=4096, description="Logical sector size, for life.")
+    source: VolumeSourceSpec | None = Field(default=None, description="Absent for an empty volume.")
+    filling: bool = Field(
+        default=False, description="Made for a restore, which writes the first content."
+    )
+    deletion_requested: bool = Field(
+        default=False, description="The node deletes the volume as soon as it can be reached."
+    )
+    labels: dict[str, base.LabelValue] = Field(
+        default_factory=dict, description="Names for people: namespace, claim."
+    )
+
+
+class SnapshotEntry(base.Model):
+    """One snapshot of the volume, as its node last reported it."""
+
+    snapshot_id: str = Field(description="Mooring's id.")
+    name: str = Field(description="The CSI name.")
+    pool: str = Field(description="The pool that holds it.")
+    size_bytes: int = Field(description="The volume's size when it was taken.")
+    mode: str = Field(description="Filesystem or Block.")
+    filesystem: str | None = Field(default=None, description="Absent for Block.")
+    sector_size_bytes: int = Field(description="Logical sector size.")
+    preallocated: bool = Field(default=False, description="Whether the volume was preallocated.")
+    state: str = Field(description="Creating, Ready or Deleting.")
+    created_at: str = Field(
+        description="The point in time that it stands for.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+class VolumeObjectStatus(base.Status):
+    """What the volume's node last reported."""
+
+    state: str | None = Field(
+        default=None, description="Creating, Filling, Ready or Deleting, in the node's record."
+    )
+    formatted: bool | None = Field(default=None, description="Whether it holds content.")
+    created_at: str | None = Field(
+        default=None,
+        description="When the node recorded it.",
+        json_schema_extra={"format": "date-time"},
+    )
+    size_bytes: int | None = Field(default=None, description="Size of the image now.")
+    size: str | None = Field(default=None, description="The same for people.")
+    used_bytes: int | None = Field(default=None, description="Bytes taken in the pool.")
+    used: str | None = Field(default=None, description="The same for people.")
+    published: bool | None = Field(default=None, description="Whether a pod has it now.")
+    health: str | None = Field(default=None, description="Healthy or Abnormal.")
+    message: str | None = Field(default=None, description="What is wrong.")
+    snapshots: list[SnapshotEntry] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="Snapshots of the volume.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["snapshotId"],
+        },
+    )
+
+
+KIND = base.Kind(
+    kind="Volume",
+    plural="volumes",
+    short_name="vol",
+    namespaced=False,
+    spec=VolumeObjectSpec,
+    status=VolumeObjectStatus,
+    description=(
+        "A Volume is Mooring's own record of one volume: the intent in spec, what its node "
+        "reported in status. Deleting it removes no data; the node's records decide."
+    ),
+    columns=(
+        base.Column("State", ".status.state"),
+        base.Column("Node", ".spec.node"),
+        base.Column("Pool", ".spec.pool"),
+        base.Column("Size", ".status.size"),
+        base.Column("Used", ".status.used"),
+        base.Column("Health", ".status.health"),
+        base.Column("Namespace", ".spec.labels.namespace"),
+        base.Column("Claim", ".spec.labels.claim"),
+        base.Column("Message", ".status.message", priority=1),
+    ),
+)

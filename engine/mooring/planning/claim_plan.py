@@ -1,0 +1,279 @@
+"""What a VolumeClaim needs next: its claim made, adopted, placed, grown or deleted. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mooring.domain import quantities
+from mooring.planning import verdicts
+
+PLACEMENT_RETRY = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The VolumeClaim.
+
+    Attributes:
+        name: Its name, and that of its PersistentVolumeClaim.
+        size_bytes: Size asked for.
+        storage_class: Name of the StorageClass.
+        mode: Filesystem or Block.
+        placed: Whether it says where its data shall be.
+        keep_data: True when deleting it leaves the claim and its data.
+        deleting: Whether its deletion was asked for.
+    """
+
+    name: str
+    size_bytes: int
+    storage_class: str
+    mode: str
+    placed: bool
+    keep_data: bool
+    deleting: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The PersistentVolumeClaim of its name.
+
+    Attributes:
+        ours: Whether it carries this VolumeClaim's label.
+        owner_current: Whether it carries this VolumeClaim's uid.
+        requested_bytes: Size in its spec.
+        capacity_bytes: Size of the bound volume; None until bound.
+        storage_class: Its StorageClass.
+        mode: Its volumeMode.
+        bound: Whether a volume is bound to it.
+        terminating: Whether its deletion was asked for.
+        lost: Whether its volume is gone.
+        selected_node: The node chosen for it.
+        placement_set_at: When Mooring last chose the node.
+        users: Names of pods that use it.
+    """
+
+    ours: bool
+    owner_current: bool
+    requested_bytes: int
+    capacity_bytes: int | None
+    storage_class: str
+    mode: str
+    bound: bool
+    terminating: bool
+    lost: bool = False
+    selected_node: str | None = None
+    placement_set_at: datetime | None = None
+    users: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class StorageClass:
+    """The StorageClass that is asked for.
+
+    Attributes:
+        ours: Whether Mooring's driver serves it.
+        expandable: Whether it lets volumes grow.
+        waits_for_pod: Whether the first pod's node decides the place.
+    """
+
+    ours: bool
+    expandable: bool
+    waits_for_pod: bool
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make the PersistentVolumeClaim."""
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Write this VolumeClaim's uid on the claim that an earlier one of its name left."""
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Ask for a larger volume."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Choose the node again; the one chosen before had no room."""
+
+
+@dataclass(frozen=True)
+class DeleteClaim:
+    """Delete the PersistentVolumeClaim and with it the data."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """Let the VolumeClaim go; what is left stays as it is."""
+
+
+Step = Create | Adopt | Grow | Place | DeleteClaim | Release
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps to take now, and what to say. Steps are idempotent and in order."""
+
+    steps: tuple[Step, ...]
+    verdict: verdicts.Verdict
+
+
+def plan(
+    wish: Wish, claim: Claim | None, storage_class: StorageClass | None, now: datetime
+) -> Plan:
+    """Decides what a VolumeClaim needs next."""
+    if wish.deleting:
+        return _plan_deletion(wish, claim)
+    obstacle = _obstacle(wish, claim, storage_class)
+    if obstacle is not None:
+        return Plan((), obstacle)
+    if claim is None:
+        return Plan((Create(),), verdicts.working("Creating", "its claim is being made"))
+    steps: tuple[Step, ...] = () if claim.owner_current else (Adopt(),)
+    assert storage_class is not None  # or `_obstacle` had said so
+    if claim.bound:
+        return _plan_bound(wish, claim, storage_class, steps)
+    return _plan_waiting(wish, claim, storage_class, steps, now)
+
+
+def _plan_deletion(wish: Wish, claim: Claim | None) -> Plan:
+    if claim is None or not claim.ours or wish.keep_data:
+        return Plan((Release(),), verdicts.done("Released", "the claim and its data are kept"))
+    if not claim.terminating:
+        return Plan(
+            (DeleteClaim(),), verdicts.working("Deleting", f"claim {wish.name} is being deleted")
+        )
+    if claim.users:
+        pods = " ".join(claim.users)
+        return Plan(
+            (),
+            verdicts.stuck(
+                "InUse",
+                f"claim {wish.name} is kept as long as pods use it: kubectl delete pod {pods}",
+            ),
+        )
+    return Plan((), verdicts.working("Deleting", f"waits for claim {wish.name} to go"))
+
+
+def _obstacle(
+    wish: Wish, claim: Claim | None, storage_class: StorageClass | None
+) -> verdicts.Verdict | None:
+    """Returns why nothing can be done, or None."""
+    if wish.size_bytes <= 0:
+        return verdicts.stuck("InvalidInput", "spec.size must be more than 0, for example 10Gi")
+    if storage_class is None:
+        return verdicts.stuck(
+            "StorageClassNotFound",
+            f"there is no StorageClass {wish.storage_class!r}; see kubectl get storageclass",
+        )
+    if not storage_class.ours:
+        return verdicts.stuck(
+            "ForeignStorageClass",
+            f"StorageClass {wish.storage_class!r} is not served by Mooring's driver; choose "
+            "another one",
+        )
+    if claim is None:
+        return None
+    if not claim.ours:
+        return verdicts.stuck(
+            "ClaimNotOurs",
+            f"a PersistentVolumeClaim {wish.name} exists that this VolumeClaim did not make; it "
+            "is left alone. Choose another name, or hand it over: kubectl label pvc "
+            f"{wish.name} mooring.dev/volume-claim={wish.name}",
+        )
+    return _mismatch(wish, claim)
+
+
+def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:
+    if claim.terminating:
+        who = " ".join(claim.users)
+        advice = f"; pods still use it: kubectl delete pod {who}" if who else ""
+        return verdicts.working(
+            "ClaimTerminating", f"claim {wish.name} is being deleted; it is made anew then{advice}"
+        )
+    if claim.lost:
+        return verdicts.stuck(
+            "VolumeLost",
+            f"claim {wish.name} was bound to a volume that is gone; restore a Backup under "
+            "another name, or delete the claim to begin empty",
+        )
+    if (claim.storage_class, claim.mode) != (wish.storage_class, wish.mode):
+        return verdicts.stuck(
+            "ClaimDiffers",
+            f"claim {wish.name} has class {claim.storage_class!r} and mode {claim.mode}, this "
+            f"asks for {wish.storage_class!r} and {wish.mode}; change this, or use another name",
+        )
+    if claim.requested_bytes > wish.size_bytes:
+        return verdicts.stuck(
+            "SizeOutOfRange",
+            f"claim {wish.name} has {quantities.format_bytes(claim.requested_bytes)}, and volumes "
+            f"never shrink: set spec.size to {quantities.format_bytes(claim.requested_bytes)}",
+        )
+    return None
+
+
+def _plan_bound(
+    wish: Wish, claim: Claim, storage_class: StorageClass, steps: tuple[Step, ...]
+) -> Plan:
+    capacity = claim.capacity_bytes or 0
+    if claim.requested_bytes < wish.size_bytes:
+        if not storage_class.expandable:
+            return Plan(
+                steps,
+                verdicts.stuck(
+                    "ExpansionNotAllowed",
+                    f"StorageClass {wish.storage_class!r} does not let volumes grow; set "
+                    "allowVolumeExpansion on it",
+                ),
+            )
+        text = f"growing from {quantities.format_bytes(capacity)} to {_size(wish)}"
+        return Plan((*steps, Grow(wish.size_bytes)), verdicts.working("Growing", text))
+    if capacity < wish.size_bytes:
+        return Plan(
+            steps,
+            verdicts.working(
+                "Growing",
+                f"growing from {quantities.format_bytes(capacity)} to {_size(wish)}; a filesystem "
+                "follows while a pod runs, or when the next one starts",
+            ),
+        )
+    return Plan(steps, verdicts.done("Bound", f"pods use it as claim {wish.name}"))
+
+
+def _plan_waiting(
+    wish: Wish,
+    claim: Claim,
+    storage_class: StorageClass,
+    steps: tuple[Step, ...],
+    now: datetime,
+) -> Plan:
+    if claim.selected_node:
+        text = f"waits for node {claim.selected_node} to make the volume"
+        return Plan(steps, verdicts.working("Provisioning", text))
+    if wish.placed:
+        due = claim.placement_set_at is None or now - claim.placement_set_at >= PLACEMENT_RETRY
+        if due:
+            text = "its node is being chosen"
+            return Plan((*steps, Place()), verdicts.working("Placing", text))
+        text = (
+            "the node that spec.placement chose could not make the volume; tried again every "
+            f"minute. See kubectl describe pvc {wish.name}"
+        )
+        return Plan(steps, verdicts.working("PlacementRefused", text))
+    if storage_class.waits_for_pod:
+        text = (
+            f"waits for the first pod that uses claim {wish.name}: its node gets the data. Start "
+            "a pod, or make the claim anew with spec.placement"
+        )
+        return Plan(steps, verdicts.working("WaitingForFirstPod", text))
+    return Plan(steps, verdicts.working("Provisioning", "waits for the volume to be made"))
+
+
+def _size(wish: Wish) -> str:
+    return quantities.format_bytes(wish.size_bytes)

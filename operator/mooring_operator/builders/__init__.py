@@ -1,0 +1,1 @@
+"""Builders of child objects: pure functions from facts to manifests."""

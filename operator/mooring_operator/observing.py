@@ -1,0 +1,147 @@
+"""Reads facts out of Kubernetes' own objects: claims, volumes, classes, nodes."""
+
+from dataclasses import dataclass
+
+from mooring.api import keys
+from mooring.domain import errors, handles, ids, quantities
+from mooring.planning import claim_plan, placement_plan
+from mooring.ports import cluster
+from mooring_operator import resources, statuses
+
+
+def claim_facts(
+    claim: cluster.Object, owner_name: str, owner_uid: str, users: tuple[str, ...]
+) -> claim_plan.Claim:
+    """Reads what a VolumeClaim's plan has to know of the claim of its name."""
+    metadata, spec, status = claim["metadata"], claim.get("spec", {}), claim.get("status", {})
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    bound = status.get("phase") == "Bound"
+    return claim_plan.Claim(
+        ours=labels.get(keys.VOLUME_CLAIM) == owner_name,
+        owner_current=labels.get(keys.OWNER_UID) == owner_uid,
+        requested_bytes=requested_bytes(claim),
+        capacity_bytes=capacity_bytes(claim) if bound else None,
+        storage_class=spec.get("storageClassName") or "",
+        mode=spec.get("volumeMode", "Filesystem"),
+        bound=bound,
+        terminating="deletionTimestamp" in metadata,
+        lost=status.get("phase") == "Lost",
+        selected_node=annotations.get(keys.SELECTED_NODE),
+        placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
+        users=users,
+    )
+
+
+def requested_bytes(claim: cluster.Object) -> int:
+    """Returns the size in a claim's spec, in bytes."""
+    requests = claim.get("spec", {}).get("resources", {}).get("requests", {})
+    return quantities.parse_bytes(str(requests.get("storage", "0")))
+
+
+def capacity_bytes(claim: cluster.Object) -> int:
+    """Returns the size in a claim's status, in bytes; 0 while there is none."""
+    return quantities.parse_bytes(
+        str(claim.get("status", {}).get("capacity", {}).get("storage", "0"))
+    )
+
+
+def class_facts(storage_class: cluster.Object | None) -> claim_plan.StorageClass | None:
+    """Reads what matters of a StorageClass."""
+    if storage_class is None:
+        return None
+    return claim_plan.StorageClass(
+        ours=storage_class.get("provisioner") == keys.DRIVER,
+        expandable=bool(storage_class.get("allowVolumeExpansion")),
+        waits_for_pod=storage_class.get("volumeBindingMode") == "WaitForFirstConsumer",
+    )
+
+
+def pods_using(objects: cluster.ClusterObjects, namespace: str, claim: str) -> tuple[str, ...]:
+    """Returns the names of the pods that use a claim and have not ended."""
+    names = []
+    for pod in objects.find(cluster.PODS, namespace):
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            continue
+        volumes = pod.get("spec", {}).get("volumes", [])
+        if any(v.get("persistentVolumeClaim", {}).get("claimName") == claim for v in volumes):
+            names.append(str(pod["metadata"]["name"]))
+    return tuple(sorted(names))
+
+
+@dataclass(frozen=True)
+class BoundVolume:
+    """The Mooring volume behind a bound claim.
+
+    Attributes:
+        name: Name of the PersistentVolume.
+        volume_id: Mooring's id.
+        node: The node that holds the data.
+    """
+
+    name: str
+    volume_id: ids.VolumeId
+    node: ids.NodeName
+
+
+def bound_volume(objects: cluster.ClusterObjects, claim: cluster.Object) -> BoundVolume | None:
+    """Follows a claim to its volume; None while it is not bound to one.
+
+    Raises:
+        PreconditionFailed: The volume is not Mooring's.
+    """
+    name = claim.get("spec", {}).get("volumeName")
+    if not name or claim.get("status", {}).get("phase") != "Bound":
+        return None
+    volume = objects.get(cluster.PERSISTENT_VOLUMES, name)
+    if volume is None:
+        return None
+    csi = volume.get("spec", {}).get("csi", {})
+    if csi.get("driver") != keys.DRIVER:
+        raise errors.PreconditionFailed(
+            f"claim {claim['metadata']['name']} is not on a Mooring volume; only claims of a "
+            "StorageClass of csi.mooring.dev can be backed up"
+        )
+    handle = handles.parse(str(csi.get("volumeHandle", "")))
+    if not isinstance(handle, handles.UserVolume):
+        raise errors.PreconditionFailed(
+            f"claim {claim['metadata']['name']} belongs to a mover; name a claim of yours"
+        )
+    return BoundVolume(name, handle.volume_id, node_of(volume))
+
+
+def node_of(volume: cluster.Object) -> ids.NodeName:
+    """Returns the node that a PersistentVolume is held to; empty when it names none."""
+    required = volume.get("spec", {}).get("nodeAffinity", {}).get("required", {})
+    for term in required.get("nodeSelectorTerms", []):
+        for expression in term.get("matchExpressions", []):
+            if expression.get("key") == keys.TOPOLOGY_NODE and expression.get("values"):
+                return ids.NodeName(expression["values"][0])
+    return ids.NodeName("")
+
+
+def candidates(
+    objects: cluster.ClusterObjects, pool: str | None = None
+) -> list[placement_plan.Candidate]:
+    """Returns every node with the room that Pool objects show for it."""
+    room: dict[str, int] = {}
+    for entry in objects.find(resources.POOLS):
+        if pool is not None and entry["metadata"]["name"] != pool:
+            continue
+        for node in entry.get("status", {}).get("nodes", []):
+            if node.get("healthy"):
+                free = int(node.get("availableBytes", 0))
+                room[node["node"]] = max(room.get(node["node"], 0), free)
+    return [
+        placement_plan.Candidate(
+            ids.NodeName(node["metadata"]["name"]),
+            node["metadata"].get("labels", {}),
+            _is_ready(node),
+            room.get(node["metadata"]["name"]),
+        )
+        for node in objects.find(cluster.NODES)
+    ]
+
+
+def _is_ready(node: cluster.Object) -> bool:
+    found = node.get("status", {}).get("conditions", [])
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in found)

@@ -1,0 +1,206 @@
+"""VolumeClaim: observe its claim, plan, act, say how it stands."""
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import volume_claims as models
+from mooring.domain import errors, ids, quantities
+from mooring.planning import claim_plan, placement_plan, verdicts
+from mooring.ports import clock, cluster
+from mooring_operator import observing, parsing, resources
+from mooring_operator.builders import claims
+from mooring_operator.recorder import Recorder
+from mooring_operator.work_queue import Key
+
+KIND = "VolumeClaim"
+_WAIT_SECONDS = 30.0
+_SOON_SECONDS = 2.0
+
+
+class VolumeClaims:
+    """Reconciles VolumeClaims."""
+
+    def __init__(
+        self, objects: cluster.ClusterObjects, recorder: Recorder, time: clock.Clock
+    ) -> None:
+        self._objects = objects
+        self._recorder = recorder
+        self._time = time
+
+    def reconcile(self, key: Key) -> float | None:
+        """Brings one VolumeClaim a step closer; returns when to look again, in seconds."""
+        obj = self._objects.get(resources.VOLUME_CLAIMS, key.name, key.namespace)
+        if obj is None:
+            return None
+        try:
+            spec = parsing.spec_of(obj, models.VolumeClaimSpec)
+            return self._reconcile(obj, spec)
+        except errors.MooringError as error:
+            if verdicts.is_transient(error):
+                raise
+            self._report(obj, verdicts.of_error(error), None)
+            return _WAIT_SECONDS
+
+    def _reconcile(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> float | None:
+        metadata = obj["metadata"]
+        deleting = "deletionTimestamp" in metadata
+        if deleting and keys.FINALIZER not in metadata.get("finalizers", []):
+            return None
+        if not deleting:
+            self._recorder.hold(resources.VOLUME_CLAIMS, obj)
+        wish = _wish(obj, spec)
+        claim = self._objects.get(cluster.CLAIMS, wish.name, metadata["namespace"])
+        storage_class = self._objects.get(cluster.STORAGE_CLASSES, wish.storage_class)
+        plan = claim_plan.plan(
+            wish, self._facts(obj, claim), observing.class_facts(storage_class), self._time.now()
+        )
+        for step in plan.steps:
+            self._act(step, obj, spec, claim)
+        if any(isinstance(step, claim_plan.Release) for step in plan.steps):
+            return None
+        self._report(obj, plan.verdict, claim)
+        return _SOON_SECONDS if plan.steps else _WAIT_SECONDS
+
+    def _facts(self, obj: cluster.Object, claim: cluster.Object | None) -> claim_plan.Claim | None:
+        if claim is None:
+            return None
+        metadata = obj["metadata"]
+        users: tuple[str, ...] = ()
+        if "deletionTimestamp" in claim["metadata"]:
+            users = observing.pods_using(
+                self._objects, metadata["namespace"], claim["metadata"]["name"]
+            )
+        return observing.claim_facts(claim, metadata["name"], metadata["uid"], users)
+
+    def _act(
+        self,
+        step: claim_plan.Step,
+        obj: cluster.Object,
+        spec: models.VolumeClaimSpec,
+        claim: cluster.Object | None,
+    ) -> None:
+        metadata = obj["metadata"]
+        name, namespace = metadata["name"], metadata["namespace"]
+        match step:
+            case claim_plan.Create():
+                self._create(obj, spec)
+            case claim_plan.Adopt():
+                mark: cluster.Object = {"labels": {keys.OWNER_UID: metadata["uid"]}}
+                self._objects.patch(cluster.CLAIMS, name, {"metadata": mark}, namespace)
+            case claim_plan.Grow(size_bytes):
+                storage = quantities.format_bytes(size_bytes)
+                change: cluster.Object = {"spec": {"resources": {"requests": {"storage": storage}}}}
+                self._objects.patch(cluster.CLAIMS, name, change, namespace)
+            case claim_plan.Place():
+                notes = claims.placement_annotations(self._choose(spec), self._time.now())
+                change = {"metadata": {"annotations": notes}}
+                self._objects.patch(cluster.CLAIMS, name, change, namespace)
+            case claim_plan.DeleteClaim():
+                uid = claim["metadata"]["uid"] if claim else ""
+                self._objects.delete(cluster.CLAIMS, name, namespace, uid=uid)
+            case claim_plan.Release():
+                self._recorder.let_go(resources.VOLUME_CLAIMS, obj)
+
+    def _create(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> None:
+        metadata = obj["metadata"]
+        annotations: dict[str, str] = {}
+        if _is_placed(spec):
+            annotations = claims.placement_annotations(self._choose(spec), self._time.now())
+        source = spec.source or models.ClaimSource()
+        template = claims.ClaimTemplate(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            size_bytes=quantities.parse_bytes(spec.size),
+            storage_class=spec.storage_class_name,
+            mode=spec.volume_mode,
+            access_mode=spec.access_mode,
+            data_source=claims.data_source_of(
+                snapshot=source.snapshot_name,
+                claim_name=source.volume_claim_name,
+                backup=source.backup_name,
+            ),
+            labels={keys.VOLUME_CLAIM: metadata["name"], keys.OWNER_UID: metadata["uid"]},
+            annotations=annotations,
+        )
+        try:
+            self._objects.create(cluster.CLAIMS, claims.claim(template))
+        except errors.AlreadyExists:
+            return  # made since it was read; the next look judges it
+
+    def _choose(self, spec: models.VolumeClaimSpec) -> placement_plan.Choice:
+        assert spec.placement is not None
+        storage_class = self._objects.get(cluster.STORAGE_CLASSES, spec.storage_class_name) or {}
+        pool = storage_class.get("parameters", {}).get("pool")
+        node = spec.placement.node
+        wish = placement_plan.Wish(
+            ids.NodeName(node) if node else None, spec.placement.node_selector
+        )
+        return placement_plan.choose(
+            wish, observing.candidates(self._objects, pool), quantities.parse_bytes(spec.size)
+        )
+
+    def _report(
+        self, obj: cluster.Object, verdict: verdicts.Verdict, claim: cluster.Object | None
+    ) -> None:
+        fields: cluster.Object = {}
+        if claim is not None:
+            fields = self._claim_status(obj, claim)
+        fields["lastBackup"] = self._last_backup(obj)
+        self._recorder.report(resources.VOLUME_CLAIMS, obj, "Ready", verdict, fields)
+
+    def _claim_status(self, obj: cluster.Object, claim: cluster.Object) -> cluster.Object:
+        metadata = claim["metadata"]
+        if metadata.get("labels", {}).get(keys.VOLUME_CLAIM) != obj["metadata"]["name"]:
+            return {}
+        fields: cluster.Object = {"claimName": metadata["name"]}
+        volume = observing.bound_volume(self._objects, claim)
+        if volume is None:
+            return fields
+        record = self._objects.get(resources.VOLUMES, volume.volume_id) or {}
+        return fields | {
+            "persistentVolumeName": volume.name,
+            "volumeId": volume.volume_id,
+            "capacity": claim.get("status", {}).get("capacity", {}).get("storage"),
+            "node": volume.node,
+            "placementReason": _why(metadata.get("annotations", {}), volume.node),
+            "usedBytes": record.get("status", {}).get("usedBytes"),
+        }
+
+    def _last_backup(self, obj: cluster.Object) -> cluster.Object | None:
+        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
+        newest: cluster.Object | None = None
+        for backup in self._objects.find(resources.BACKUPS, namespace):
+            status = backup.get("status", {})
+            if status.get("claimName") != name or not status.get("backupId"):
+                continue
+            moment = status.get("snapshotTime", "")
+            if moment and (newest is None or moment > newest["time"]):
+                newest = {
+                    "name": backup["metadata"]["name"],
+                    "repositoryName": backup["spec"]["repositoryName"],
+                    "time": moment,
+                }
+        return newest
+
+
+def _wish(obj: cluster.Object, spec: models.VolumeClaimSpec) -> claim_plan.Wish:
+    return claim_plan.Wish(
+        name=obj["metadata"]["name"],
+        size_bytes=quantities.parse_bytes(spec.size),
+        storage_class=spec.storage_class_name,
+        mode=spec.volume_mode,
+        placed=_is_placed(spec),
+        keep_data=spec.deletion_policy is models.DeletionPolicy.RETAIN,
+        deleting="deletionTimestamp" in obj["metadata"],
+    )
+
+
+def _is_placed(spec: models.VolumeClaimSpec) -> bool:
+    return spec.placement is not None and bool(spec.placement.node or spec.placement.node_selector)
+
+
+def _why(annotations: dict[str, str], node: str) -> str:
+    reason = annotations.get(keys.PLACEMENT_REASON)
+    if reason:
+        return f"{reason}; pods follow the data to {node}"
+    if annotations.get(keys.SELECTED_NODE):
+        return f"the scheduler put the first pod on {node}; later pods follow the data there"
+    return f"the volume was made on {node}; pods follow the data there"

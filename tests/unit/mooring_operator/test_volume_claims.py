@@ -1,0 +1,263 @@
+"""VolumeClaims, reconciled against an API server in memory."""
+
+import contextlib
+
+import pytest
+
+from mooring.api import keys
+from mooring.domain import errors, ids
+from mooring.ports import cluster
+from mooring_operator import resources, statuses
+from mooring_operator.recorder import Recorder
+from mooring_operator.volume_claims import VolumeClaims
+from mooring_operator.work_queue import Key
+from support.fake_cluster import FakeCluster
+from support.set_clock import SetClock
+
+KEY = Key("VolumeClaim", "apps", "data")
+
+
+class World:
+    """A cluster with a StorageClass, two nodes, and the reconciler."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.clock = SetClock()
+        self.claims = VolumeClaims(self.cluster, Recorder(self.cluster, self.clock), self.clock)
+        self.cluster.create(
+            cluster.STORAGE_CLASSES,
+            {
+                "metadata": {"name": "mooring"},
+                "provisioner": keys.DRIVER,
+                "volumeBindingMode": "WaitForFirstConsumer",
+                "allowVolumeExpansion": True,
+            },
+        )
+        for name, room in (("node-1", 5 << 30), ("node-2", 50 << 30)):
+            self.cluster.create(
+                cluster.NODES,
+                {
+                    "metadata": {"name": name, "labels": {"disk": "nvme"}},
+                    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+                },
+            )
+            self.room = room
+        self.cluster.create(resources.POOLS, {"metadata": {"name": "default"}})
+        nodes = [
+            {"node": "node-1", "healthy": True, "availableBytes": 5 << 30},
+            {"node": "node-2", "healthy": True, "availableBytes": 50 << 30},
+        ]
+        self.cluster.set_status(resources.POOLS, "default", "", {"nodes": nodes})
+
+    def apply(self, **spec: object) -> None:
+        body = {"metadata": {"name": "data", "namespace": "apps"}, "spec": {"size": "10Gi"} | spec}
+        self.cluster.create(resources.VOLUME_CLAIMS, body)
+
+    def settle(self) -> dict[str, str]:
+        for _ in range(3):
+            self.claims.reconcile(KEY)
+        return self.ready()
+
+    def ready(self) -> dict[str, str]:
+        obj = self.cluster.must_get(resources.VOLUME_CLAIMS, "data", "apps")
+        return statuses.condition(obj, "Ready")
+
+    def pvc(self) -> cluster.Object:
+        return self.cluster.must_get(cluster.CLAIMS, "data", "apps")
+
+    def bind(self, size: str = "10Gi") -> None:
+        handle = ids.volume_id_for("pvc-1")
+        expression = {"key": keys.TOPOLOGY_NODE, "operator": "In", "values": ["node-1"]}
+        if self.cluster.get(cluster.PERSISTENT_VOLUMES, "pv-1") is None:
+            body = {
+                "metadata": {"name": "pv-1"},
+                "spec": {
+                    "csi": {"driver": keys.DRIVER, "volumeHandle": handle},
+                    "nodeAffinity": {
+                        "required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+                    },
+                },
+            }
+            self.cluster.create(cluster.PERSISTENT_VOLUMES, body)
+        self.cluster.patch(cluster.CLAIMS, "data", {"spec": {"volumeName": "pv-1"}}, "apps")
+        status = {"phase": "Bound", "capacity": {"storage": size}}
+        self.cluster.set_status(cluster.CLAIMS, "data", "apps", status)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_makes_the_claim_of_its_name_and_says_what_it_waits_for(world: World) -> None:
+    world.apply()
+    ready = world.settle()
+    pvc = world.pvc()
+    assert pvc["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert pvc["spec"]["storageClassName"] == "mooring"
+    assert "ownerReferences" not in pvc["metadata"]
+    assert (ready["status"], ready["reason"]) == ("False", "WaitingForFirstPod")
+    assert "Start a pod" in ready["message"]
+
+
+def test_shows_node_and_why_once_bound(world: World) -> None:
+    world.apply()
+    world.settle()
+    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
+    world.cluster.patch(cluster.CLAIMS, "data", note, "apps")
+    world.bind()
+    ready = world.settle()
+    status = world.cluster.must_get(resources.VOLUME_CLAIMS, "data", "apps")["status"]
+    assert (ready["status"], ready["reason"]) == ("True", "Bound")
+    assert (status["node"], status["capacity"]) == ("node-1", "10Gi")
+    assert "scheduler" in status["placementReason"]
+    assert status["observedGeneration"] == 1
+
+
+def test_settled_claims_are_not_written_again(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.cluster.calls.clear()
+    world.settle()
+    assert not [call for call in world.cluster.calls if not call.startswith(("get", "find"))]
+
+
+def test_grows_its_claim(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.bind()
+    world.settle()
+    world.cluster.patch(resources.VOLUME_CLAIMS, "data", {"spec": {"size": "12Gi"}}, "apps")
+    ready = world.settle()
+    assert world.pvc()["spec"]["resources"]["requests"]["storage"] == "12Gi"
+    assert (ready["status"], ready["reason"]) == ("False", "Growing")
+    world.bind("12Gi")
+    assert world.settle()["reason"] == "Bound"
+
+
+def test_a_foreign_claim_is_left_alone(world: World) -> None:
+    body = {
+        "metadata": {"name": "data", "namespace": "apps"},
+        "spec": {"storageClassName": "mooring", "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    before = world.cluster.create(cluster.CLAIMS, body)
+    world.apply()
+    ready = world.settle()
+    assert ready["reason"] == "ClaimNotOurs"
+    assert world.pvc() == before
+    handed_over = {"metadata": {"labels": {keys.VOLUME_CLAIM: "data"}}}
+    world.cluster.patch(cluster.CLAIMS, "data", handed_over, "apps")
+    assert world.settle()["reason"] == "WaitingForFirstPod"
+
+
+def test_a_larger_claim_is_never_shrunk(world: World) -> None:
+    world.apply()
+    world.settle()
+    change = {"spec": {"resources": {"requests": {"storage": "20Gi"}}}}
+    world.cluster.patch(cluster.CLAIMS, "data", change, "apps")
+    ready = world.settle()
+    assert ready["reason"] == "SizeOutOfRange"
+    assert "20Gi" in ready["message"]
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("Retain", True), ("Delete", False)])
+def test_deletion_keeps_data_unless_told_otherwise(world: World, policy: str, kept: bool) -> None:
+    world.apply(deletionPolicy=policy)
+    world.settle()
+    world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
+    for _ in range(3):
+        world.claims.reconcile(KEY)
+    assert world.cluster.names(resources.VOLUME_CLAIMS) == []
+    assert (world.cluster.names(cluster.CLAIMS) == ["data"]) is kept
+
+
+def test_a_claim_kept_is_adopted_by_the_next_of_its_name(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
+    world.claims.reconcile(KEY)
+    world.apply()
+    assert world.settle()["reason"] == "WaitingForFirstPod"
+    owner = world.cluster.must_get(resources.VOLUME_CLAIMS, "data", "apps")["metadata"]["uid"]
+    assert world.pvc()["metadata"]["labels"][keys.OWNER_UID] == owner
+
+
+def test_deletion_names_the_pods_that_hold_the_claim(world: World) -> None:
+    world.apply(deletionPolicy="Delete")
+    world.settle()
+    protection = {"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}}
+    world.cluster.patch(cluster.CLAIMS, "data", protection, "apps")
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    pod = {"metadata": {"name": "db-0", "namespace": "apps"}, "spec": {"volumes": [volume]}}
+    world.cluster.create(cluster.PODS, pod)
+    world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
+    ready = world.settle()
+    assert ready["reason"] == "InUse"
+    assert "kubectl delete pod db-0" in ready["message"]
+
+
+def test_placement_by_labels_takes_the_roomiest_node(world: World) -> None:
+    world.apply(placement={"nodeSelector": {"disk": "nvme"}})
+    ready = world.settle()
+    assert world.pvc()["metadata"]["annotations"][keys.SELECTED_NODE] == "node-2"
+    assert ready["reason"] == "Provisioning"
+
+
+def test_a_full_node_is_refused_before_a_claim_is_made(world: World) -> None:
+    world.apply(placement={"node": "node-1"})
+    ready = world.settle()
+    assert ready["reason"] == "SpaceExhausted"
+    assert world.cluster.names(cluster.CLAIMS) == []
+
+
+def test_a_node_that_refused_is_asked_again_after_a_while(world: World) -> None:
+    world.apply(size="1Gi", placement={"node": "node-1"})
+    world.settle()
+    gone = {"metadata": {"annotations": {keys.SELECTED_NODE: None}}}
+    world.cluster.patch(cluster.CLAIMS, "data", gone, "apps")
+    assert world.settle()["reason"] == "PlacementRefused"
+    world.clock.advance(61)
+    assert world.settle()["reason"] == "Provisioning"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"size": "0"}, "InvalidInput"),
+        ({"size": "-1Gi"}, "InvalidInput"),
+        ({"size": None}, "InvalidInput"),
+        ({"size": {"a": 1}}, "InvalidInput"),
+        ({"storageClassName": "none"}, "StorageClassNotFound"),
+        ({"placement": {"node": "node-9"}}, "PreconditionFailed"),
+    ],
+)
+def test_bad_input_is_a_condition(world: World, spec: dict[str, object], reason: str) -> None:
+    world.apply(**spec)
+    assert world.settle()["reason"] == reason
+    assert world.cluster.names(cluster.CLAIMS) == []
+
+
+def test_each_reason_is_an_event_once(world: World) -> None:
+    world.apply(storageClassName="none")
+    world.settle()
+    world.settle()
+    events = world.cluster.find(cluster.EVENTS)
+    assert [event["reason"] for event in events] == ["StorageClassNotFound"]
+    assert events[0]["type"] == "Warning"
+
+
+def test_a_kill_between_any_two_calls_is_made_good(world: World) -> None:
+    world.apply()
+    for limit in range(1, 40):
+        left = [limit]
+
+        def killed(call: str, left: list[int] = left) -> errors.MooringError | None:
+            left[0] -= 1
+            return errors.Unreachable("killed here") if left[0] < 0 else None
+
+        world.cluster.fail = killed
+        with contextlib.suppress(errors.Unreachable):
+            world.claims.reconcile(KEY)
+    world.cluster.fail = lambda call: None
+    assert world.settle()["reason"] == "WaitingForFirstPod"
+    assert world.cluster.names(cluster.CLAIMS) == ["data"]
