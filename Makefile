@@ -1,0 +1,61 @@
+# Every step that CI or a person runs is a target here; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV = $(shell dev/python.sh)
+export PYTHONPATH := engine:operator:csi:cli:dev
+PYTHON = $(VENV)/bin/python
+PYTEST = $(PYTHON) -m pytest
+# The tiers that need root start with a check that says in one line what is missing.
+PREREQUISITES = $(PYTHON) -m mooring_dev prerequisites
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 22
+
+.PHONY: lint
+lint: ## Check format, style, types, import rules and generated files
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	MYPYPATH=$(PYTHONPATH) $(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(MAKE) --no-print-directory check-generated
+
+.PHONY: format
+format: ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+.PHONY: test
+test: prerequisites lint test-unit test-contract test-system test-cluster ## Run every tier, as CI does
+
+.PHONY: test-unit
+test-unit: ## Pure tests: no root, seconds
+	$(PYTEST) tests/unit
+
+.PHONY: test-contract
+test-contract: ## Each port's suite over each adapter
+	$(PYTEST) tests/contract
+
+.PHONY: test-system
+test-system: ## Root: loop devices, mounts, csi-sanity
+	$(PYTEST) tests/system
+
+.PHONY: test-cluster
+test-cluster: ## A real Kubernetes with two nodes
+	$(PYTEST) tests/cluster
+
+.PHONY: prerequisites
+prerequisites: ## Check the machine and install missing Debian packages
+	$(PREREQUISITES)
+
+.PHONY: toolchain
+toolchain: prerequisites ## Build Kubernetes and the other tools (cold: about 15 min)
+	$(PYTHON) -m mooring_dev toolchain
+
+.PHONY: cluster-up
+cluster-up: toolchain ## Start the development cluster
+	$(PYTHON) -m mooring_dev cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the development cluster and tidy all it made
+	$(PYTHON) -m mooring_dev cluster down
