@@ -98,10 +98,11 @@ class BackupStatus(RunStatus):
     sector_size_bytes: int | None = Field(default=None, description="Logical sector size.")
     consistency: str | None = Field(
         default=None,
-        description="filesystem-frozen, unmounted or crash-per-volume: how it was taken.",
+        description="Filesystem: frozen or not mounted. Crash: as a power cut would leave it.",
     )
-    freeze_milliseconds: int | None = Field(
-        default=None, description="How long writes waited for the snapshot."
+    snapshot_milliseconds: int | None = Field(
+        default=None,
+        description="How long the snapshot took; writes waited for no longer than this.",
     )
 
 

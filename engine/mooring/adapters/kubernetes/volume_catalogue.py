@@ -1,0 +1,272 @@
+"""The catalogue as Volume objects: object name = volume id, spec = intent, status = the agent's.
+
+A status is written only when it says something new, so that a fleet at rest costs the API server
+one list a round and no writes.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import kinds
+from mooring.api.v1alpha1 import volumes as models
+from mooring.domain import errors, ids, quantities, volumes
+from mooring.ports import catalogue, cluster
+
+VOLUMES = cluster.Resource(
+    keys.API_VERSION, kinds.VOLUME.kind, kinds.VOLUME.plural, kinds.VOLUME.namespaced
+)
+_LABEL_LIMIT = 63
+_USED_STEP_BYTES = 1 << 20
+"""Use is shown in whole MiB, so that a busy volume is not written to at every round."""
+
+
+class KubernetesCatalogue:
+    """`ports.catalogue.Catalogue` over Volume objects."""
+
+    def __init__(self, objects: cluster.ClusterObjects) -> None:
+        self._objects = objects
+
+    def reserve(self, spec: volumes.VolumeSpec, node: ids.NodeName) -> catalogue.CatalogueEntry:
+        """Records the intent; what is there already stays and is returned."""
+        body = _object(spec, node)
+        for _ in range(3):
+            try:
+                return entry_of(self._objects.create(VOLUMES, body))
+            except errors.AlreadyExists:
+                present = self.entry(spec.volume_id)
+                if present is not None:
+                    return present
+        raise errors.Busy(f"Volume {spec.volume_id} comes and goes; try again")
+
+    def drop(self, volume_id: ids.VolumeId) -> None:
+        """Forgets a volume; an absent one is no error."""
+        self._objects.delete(VOLUMES, volume_id)
+
+    def entry(self, volume_id: ids.VolumeId) -> catalogue.CatalogueEntry | None:
+        """Returns one entry, or None."""
+        obj = self._objects.get(VOLUMES, volume_id)
+        return None if obj is None else entry_of(obj)
+
+    def entries(self) -> Sequence[catalogue.CatalogueEntry]:
+        """Returns all entries, by volume id; an object nobody of ours made is left out."""
+        return [entry_of(obj) for obj in self._objects.find(VOLUMES) if _is_ours(obj)]
+
+    def request_deletion(self, volume_id: ids.VolumeId) -> None:
+        """Records a tombstone; repeating it or an absent entry is no error."""
+        self._patch_spec(volume_id, {"deletionRequested": True})
+
+    def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
+        """Records the size that an expansion reached."""
+        self._patch_spec(volume_id, {"sizeBytes": size_bytes})
+
+    def _patch_spec(self, volume_id: ids.VolumeId, change: dict[str, Any]) -> None:
+        try:
+            self._objects.patch(VOLUMES, volume_id, {"spec": change})
+        except errors.NotFound:
+            return
+
+    def report(
+        self,
+        node: ids.NodeName,
+        statuses: Sequence[volumes.VolumeStatus],
+        snapshots: Sequence[volumes.SnapshotRecord],
+    ) -> None:
+        """Projects a node's records: adds what is missing, updates status, removes nothing."""
+        present = {obj["metadata"]["name"]: obj for obj in self._objects.find(VOLUMES)}
+        for status in statuses:
+            spec = status.record.spec
+            obj = present.get(spec.volume_id)
+            if obj is None:
+                obj = self._adopt(spec, node)
+            of_volume = [one for one in snapshots if one.source_volume_id == spec.volume_id]
+            self._write_status(obj, _status(status, of_volume))
+        self._report_orphans(statuses, snapshots, present)
+
+    def _adopt(self, spec: volumes.VolumeSpec, node: ids.NodeName) -> cluster.Object:
+        """Makes the object of a volume whose object was lost: the node's record decides."""
+        self.reserve(spec, node)
+        return self._objects.get(VOLUMES, spec.volume_id) or _object(spec, node)
+
+    def _report_orphans(
+        self,
+        statuses: Sequence[volumes.VolumeStatus],
+        snapshots: Sequence[volumes.SnapshotRecord],
+        present: dict[str, cluster.Object],
+    ) -> None:
+        """Keeps the snapshots of deleted volumes visible on the objects that are still there."""
+        alive = {status.record.spec.volume_id for status in statuses}
+        for volume_id in {one.source_volume_id for one in snapshots} - alive:
+            obj = present.get(volume_id)
+            if obj is not None:
+                mine = [one for one in snapshots if one.source_volume_id == volume_id]
+                self._write_status(obj, {"snapshots": [_snapshot(one) for one in mine]})
+
+    def _write_status(self, obj: cluster.Object, wanted: dict[str, Any]) -> None:
+        status = obj.get("status", {})
+        change = {name: value for name, value in wanted.items() if status.get(name) != value}
+        if not change:
+            return
+        try:
+            self._objects.patch(VOLUMES, obj["metadata"]["name"], {"status": change}, status=True)
+        except errors.NotFound:
+            return
+
+
+def entry_of(obj: cluster.Object) -> catalogue.CatalogueEntry:
+    """Reads a Volume object.
+
+    Raises:
+        DataCorrupt: It is not one that Mooring wrote.
+    """
+    try:
+        spec = models.VolumeObjectSpec.model_validate(obj.get("spec") or {})
+        status = models.VolumeObjectStatus.model_validate(obj.get("status") or {})
+        domain_spec = _spec(ids.parse_volume_id(obj["metadata"]["name"]), spec)
+        return catalogue.CatalogueEntry(
+            spec=domain_spec,
+            node=ids.parse_node_name(spec.node),
+            deletion_requested=spec.deletion_requested,
+            status=_domain_status(domain_spec, status),
+            snapshots=tuple(_domain_snapshot(one) for one in status.snapshots),
+        )
+    except (ValueError, errors.InvalidInput, errors.NotFound) as error:
+        name = obj["metadata"]["name"]
+        raise errors.DataCorrupt(
+            f"Volume object {name} is not one that Mooring wrote: {error}; delete the object, the "
+            "node's record makes it anew and no data is touched"
+        ) from error
+
+
+def _is_ours(obj: cluster.Object) -> bool:
+    try:
+        entry_of(obj)
+    except errors.DataCorrupt:
+        return False
+    return True
+
+
+def _object(spec: volumes.VolumeSpec, node: ids.NodeName) -> cluster.Object:
+    source = spec.source
+    body = models.VolumeObjectSpec(
+        csi_name=spec.name,
+        node=node,
+        pool=spec.pool,
+        size_bytes=spec.size_bytes,
+        mode=spec.mode,
+        filesystem=spec.filesystem,
+        preallocated=spec.preallocated,
+        sector_size_bytes=spec.sector_size_bytes,
+        source=None
+        if source is None
+        else models.VolumeSourceSpec(volume_id=source.volume_id, snapshot_id=source.snapshot_id),
+        filling=spec.filling,
+        labels={name: value[:_LABEL_LIMIT] for name, value in spec.labels.items()},
+    )
+    return {
+        "metadata": {
+            "name": spec.volume_id,
+            "labels": {keys.NAME: keys.NAME_VALUE},
+        },
+        "spec": body.to_object(),
+    }
+
+
+def _spec(volume_id: ids.VolumeId, spec: models.VolumeObjectSpec) -> volumes.VolumeSpec:
+    source = spec.source
+    return volumes.VolumeSpec(
+        volume_id=volume_id,
+        name=spec.csi_name,
+        pool=ids.parse_pool_name(spec.pool),
+        size_bytes=spec.size_bytes,
+        mode=volumes.VolumeMode(spec.mode),
+        filesystem=None if spec.filesystem is None else volumes.FilesystemType(spec.filesystem),
+        preallocated=spec.preallocated,
+        sector_size_bytes=spec.sector_size_bytes,
+        source=None
+        if source is None
+        else volumes.Source(
+            volume_id=None if source.volume_id is None else ids.parse_volume_id(source.volume_id),
+            snapshot_id=None
+            if source.snapshot_id is None
+            else ids.parse_snapshot_id(source.snapshot_id),
+        ),
+        filling=spec.filling,
+        labels=dict(spec.labels),
+    )
+
+
+def _status(
+    status: volumes.VolumeStatus, snapshots: Sequence[volumes.SnapshotRecord]
+) -> dict[str, Any]:
+    record = status.record
+    used_bytes = -(-status.used_bytes // _USED_STEP_BYTES) * _USED_STEP_BYTES
+    return {
+        "state": record.state.value,
+        "formatted": record.formatted,
+        "createdAt": _time(record.created_at),
+        "sizeBytes": record.spec.size_bytes,
+        "size": quantities.format_bytes(record.spec.size_bytes),
+        "usedBytes": used_bytes,
+        "used": quantities.show_bytes(used_bytes),
+        "published": status.published,
+        "health": "Abnormal" if status.condition.abnormal else "Healthy",
+        "message": status.condition.message,
+        "snapshots": [_snapshot(one) for one in snapshots],
+    }
+
+
+def _snapshot(record: volumes.SnapshotRecord) -> dict[str, Any]:
+    return models.SnapshotEntry(
+        snapshot_id=record.snapshot_id,
+        name=record.name,
+        pool=record.pool,
+        size_bytes=record.size_bytes,
+        mode=record.mode,
+        filesystem=record.filesystem,
+        sector_size_bytes=record.sector_size_bytes,
+        preallocated=record.preallocated,
+        state=record.state,
+        created_at=_time(record.created_at),
+    ).to_object()
+
+
+def _domain_status(
+    spec: volumes.VolumeSpec, status: models.VolumeObjectStatus
+) -> volumes.VolumeStatus | None:
+    if status.state is None or status.created_at is None:
+        return None
+    reached = status.size_bytes or spec.size_bytes
+    record = volumes.VolumeRecord(
+        spec=_with_size(spec, reached),
+        state=volumes.VolumeState(status.state),
+        formatted=bool(status.formatted),
+        created_at=datetime.fromisoformat(status.created_at),
+    )
+    condition = volumes.VolumeCondition(status.health == "Abnormal", status.message or "")
+    return volumes.VolumeStatus(record, status.used_bytes or 0, bool(status.published), condition)
+
+
+def _with_size(spec: volumes.VolumeSpec, size_bytes: int) -> volumes.VolumeSpec:
+    return dataclasses.replace(spec, size_bytes=size_bytes)
+
+
+def _domain_snapshot(entry: models.SnapshotEntry) -> volumes.SnapshotRecord:
+    return volumes.SnapshotRecord(
+        snapshot_id=ids.parse_snapshot_id(entry.snapshot_id),
+        name=entry.name,
+        pool=ids.parse_pool_name(entry.pool),
+        size_bytes=entry.size_bytes,
+        mode=volumes.VolumeMode(entry.mode),
+        filesystem=None if entry.filesystem is None else volumes.FilesystemType(entry.filesystem),
+        sector_size_bytes=entry.sector_size_bytes,
+        preallocated=entry.preallocated,
+        state=volumes.SnapshotState(entry.state),
+        created_at=datetime.fromisoformat(entry.created_at),
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
