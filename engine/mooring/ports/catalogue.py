@@ -22,6 +22,7 @@ class CatalogueEntry:
         deletion_requested: The tombstone.
         status: What the agent last reported; None until then.
         snapshots: The volume's snapshots as last reported, and reserved ones.
+        snapshot_deletions: Tombstones of snapshots whose node did not answer.
     """
 
     spec: volumes.VolumeSpec
@@ -29,6 +30,21 @@ class CatalogueEntry:
     deletion_requested: bool = False
     status: volumes.VolumeStatus | None = None
     snapshots: tuple[volumes.SnapshotRecord, ...] = ()
+    snapshot_deletions: tuple[ids.SnapshotId, ...] = ()
+
+
+def spec_of_deleted_volume(snapshot: volumes.SnapshotRecord) -> volumes.VolumeSpec:
+    """Rebuilds what a snapshot alone still says of its volume, for an entry that leads to it."""
+    return volumes.VolumeSpec(
+        volume_id=snapshot.source_volume_id,
+        name="",
+        pool=snapshot.pool,
+        size_bytes=snapshot.size_bytes,
+        mode=snapshot.mode,
+        filesystem=snapshot.filesystem,
+        preallocated=snapshot.preallocated,
+        sector_size_bytes=snapshot.sector_size_bytes,
+    )
 
 
 class Catalogue(Protocol):
@@ -53,6 +69,9 @@ class Catalogue(Protocol):
     def request_deletion(self, volume_id: ids.VolumeId) -> None:
         """Records a tombstone; repeating it or an absent entry is no error."""
 
+    def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
+        """Records a snapshot's tombstone on its volume's entry; an absent entry is no error."""
+
     def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
         """Records the size that an expansion reached."""
 
@@ -62,4 +81,8 @@ class Catalogue(Protocol):
         statuses: Sequence[volumes.VolumeStatus],
         snapshots: Sequence[volumes.SnapshotRecord],
     ) -> None:
-        """Projects a node's records: adds what is missing, updates status, removes nothing."""
+        """Projects a node's records: adds what is missing, updates status and snapshots.
+
+        No entry is removed. Of the node's entries, `snapshots` becomes what is reported, and a
+        snapshot's tombstone goes once the snapshot is reported no more.
+        """

@@ -1,0 +1,156 @@
+"""What exists in the fleet: the nodes' own word where they answer, the catalogue's where not."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mooring.domain import errors, ids, volumes
+from mooring.ports import catalogue as catalogue_port
+from mooring.ports import nodes as nodes_port
+from mooring.volumes.fleet import surveys
+
+
+@dataclass(frozen=True)
+class _NodeRecords:
+    statuses: Sequence[volumes.VolumeStatus]
+    snapshots: Sequence[volumes.SnapshotRecord]
+
+
+def _records(storage: nodes_port.NodeStorageAndSnapshots) -> _NodeRecords:
+    return _NodeRecords(storage.list_volumes(), storage.list_snapshots())
+
+
+class Lookups:
+    """Questions about volumes and snapshots of the fleet; changes nothing."""
+
+    def __init__(self, catalogue: catalogue_port.Catalogue, nodes: nodes_port.Nodes) -> None:
+        self._catalogue = catalogue
+        self._nodes = nodes
+
+    def entry(self, volume_id: ids.VolumeId) -> catalogue_port.CatalogueEntry | None:
+        """Returns a volume's entry, also one whose deletion is recorded, or None.
+
+        A catalogue that lost the entry is no reason to say that the volume is gone, so the nodes
+        are asked then.
+        """
+        found = self._catalogue.entry(volume_id)
+        if found is not None:
+            return found
+        answers = surveys.ask(self._nodes, self._nodes.names(), _records)
+        for node, records in answers.items():
+            entry = _entry_of(volume_id, node, records)
+            if entry is not None:
+                return entry
+        return None
+
+    def get_volume(self, volume_id: ids.VolumeId) -> catalogue_port.CatalogueEntry:
+        """Returns a live volume with its present status.
+
+        Raises:
+            NotFound: There is no such volume, or it is deleted.
+        """
+        entry = self.entry(volume_id)
+        if entry is None or entry.deletion_requested:
+            raise errors.NotFound(f"there is no volume {volume_id}")
+        answers = surveys.ask(self._nodes, [entry.node], _records)
+        return _merged(entry, answers[entry.node])
+
+    def list_volumes(self) -> Sequence[catalogue_port.CatalogueEntry]:
+        """Returns every live volume of the fleet with its present status, by id."""
+        known = {entry.spec.volume_id: entry for entry in self._catalogue.entries()}
+        names = self._all_nodes(known.values())
+        answers = surveys.ask(self._nodes, names, _records)
+        for node, records in answers.items():
+            for status in records.statuses if records else ():
+                volume_id = status.record.spec.volume_id
+                known.setdefault(volume_id, catalogue_port.CatalogueEntry(status.record.spec, node))
+        return [
+            _merged(entry, answers.get(entry.node))
+            for _, entry in sorted(known.items())
+            if not entry.deletion_requested
+        ]
+
+    def get_snapshot(self, snapshot_id: ids.SnapshotId) -> volumes.SnapshotRecord:
+        """Returns a snapshot, from its node alone.
+
+        Raises:
+            NotFound: There is no such snapshot.
+        """
+        entry = self.entry(ids.source_volume_id(snapshot_id))
+        if entry is not None:
+            answer = surveys.ask(self._nodes, [entry.node], lambda node: node.list_snapshots())
+            for record in _live_snapshots(entry, answer[entry.node]):
+                if record.snapshot_id == snapshot_id:
+                    return record
+        raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+
+    def list_snapshots(self) -> Sequence[volumes.SnapshotRecord]:
+        """Returns every snapshot of the fleet, also of deleted volumes, by id."""
+        entries = self._catalogue.entries()
+        names = self._all_nodes(entries)
+        answers = surveys.ask(self._nodes, names, lambda node: node.list_snapshots())
+        deleted = {item for entry in entries for item in entry.snapshot_deletions}
+        found = {
+            record.snapshot_id: record for answer in answers.values() for record in answer or ()
+        }
+        for entry in entries:
+            for record in _live_snapshots(entry, answers.get(entry.node)):
+                found.setdefault(record.snapshot_id, record)
+        return [record for key, record in sorted(found.items()) if key not in deleted]
+
+    def _all_nodes(
+        self, entries: Iterable[catalogue_port.CatalogueEntry]
+    ) -> Sequence[ids.NodeName]:
+        named = {entry.node for entry in entries}
+        return sorted(named | set(self._nodes.names()))
+
+
+def _entry_of(
+    volume_id: ids.VolumeId, node: ids.NodeName, records: _NodeRecords | None
+) -> catalogue_port.CatalogueEntry | None:
+    """Makes an entry of what a node itself says of a volume, or of its snapshots alone."""
+    if records is None:
+        return None
+    snapshots = tuple(item for item in records.snapshots if item.source_volume_id == volume_id)
+    for status in records.statuses:
+        if status.record.spec.volume_id == volume_id:
+            return catalogue_port.CatalogueEntry(
+                status.record.spec, node, status=status, snapshots=snapshots
+            )
+    if not snapshots:
+        return None
+    spec = catalogue_port.spec_of_deleted_volume(snapshots[0])
+    return catalogue_port.CatalogueEntry(spec, node, deletion_requested=True, snapshots=snapshots)
+
+
+def _live_snapshots(
+    entry: catalogue_port.CatalogueEntry, answer: Sequence[volumes.SnapshotRecord] | None
+) -> Sequence[volumes.SnapshotRecord]:
+    records = entry.snapshots if answer is None else answer
+    return [
+        record
+        for record in records
+        if record.source_volume_id == entry.spec.volume_id
+        and record.snapshot_id not in entry.snapshot_deletions
+    ]
+
+
+def _merged(
+    entry: catalogue_port.CatalogueEntry, records: _NodeRecords | None
+) -> catalogue_port.CatalogueEntry:
+    """Puts a node's present word over what the catalogue has."""
+    snapshots = tuple(_live_snapshots(entry, records.snapshots if records else None))
+    if records is None:
+        return replace(entry, status=_silent(entry), snapshots=snapshots)
+    for status in records.statuses:
+        if status.record.spec.volume_id == entry.spec.volume_id:
+            return replace(entry, spec=status.record.spec, status=status, snapshots=snapshots)
+    return replace(entry, status=None, snapshots=snapshots)
+
+
+def _silent(entry: catalogue_port.CatalogueEntry) -> volumes.VolumeStatus | None:
+    if entry.status is None:
+        return None
+    condition = volumes.VolumeCondition(
+        abnormal=True, message=f"node {entry.node} does not answer; shown is its last report"
+    )
+    return replace(entry.status, condition=condition)

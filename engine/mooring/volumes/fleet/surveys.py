@@ -1,0 +1,36 @@
+"""Asking several nodes at once, without letting a silent one delay or fail the rest."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from mooring.domain import errors, ids
+from mooring.ports import nodes as nodes_port
+
+Answer = TypeVar("Answer")
+_PARALLEL_CALLS = 16
+
+
+def ask(
+    nodes: nodes_port.Nodes,
+    names: Sequence[ids.NodeName],
+    question: Callable[[nodes_port.NodeStorageAndSnapshots], Answer],
+) -> dict[ids.NodeName, Answer | None]:
+    """Asks each named node; None stands for one that does not answer.
+
+    Args:
+        nodes: The fleet.
+        names: Whom to ask.
+        question: What to call; only its Unreachable (and an unknown node) becomes None.
+    """
+
+    def answer(name: ids.NodeName) -> Answer | None:
+        try:
+            return question(nodes.storage(name))
+        except (errors.Unreachable, errors.NotFound):
+            return None
+
+    if len(names) <= 1:
+        return {name: answer(name) for name in names}
+    with ThreadPoolExecutor(min(len(names), _PARALLEL_CALLS), "survey") as pool:
+        return dict(zip(names, pool.map(answer, names), strict=True))

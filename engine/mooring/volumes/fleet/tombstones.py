@@ -1,0 +1,72 @@
+"""Carrying out deletions that were recorded while a node was silent.
+
+An agent does this before it serves, and again with each of its reports. What is still in use is
+left for the next round. An entry whose volume is gone stays while snapshots of it exist: a
+snapshot leads to its node through it.
+"""
+
+from dataclasses import dataclass
+
+from mooring.domain import errors, ids
+from mooring.ports import catalogue as catalogue_port
+from mooring.ports import nodes as nodes_port
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one round did.
+
+    Attributes:
+        volumes: Volumes that are deleted now.
+        snapshots: Snapshots that are deleted now.
+        refused: What was left, with the reason.
+    """
+
+    volumes: tuple[ids.VolumeId, ...]
+    snapshots: tuple[ids.SnapshotId, ...]
+    refused: tuple[str, ...]
+
+
+def carry_out(
+    catalogue: catalogue_port.Catalogue,
+    name: ids.NodeName,
+    node: nodes_port.NodeStorageAndSnapshots,
+) -> Carried:
+    """Carries out every recorded deletion of one node.
+
+    Raises:
+        Unreachable: The catalogue or the node does not answer.
+    """
+    volumes: list[ids.VolumeId] = []
+    snapshots: list[ids.SnapshotId] = []
+    refused: list[str] = []
+    for entry in catalogue.entries():
+        if entry.node != name:
+            continue
+        for snapshot_id in entry.snapshot_deletions:
+            try:
+                node.delete_snapshot(snapshot_id)
+                snapshots.append(snapshot_id)
+            except (errors.PreconditionFailed, errors.Busy) as error:
+                refused.append(str(error))
+        if entry.deletion_requested:
+            try:
+                node.delete_volume(entry.spec.volume_id)
+                volumes.append(entry.spec.volume_id)
+                settle(catalogue, entry.spec.volume_id, node)
+            except (errors.PreconditionFailed, errors.Busy) as error:
+                refused.append(str(error))
+    return Carried(tuple(volumes), tuple(snapshots), tuple(refused))
+
+
+def settle(
+    catalogue: catalogue_port.Catalogue,
+    volume_id: ids.VolumeId,
+    node: nodes_port.NodeStorageAndSnapshots,
+) -> None:
+    """Forgets a deleted volume's entry once its last snapshot is gone."""
+    if any(item.source_volume_id == volume_id for item in node.list_snapshots()):
+        return
+    if any(item.record.spec.volume_id == volume_id for item in node.list_volumes()):
+        return
+    catalogue.drop(volume_id)
