@@ -25,6 +25,17 @@ format: ## Format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+.PHONY: generate
+generate: ## Write the generated files: stubs, CRDs, reference pages
+	csi/proto/generate.sh $(PYTHON)
+	$(PYTHON) -m mooring.api.generate
+
+.PHONY: check-generated
+check-generated: ## Compare the generated files with their sources
+	@$(MAKE) --no-print-directory generate
+	@git diff --exit-code -- '*/_generated/*' deploy/manifests/crds docs/reference || \
+		{ echo "generated files differ from their sources: run 'make generate' and commit"; exit 1; }
+
 .PHONY: test
 test: prerequisites lint test-unit test-contract test-system test-cluster ## Run every tier, as CI does
 
