@@ -1,1 +1,1 @@
-"""The node agent: its gRPC service, its client, and the certificates both use."""
+"""The node agent's gRPC service and client, and the identities that both ends prove."""

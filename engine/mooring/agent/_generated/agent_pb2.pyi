@@ -89,19 +89,23 @@ class VolumeSpec(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., preallocated: _Optional[bool] = ..., sector_size_bytes: _Optional[int] = ..., source_volume_id: _Optional[str] = ..., source_snapshot_id: _Optional[str] = ..., filling: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class VolumeRecord(_message.Message):
-    __slots__ = ("spec", "state", "formatted", "created_at")
+    __slots__ = ("spec", "state", "formatted", "created_at", "formatting", "growing_to_bytes")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     FORMATTED_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    FORMATTING_FIELD_NUMBER: _ClassVar[int]
+    GROWING_TO_BYTES_FIELD_NUMBER: _ClassVar[int]
     spec: VolumeSpec
     state: str
     formatted: bool
     created_at: _timestamp_pb2.Timestamp
-    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    formatting: bool
+    growing_to_bytes: int
+    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatting: _Optional[bool] = ..., growing_to_bytes: _Optional[int] = ...) -> None: ...
 
 class SnapshotRecord(_message.Message):
-    __slots__ = ("snapshot_id", "name", "pool", "size_bytes", "mode", "filesystem", "sector_size_bytes", "preallocated", "state", "created_at")
+    __slots__ = ("snapshot_id", "name", "pool", "size_bytes", "mode", "filesystem", "sector_size_bytes", "preallocated", "state", "created_at", "formatted")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +116,7 @@ class SnapshotRecord(_message.Message):
     PREALLOCATED_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    FORMATTED_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     name: str
     pool: str
@@ -122,7 +127,8 @@ class SnapshotRecord(_message.Message):
     preallocated: bool
     state: str
     created_at: _timestamp_pb2.Timestamp
-    def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., sector_size_bytes: _Optional[int] = ..., preallocated: _Optional[bool] = ..., state: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    formatted: bool
+    def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., sector_size_bytes: _Optional[int] = ..., preallocated: _Optional[bool] = ..., state: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatted: _Optional[bool] = ...) -> None: ...
 
 class VolumeStatus(_message.Message):
     __slots__ = ("record", "used_bytes", "published", "abnormal", "message")

@@ -1,0 +1,128 @@
+"""The node agent's gRPC service: this node's storage, for peers whose certificate allows it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from mooring.agent import authorization, failures, messages
+from mooring.agent._generated import agent_pb2, agent_pb2_grpc
+from mooring.domain import errors, ids
+from mooring.ports import nodes as nodes_port
+
+_log = structlog.get_logger("agent")
+
+
+class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
+    """Carries calls to this node's storage."""
+
+    def __init__(self, storage: nodes_port.NodeStorageAndSnapshots) -> None:
+        self._storage = storage
+
+    def CreateVolume(  # noqa: N802 - the interface names the methods
+        self, request: agent_pb2.CreateVolumeRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.VolumeRecord:
+        """See `ports.nodes.NodeStorage.create_volume`."""
+        try:
+            spec = messages.spec(request.spec)
+        except ValueError as error:
+            raise errors.InvalidInput(f"a volume this agent does not know: {error}") from error
+        return messages.record_message(self._storage.create_volume(spec))
+
+    def DeleteVolume(  # noqa: N802
+        self, request: agent_pb2.VolumeRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Done:
+        """See `ports.nodes.NodeStorage.delete_volume`."""
+        self._storage.delete_volume(ids.parse_volume_id(request.volume_id))
+        return agent_pb2.Done()
+
+    def ExpandVolume(  # noqa: N802
+        self, request: agent_pb2.ExpandVolumeRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.VolumeRecord:
+        """See `ports.nodes.NodeStorage.expand_volume`."""
+        volume_id = ids.parse_volume_id(request.volume_id)
+        return messages.record_message(self._storage.expand_volume(volume_id, request.size_bytes))
+
+    def FinishFilling(  # noqa: N802
+        self, request: agent_pb2.VolumeRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.VolumeRecord:
+        """See `ports.nodes.NodeStorage.finish_filling`."""
+        volume_id = ids.parse_volume_id(request.volume_id)
+        return messages.record_message(self._storage.finish_filling(volume_id))
+
+    def ListVolumes(  # noqa: N802
+        self, request: agent_pb2.ListRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Volumes:
+        """See `ports.nodes.NodeStorage.list_volumes`."""
+        statuses = self._storage.list_volumes()
+        return agent_pb2.Volumes(volumes=[messages.status_message(item) for item in statuses])
+
+    def ListPools(  # noqa: N802
+        self, request: agent_pb2.ListRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Pools:
+        """See `ports.nodes.NodeStorage.list_pools`."""
+        pools = self._storage.list_pools()
+        return agent_pb2.Pools(pools=[messages.pool_message(item) for item in pools])
+
+    def CreateSnapshot(  # noqa: N802
+        self, request: agent_pb2.CreateSnapshotRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.SnapshotRecord:
+        """See `ports.nodes.NodeSnapshots.create_snapshot`."""
+        record = self._storage.create_snapshot(
+            ids.parse_snapshot_id(request.snapshot_id),
+            request.name,
+            freeze_timeout_seconds=request.freeze_timeout_seconds,
+        )
+        return messages.snapshot_message(record)
+
+    def DeleteSnapshot(  # noqa: N802
+        self, request: agent_pb2.SnapshotRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Done:
+        """See `ports.nodes.NodeSnapshots.delete_snapshot`."""
+        self._storage.delete_snapshot(ids.parse_snapshot_id(request.snapshot_id))
+        return agent_pb2.Done()
+
+    def ListSnapshots(  # noqa: N802
+        self, request: agent_pb2.ListRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Snapshots:
+        """See `ports.nodes.NodeSnapshots.list_snapshots`."""
+        records = self._storage.list_snapshots()
+        return agent_pb2.Snapshots(snapshots=[messages.snapshot_message(item) for item in records])
+
+
+class CallGuard(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Lets through what a peer's certificate allows, and maps errors to the wire."""
+
+    def __init__(self, allowed: authorization.Rules) -> None:
+        """Takes the methods that each role may call."""
+        self._allowed = allowed
+
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: Any
+    ) -> Any:
+        """Wraps the handler of one method."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            self._around(handler_call_details.method, handler.unary_unary),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _around(
+        self, method: str, behaviour: Callable[[Any, Any], Any]
+    ) -> Callable[[Any, Any], Any]:
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                self._allowed.check(method, context.auth_context())
+                return behaviour(request, context)
+            except errors.MooringError as error:
+                _log.warning("refused", method=method, reason=error.reason, message=str(error))
+                return failures.abort(context, error)
+            except Exception:  # the shell's one boundary
+                _log.exception("fault", method=method)
+                return context.abort(grpc.StatusCode.INTERNAL, "a fault in the agent; see its log")
+
+        return call
