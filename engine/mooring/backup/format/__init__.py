@@ -1,1 +1,4 @@
-"""Pure bytes of repository format 1: chunks, packs, tables, keys. No I/O."""
+"""Repository format number 1 as pure bytes: no I/O, no clock; salts and times are passed in.
+
+docs/reference/repository-format.md describes the same to the byte, for a reader in any language.
+"""

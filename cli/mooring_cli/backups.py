@@ -1,0 +1,27 @@
+"""`mooring backups`: what is in a repository."""
+
+from typing import Any
+
+from mooring.backup import mover
+from mooring.domain import backups as domain_backups
+from mooring_cli import options, render
+
+_COLUMNS = ("backupId", "pointInTime", "volumeUid", "bytesTotal", "bytesStored", "consistency")
+
+
+def backups(
+    repo: options.Repo,
+    key_file: options.KeyFile,
+    output: options.Output = options.OutputFormat.TEXT,
+) -> None:
+    """Lists the backups of a repository, oldest first."""
+    opened = options.open_repository(repo, key_file)
+    rows: list[dict[str, Any]] = []
+    for backup_id, found in opened.catalogue():
+        if isinstance(found, domain_backups.BackupManifest):
+            rows.append(mover.describe(found))
+        else:
+            rows.append({"backupId": backup_id, "pointInTime": "", "problem": str(found)})
+    rows.sort(key=lambda row: (row["pointInTime"], row["backupId"]))
+    columns = (*_COLUMNS, "problem") if any("problem" in row for row in rows) else _COLUMNS
+    render.show_table(rows, columns, output)

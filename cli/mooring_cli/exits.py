@@ -1,0 +1,61 @@
+"""Exit codes: stable numbers, so that scripts and the operator can branch on them.
+
+| code | meaning |
+| --- | --- |
+| 0 | success |
+| 1 | a bug in Mooring; the traceback says where |
+| 2 | the request can never succeed as written (also: usage) |
+| 3 | not found |
+| 4 | the name is taken by something different |
+| 5 | the state is not right; somebody has to act |
+| 6 | not permitted: wrong key, read-only, no rights |
+| 7 | no room |
+| 8 | data is damaged |
+| 9 | a device or system call failed |
+| 10 | busy; the same call may succeed later |
+| 11 | a store does not answer; the same call may succeed later |
+| 12 | stopped on request |
+| 13 | any other failure that Mooring names |
+"""
+
+from mooring.domain import errors
+
+BUG = 1
+USAGE = 2
+
+_CODES: dict[type[errors.MooringError], int] = {
+    errors.InvalidInput: 2,
+    errors.NotFound: 3,
+    errors.AlreadyExists: 4,
+    errors.PreconditionFailed: 5,
+    errors.PermissionDenied: 6,
+    errors.SpaceExhausted: 7,
+    errors.DataCorrupt: 8,
+    errors.HostFailure: 9,
+    errors.Busy: 10,
+    errors.Unreachable: 11,
+    errors.Cancelled: 12,
+    errors.MooringError: 13,
+}
+
+_NEXT: dict[type[errors.MooringError], str] = {
+    errors.NotFound: "mooring backups --repo FOLDER --key-file FILE",
+    errors.DataCorrupt: "mooring repo check --full --repo FOLDER --key-file FILE",
+    errors.PermissionDenied: "ls -ld FOLDER, and mooring repo info --repo FOLDER --key-file FILE",
+    errors.SpaceExhausted: "df FOLDER, and run the same command again: what was sent is kept",
+    errors.Busy: "the same command again",
+    errors.Unreachable: "the same command again: what was sent is kept",
+    errors.Cancelled: "the same command again: what was sent is kept",
+    errors.InUse: "findmnt DEVICE, and umount what it shows",
+    errors.InvalidInput: "the command with --help",
+}
+
+
+def exit_code(error: errors.MooringError) -> int:
+    """Returns the exit code of an error: that of its nearest class in the table."""
+    return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+
+
+def next_command(error: errors.MooringError) -> str | None:
+    """Returns what to try next, or None when the message says all."""
+    return next((_NEXT[kind] for kind in type(error).__mro__ if kind in _NEXT), None)

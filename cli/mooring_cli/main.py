@@ -1,0 +1,47 @@
+"""The command `mooring`, which is also the kubectl plugin `kubectl mooring`.
+
+Errors are translated here once: the cause, what to try next, and a stable exit code.
+"""
+
+import sys
+
+import typer
+
+from mooring.domain import errors
+from mooring_cli import backup, backups, exits, mover, repo, restore
+
+app = typer.Typer(
+    help="Backups of volumes, devices and images; without a cluster too.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(repo.app, name="repo")
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
+app.command("backups")(backups.backups)
+app.add_typer(mover.app, name="mover")
+
+
+def run() -> None:
+    """Entry point of `mooring`."""
+    _run("mooring")
+
+
+def run_plugin() -> None:
+    """Entry point of `kubectl-mooring`."""
+    _run("kubectl mooring")
+
+
+def _run(name: str) -> None:
+    try:
+        app(prog_name=name)
+    except errors.MooringError as error:
+        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
+        following = exits.next_command(error)
+        if following:
+            print(f"try: {following}", file=sys.stderr)  # noqa: T201
+        sys.exit(exits.exit_code(error))
+
+
+if __name__ == "__main__":
+    run()

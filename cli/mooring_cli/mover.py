@@ -1,0 +1,144 @@
+"""`mooring mover`: what a mover Job runs. A spec file in, JSON lines and a result out.
+
+Progress goes to standard output, one JSON object a line. The result, at most 4096 bytes of JSON,
+goes to the termination message, where the operator reads it. SIGTERM stops the work cleanly.
+"""
+
+import json
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+import mooring
+from mooring.backup import mover, mover_spec, progress
+from mooring.domain import errors
+from mooring_cli import compose, exits
+
+MAXIMUM_MESSAGE_BYTES = 4096
+_DEFAULT_SPEC = Path("/etc/mooring/mover.json")
+
+app = typer.Typer(help="What a mover Job runs; for the operator.", no_args_is_help=True)
+SpecPath = Annotated[Path, typer.Option("--spec", help="The spec file, JSON or YAML.")]
+
+
+@app.command()
+def probe(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Opens the repository, makes it if wanted, and tries to write."""
+
+    def work(read: mover_spec.ProbeSpec, _: progress.Watch) -> dict[str, Any]:
+        return mover.probe(read, compose.open_store(read.repository.path), compose.surroundings())
+
+    _run(spec, mover_spec.ProbeSpec, work)
+
+
+@app.command()
+def backup(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Backs a device up."""
+
+    def work(read: mover_spec.BackupSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_store(read.repository.path)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return mover.back_up(read, repository, watch, mooring.__version__)
+
+    _run(spec, mover_spec.BackupSpec, work)
+
+
+@app.command()
+def restore(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Fills a device from a backup."""
+
+    def work(read: mover_spec.RestoreSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_store(read.repository.path)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return mover.restore(read, repository, watch)
+
+    _run(spec, mover_spec.RestoreSpec, work)
+
+
+@app.command()
+def forget(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Removes a backup from the catalogue."""
+
+    def work(read: mover_spec.ForgetSpec, _: progress.Watch) -> dict[str, Any]:
+        store = compose.open_store(read.repository.path)
+        return mover.forget(read, mover.open_for(read, store, compose.surroundings()))
+
+    _run(spec, mover_spec.ForgetSpec, work)
+
+
+def _run(
+    path: Path,
+    model: type[mover_spec.S],
+    work: Callable[[mover_spec.S, progress.Watch], dict[str, Any]],
+) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+    )
+    message_path = mover_spec.MoverSpec.model_fields["termination_message_path"].default
+    try:
+        spec = mover_spec.read_spec(path, model)
+        message_path = spec.termination_message_path
+        result = work(spec, _watch(spec))
+    except errors.MooringError as error:
+        _finish(message_path, {"outcome": "Failed", "reason": error.reason, "message": str(error)})
+        raise typer.Exit(exits.exit_code(error)) from error
+    except Exception as error:
+        # The Job's one boundary: the operator must get an answer also when Mooring has a bug.
+        structlog.get_logger().error("bug", traceback=traceback.format_exc())
+        _finish(message_path, {"outcome": "Failed", "reason": "Bug", "message": repr(error)})
+        raise typer.Exit(exits.BUG) from error
+    _finish(message_path, {"outcome": "Succeeded", "reason": "Succeeded", "message": "", **result})
+
+
+def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+    log = structlog.get_logger()
+
+    def report(now: progress.Progress) -> None:
+        log.info(
+            "progress",
+            bytesTotal=now.total,
+            bytesRead=now.read,
+            bytesSent=now.sent,
+            bytesStored=now.stored,
+            percent=now.percent,
+        )
+
+    return progress.Watch(report, stopping.is_set, spec.progress_interval_seconds)
+
+
+def _finish(message_path: Path | None, result: dict[str, Any]) -> None:
+    structlog.get_logger().info("result", **result)
+    if message_path is None:
+        return
+    try:
+        message_path.write_text(fit(result), encoding="utf-8")
+    except OSError as error:
+        # The line above has the result as well; the operator falls back to it.
+        structlog.get_logger().warning("no termination message", error=error.strerror)
+
+
+def fit(result: dict[str, Any]) -> str:
+    """Writes a result as JSON of at most 4096 bytes: notes, then the message, are shortened."""
+    shortened = dict(result)
+    for limit in (2000, 500, 0):
+        text = json.dumps(shortened)
+        if len(text) <= MAXIMUM_MESSAGE_BYTES:
+            return text
+        shortened["notes"] = []
+        shortened["message"] = str(shortened["message"])[:limit]
+    return json.dumps({key: shortened[key] for key in ("outcome", "reason")})

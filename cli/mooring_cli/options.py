@@ -1,0 +1,34 @@
+"""Options that several commands share."""
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mooring.backup import mover, repository
+from mooring_cli import compose
+
+Repo = Annotated[
+    Path,
+    typer.Option("--repo", "-r", envvar="MOORING_REPOSITORY", help="Folder of the repository."),
+]
+KeyFile = Annotated[
+    Path, typer.Option("--key-file", "-k", envvar="MOORING_KEY_FILE", help="File with its key.")
+]
+
+
+class OutputFormat(enum.StrEnum):
+    """How a result is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to write the result.")]
+
+
+def open_repository(repo: Path, key_file: Path) -> repository.Repository:
+    """Opens the repository that the options name."""
+    store = compose.open_store(repo)
+    return repository.open_repository(store, mover.read_key_file(key_file), compose.surroundings())

@@ -1,0 +1,82 @@
+"""How the command line shows results and progress: for people, or as JSON."""
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import rich.console
+import rich.progress
+import rich.table
+import typer
+
+from mooring.backup import progress
+from mooring.domain import quantities
+from mooring_cli import options
+
+
+def show(values: Mapping[str, Any], output: options.OutputFormat) -> None:
+    """Writes one result: a line per value, or a JSON object."""
+    if output is options.OutputFormat.JSON:
+        typer.echo(json.dumps(values, indent=2))
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        typer.echo(f"{name:<{width}}  {_text(name, value)}")
+
+
+def show_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: options.OutputFormat
+) -> None:
+    """Writes a list: a table of some columns, or a JSON array of everything."""
+    if output is options.OutputFormat.JSON:
+        typer.echo(json.dumps(list(rows), indent=2))
+        return
+    table = rich.table.Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_text(name, row.get(name)) for name in columns))
+    rich.console.Console().print(table)
+
+
+def _text(name: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int) and name.startswith("bytes"):
+        return quantities.show_bytes(value)
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "-"
+    return str(value)
+
+
+@contextlib.contextmanager
+def watching(title: str) -> Iterator[progress.Watch]:
+    """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly."""
+    stopping = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    columns = (
+        rich.progress.TextColumn(title),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.DownloadColumn(binary_units=True),
+        rich.progress.TransferSpeedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    console = rich.console.Console(stderr=True)
+    bar = rich.progress.Progress(*columns, console=console, disable=not sys.stderr.isatty())
+    task = bar.add_task(title, total=None)
+
+    def report(now: progress.Progress) -> None:
+        bar.update(task, total=now.total * now.passes, completed=now.done)
+
+    try:
+        with bar:
+            yield progress.Watch(report, stopping.is_set, interval_seconds=0.2)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

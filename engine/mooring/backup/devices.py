@@ -1,0 +1,259 @@
+"""Block devices and image files, as what a backup reads and a restore fills.
+
+A device is opened exclusively for a restore, which the kernel refuses while it is mounted. A
+file is filled under another name and renamed at the end, so that half a restore never looks ready.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from mooring.domain import errors
+
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
+_MAXIMUM_VECTORS = 512
+PARTIAL_SUFFIX = ".mooring-partial"
+
+
+class VolumeSource:
+    """What a backup reads. Reads are thread-safe.
+
+    Attributes:
+        size_bytes: Its size when it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens a device or file.
+
+        Raises:
+            NotFound: There is nothing of that name.
+            PermissionDenied: It may not be read.
+            InvalidInput: It is neither a block device nor a file, or is empty.
+        """
+        self._path = path
+        self._file = _open(path, os.O_RDONLY)
+        try:
+            self._is_file = _is_file(self._file, path)
+            self.size_bytes = os.lseek(self._file, 0, os.SEEK_END)
+            if not self.size_bytes:
+                raise errors.InvalidInput(f"{path} is empty: there is nothing to back up")
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> "VolumeSource":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fills a buffer.
+
+        Raises:
+            HostFailure: The device gave an error, or ended before its size.
+        """
+        _read_into(self._file, self._path, buffer, offset)
+
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Tells whether a range is surely a hole of a sparse file; devices do not say."""
+        if not self._is_file:
+            return False
+        try:
+            return os.lseek(self._file, offset, os.SEEK_DATA) >= offset + length
+        except OSError as error:
+            return error.errno == errno.ENXIO  # no data from here to the end
+
+
+class VolumeTarget:
+    """What a restore fills. Writes of different ranges are thread-safe.
+
+    Attributes:
+        size_bytes: Its size; a new file gets the size it is opened with.
+        zeroed: Whether what was not written yet surely reads as zeros.
+    """
+
+    def __init__(self, path: Path, size_bytes: int, *, replace: bool = False) -> None:
+        """Opens a device, or begins a file.
+
+        Args:
+            path: Where.
+            size_bytes: What must fit.
+            replace: Whether an existing file may be replaced, at the end.
+
+        Raises:
+            NotFound: There is no such folder.
+            AlreadyExists: The file exists, and `replace` is not set.
+            SizeOutOfRange: The device is too small.
+            InUse: The device is mounted or otherwise in use.
+            PermissionDenied: It may not be written.
+        """
+        self._path = path
+        self._partial: Path | None = None
+        if _is_block_device(path):
+            self._file = _open(path, os.O_RDWR | os.O_EXCL)
+            self.zeroed = False
+        else:
+            self._file = self._begin(path, size_bytes, replace=replace)
+            self.zeroed = True
+        self.size_bytes = os.lseek(self._file, 0, os.SEEK_END)
+        if self.size_bytes < size_bytes:
+            os.close(self._file)
+            raise errors.SizeOutOfRange(
+                f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}"
+            )
+
+    def __enter__(self) -> "VolumeTarget":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def write(self, parts: Sequence[bytes], offset: int) -> None:
+        """Writes buffers one after the other from `offset`.
+
+        Raises:
+            SpaceExhausted: The filesystem below is full.
+            HostFailure: The device gave an error.
+        """
+        for first in range(0, len(parts), _MAXIMUM_VECTORS):
+            group = parts[first : first + _MAXIMUM_VECTORS]
+            length = sum(map(len, group))
+            try:
+                count = os.pwritev(self._file, group, offset)
+                if count < length:
+                    self._write_rest(b"".join(group)[count:], offset + count)
+            except OSError as error:
+                raise _failed(self._path, f"write at byte {offset}", error) from error
+            offset += length
+
+    def clear(self, offset: int, length: int) -> None:
+        """Makes a range read as zeros; what is zero already is not written."""
+        buffer = bytearray(_PIECE_BYTES)
+        end = offset + length
+        while offset < end:
+            size = min(_PIECE_BYTES, end - offset)
+            view = memoryview(buffer)[:size]
+            self.read_into(view, offset)
+            if buffer[:size] != _ZEROS[:size]:
+                self.write([_ZEROS[:size]], offset)
+            offset += size
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fills a buffer with what is there.
+
+        Raises:
+            HostFailure: The device gave an error.
+        """
+        _read_into(self._file, self._path, buffer, offset)
+
+    def sync(self) -> None:
+        """Makes everything durable, and drops it from the cache so that a re-read is a real one.
+
+        Raises:
+            HostFailure: The device could not.
+        """
+        try:
+            os.fsync(self._file)
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            raise _failed(self._path, "sync", error) from error
+
+    def publish(self) -> None:
+        """Gives a file its name; everything is synced. A device is already what it shall be."""
+        if self._partial is None:
+            return
+        try:
+            self._partial.rename(self._path)
+            self._partial = None
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise _failed(self._path, "rename", error) from error
+
+    def abandon(self) -> None:
+        """Removes a file that did not get whole; a device keeps what was written to it."""
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
+            self._partial = None
+
+    def _begin(self, path: Path, size_bytes: int, *, replace: bool) -> int:
+        if path.exists() and not replace:
+            raise errors.AlreadyExists(
+                f"{path} exists: choose another name, or replace it with --force"
+            )
+        if path.exists() and not path.is_file():
+            raise errors.InvalidInput(f"{path} is neither a block device nor a file")
+        self._partial = path.with_name(path.name + PARTIAL_SUFFIX)
+        file = _open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.ftruncate(file, size_bytes)
+        except OSError as error:
+            os.close(file)
+            raise _failed(self._partial, "make", error) from error
+        return file
+
+    def _write_rest(self, data: bytes, offset: int) -> None:
+        rest = memoryview(data)
+        while rest:
+            count = os.pwrite(self._file, rest, offset)
+            rest = rest[count:]
+            offset += count
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"there is no {path}") from error
+    except IsADirectoryError as error:
+        raise errors.InvalidInput(f"{path} is a folder, not a device or file") from error
+    except PermissionError as error:
+        raise errors.PermissionDenied(f"{path} may not be opened by this user") from error
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise errors.InUse(f"{path} is mounted or in use: unmount it first") from error
+        raise _failed(path, "open", error) from error
+
+
+def _read_into(file: int, path: Path, buffer: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(buffer):
+        try:
+            count = os.preadv(file, [buffer[done:]], offset + done)
+        except OSError as error:
+            raise _failed(path, f"read at byte {offset + done}", error) from error
+        if not count:
+            raise errors.HostFailure(f"{path} ended at byte {offset + done}: it shrank")
+        done += count
+
+
+def _is_block_device(path: Path) -> bool:
+    try:
+        return path.is_block_device()
+    except OSError as error:
+        raise _failed(path, "look at", error) from error
+
+
+def _is_file(file: int, path: Path) -> bool:
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        raise errors.InvalidInput(f"{path} is neither a block device nor a file")
+    return stat.S_ISREG(mode)
+
+
+def _failed(path: Path, doing: str, error: OSError) -> errors.MooringError:
+    message = f"cannot {doing} {path}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return errors.SpaceExhausted(message)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return errors.PermissionDenied(message)
+    return errors.HostFailure(message)

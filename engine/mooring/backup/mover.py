@@ -1,0 +1,189 @@
+"""The mover's four commands, each from a spec to a result; no signals, logs or exit codes here.
+
+Every command may run again: a backup that exists, a repository that is made and a backup that is
+forgotten are successes, and a restore starts over.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mooring.backup import capture, devices, mover_spec, progress, superblocks
+from mooring.backup import repository as repositories
+from mooring.backup import restore as restores
+from mooring.backup.format import layout, slots
+from mooring.domain import backups, errors
+from mooring.ports import blobstores
+
+MAXIMUM_KEY_FILE_BYTES = 4096
+
+
+def read_key_file(path: Path) -> slots.Unlock:
+    """Reads the key that a Secret, or a person, put in a file.
+
+    Raises:
+        NotFound: There is no such file.
+        PermissionDenied: It may not be read.
+        InvalidInput: It holds no key.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAXIMUM_KEY_FILE_BYTES)
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"there is no key file {path}") from error
+    except PermissionError as error:
+        raise errors.PermissionDenied(f"the key file {path} may not be read") from error
+    except OSError as error:
+        raise errors.HostFailure(f"cannot read the key file {path}: {error.strerror}") from error
+    return slots.Unlock(secret=slots.parse_key_file(content))
+
+
+def open_for(
+    spec: mover_spec.MoverSpec,
+    store: blobstores.BlobStore,
+    surroundings: repositories.Surroundings,
+) -> repositories.Repository:
+    """Opens the repository of a spec; errors as for `repository.open_repository`."""
+    key = read_key_file(spec.repository.key_file)
+    return repositories.open_repository(store, key, surroundings)
+
+
+def probe(
+    spec: mover_spec.ProbeSpec,
+    store: blobstores.BlobStore,
+    surroundings: repositories.Surroundings,
+) -> dict[str, Any]:
+    """Opens the repository, making it first if that is wanted, and tries to write.
+
+    Two probes that make the same repository at once end with one repository.
+
+    Returns:
+        `repositoryId`, `chunkSizeBytes`, `created` and `backups`, their number.
+
+    Raises:
+        NotFound: There is no repository, and it shall not be made.
+        PermissionDenied: The key is wrong, or the store is read-only.
+    """
+    created = spec.repository.initialize and _make(spec, store, surroundings)
+    repository = open_for(spec, store, surroundings)
+    trial = layout.PROBES + surroundings.entropy(8).hex()
+    store.put(trial, b"mooring")
+    store.delete(trial)
+    return {
+        "repositoryId": repository.config.repository_id,
+        "chunkSizeBytes": repository.config.chunk_size_bytes,
+        "created": created,
+        "backups": len(repository.backup_ids()),
+    }
+
+
+def back_up(
+    spec: mover_spec.BackupSpec,
+    repository: repositories.Repository,
+    watch: progress.Watch,
+    tool_version: str,
+) -> dict[str, Any]:
+    """Makes the backup; errors as for `capture.back_up`.
+
+    Returns:
+        What `describe` says of it, with `existed` and `notes`.
+    """
+    with devices.VolumeSource(spec.device) as source:
+        request = capture.BackupRequest(
+            backup_id=backups.parse_backup_id(spec.backup_id),
+            volume=_facts(spec.volume, source),
+            point_in_time=spec.moment(repository.surroundings.clock.now()),
+            consistency=spec.consistency,
+            parent=spec.parent,
+            chunk_size_bytes=spec.chunk_size_bytes,
+            documents=spec.documents,
+            tool_version=tool_version,
+        )
+        outcome = capture.back_up(repository, source, request, watch)
+    return {
+        **describe(outcome.manifest),
+        "repositoryId": repository.config.repository_id,
+        "existed": outcome.existed,
+        "notes": list(outcome.notes),
+    }
+
+
+def restore(
+    spec: mover_spec.RestoreSpec, repository: repositories.Repository, watch: progress.Watch
+) -> dict[str, Any]:
+    """Fills the device; errors as for `restore.restore`.
+
+    Returns:
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten` and `verified`.
+    """
+    backup_id = backups.parse_backup_id(spec.backup_id)
+
+    def target(manifest: backups.BackupManifest) -> devices.VolumeTarget:
+        return devices.VolumeTarget(spec.device, manifest.volume.size_bytes, replace=True)
+
+    outcome = restores.restore(repository, backup_id, target, watch, verify=spec.verify)
+    return {
+        "backupId": backup_id,
+        "repositoryId": repository.config.repository_id,
+        "bytesTotal": outcome.manifest.volume.size_bytes,
+        "bytesRead": outcome.bytes_read,
+        "bytesWritten": outcome.bytes_written,
+        "verified": outcome.verified,
+    }
+
+
+def forget(spec: mover_spec.ForgetSpec, repository: repositories.Repository) -> dict[str, Any]:
+    """Removes the backup from the catalogue; an absent one is no error."""
+    backup_id = backups.parse_backup_id(spec.backup_id)
+    repository.forget(backup_id)
+    return {"backupId": backup_id, "repositoryId": repository.config.repository_id}
+
+
+def describe(manifest: backups.BackupManifest) -> dict[str, Any]:
+    """Returns what people and the operator want to know of a backup, as JSON values."""
+    stats = manifest.stats
+    return {
+        "backupId": manifest.backup_id,
+        "volumeUid": manifest.volume.uid,
+        "pointInTime": manifest.point_in_time.isoformat(),
+        "finishedAt": manifest.finished_at.isoformat(),
+        "consistency": str(manifest.consistency),
+        "parent": manifest.parent,
+        "filesystem": manifest.volume.filesystem,
+        "bytesTotal": manifest.volume.size_bytes,
+        "bytesRead": stats.bytes_read,
+        "bytesSent": stats.bytes_sent,
+        "bytesStored": stats.bytes_stored,
+        "durationSeconds": stats.duration_seconds,
+    }
+
+
+def identify(source: devices.VolumeSource) -> tuple[str, str] | None:
+    """Reads filesystem type and UUID from a source; None when it has none that is known."""
+    head = bytearray(min(superblocks.HEAD_BYTES, source.size_bytes))
+    source.read_into(memoryview(head), 0)
+    return superblocks.identify(bytes(head))
+
+
+def _facts(spec: mover_spec.VolumeSpec, source: devices.VolumeSource) -> backups.VolumeFacts:
+    found = identify(source) or (None, None)
+    return backups.VolumeFacts(
+        uid=spec.uid,
+        size_bytes=spec.size_bytes or source.size_bytes,
+        sector_size_bytes=spec.sector_size_bytes,
+        filesystem=spec.filesystem or found[0],
+        filesystem_uuid=spec.filesystem_uuid or found[1],
+    )
+
+
+def _make(
+    spec: mover_spec.ProbeSpec,
+    store: blobstores.BlobStore,
+    surroundings: repositories.Surroundings,
+) -> bool:
+    key = read_key_file(spec.repository.key_file)
+    chunk_size_bytes = spec.repository.chunk_size_bytes or backups.DEFAULT_CHUNK_SIZE_BYTES
+    try:
+        repositories.initialise(store, [key], surroundings, chunk_size_bytes)
+    except errors.AlreadyExists:
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""What the operator tells a mover Job: one document per command, mounted as a file.
+
+Fields are camelCase in the file. Unknown fields are refused, so that an older mover never ignores
+what a newer operator meant.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import pydantic
+import yaml
+from pydantic.alias_generators import to_camel
+
+from mooring.domain import backups, errors
+from mooring.planning import backup_parents
+
+MAXIMUM_SPEC_BYTES = 8 << 20
+_Size = Annotated[int, pydantic.Field(gt=0, le=backups.MAXIMUM_VOLUME_SIZE_BYTES)]
+
+
+class _Document(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class RepositorySpec(_Document):
+    """Where the repository is and what opens it.
+
+    Attributes:
+        type: Kind of store.
+        path: Folder, as the mover's container sees it.
+        key_file: File with the key; see `slots.parse_key_file`.
+        initialize: `probe` only: make the repository when there is none.
+        chunk_size_bytes: For a repository that is made; None for the default.
+    """
+
+    type: Literal["directory"] = "directory"
+    path: Path
+    key_file: Path
+    initialize: bool = False
+    chunk_size_bytes: int | None = None
+
+
+class MoverSpec(_Document):
+    """What every command needs.
+
+    Attributes:
+        repository: See `RepositorySpec`.
+        progress_interval_seconds: Least time between two lines of progress.
+        termination_message_path: Where the kubelet reads the result; None to write none.
+    """
+
+    repository: RepositorySpec
+    progress_interval_seconds: Annotated[float, pydantic.Field(ge=0, le=3600)] = 1.0
+    termination_message_path: Path | None = Path("/dev/termination-log")
+
+
+class ProbeSpec(MoverSpec):
+    """`mooring mover probe`: can the repository be opened, read and written?"""
+
+
+class VolumeSpec(_Document):
+    """Facts of the volume; see `domain.backups.VolumeFacts`.
+
+    What is left out is read from the device: its size, and filesystem and UUID from the superblock.
+    """
+
+    uid: Annotated[str, pydantic.Field(min_length=1, max_length=512)]
+    size_bytes: _Size | None = None
+    sector_size_bytes: Annotated[int, pydantic.Field(gt=0, le=1 << 20)] = 4096
+    filesystem: str | None = None
+    filesystem_uuid: str | None = None
+
+
+class BackupSpec(MoverSpec):
+    """`mooring mover backup`.
+
+    Attributes:
+        device: What to read; a block device or a file.
+        backup_id: Chosen by the operator. When this backup exists, that is success.
+        volume: Facts of the volume.
+        parent: A backup's id, `latest`, or null to compare with nothing.
+        point_in_time: When the snapshot was taken; None for now.
+        consistency: `Crash`, `Filesystem` or `Application`.
+        chunk_size_bytes: None for the parent's, or the repository's default.
+        documents: Kubernetes objects to keep with the backup, by role.
+    """
+
+    device: Path = Path("/dev/mooring-volume")
+    backup_id: str
+    volume: VolumeSpec
+    parent: str | None = backup_parents.LATEST
+    point_in_time: pydantic.AwareDatetime | None = None
+    consistency: backups.Consistency = backups.Consistency.CRASH
+    chunk_size_bytes: int | None = None
+    documents: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    def moment(self, now: datetime) -> datetime:
+        """Returns the moment that the content stands for."""
+        return self.point_in_time or now
+
+
+class RestoreSpec(MoverSpec):
+    """`mooring mover restore`.
+
+    Attributes:
+        device: What to fill.
+        backup_id: From which backup.
+        verify: Whether to read everything back and compare after the sync.
+    """
+
+    device: Path = Path("/dev/mooring-volume")
+    backup_id: str
+    verify: bool = False
+
+
+class ForgetSpec(MoverSpec):
+    """`mooring mover forget`: removes a backup from the catalogue; absent is success."""
+
+    backup_id: str
+
+
+S = TypeVar("S", bound=MoverSpec)
+
+
+def read_spec(path: Path, model: type[S]) -> S:
+    """Reads a spec file, JSON or YAML.
+
+    Raises:
+        InvalidInput: It is missing, or does not say what the command needs.
+    """
+    try:
+        if path.stat().st_size > MAXIMUM_SPEC_BYTES:
+            raise errors.InvalidInput(f"{path} is larger than {MAXIMUM_SPEC_BYTES} bytes")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return model.model_validate_json(_as_json(values))
+    except OSError as error:
+        raise errors.InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise errors.InvalidInput(f"{path} is neither JSON nor YAML") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise errors.InvalidInput(f"{path}: {where}: {first['msg']}") from error
+
+
+def _as_json(values: object) -> bytes:
+    return pydantic.TypeAdapter(Any).dump_json(values)

@@ -1,0 +1,95 @@
+"""How long work tells how far it is, and learns that it shall stop."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mooring.domain import errors
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a backup, restore or check is. All numbers are bytes and only grow.
+
+    Attributes:
+        total: Size of the volume.
+        done: How much of it is dealt with, zero ranges included; once more for each pass.
+        read: Bytes read: of the volume in a backup, of the repository in a restore or check.
+        sent: Backup: bytes of chunks that the repository did not have. Restore: bytes written.
+        stored: Backup: bytes added to the repository.
+        passes: How often the volume is gone over: twice by a restore that reads back.
+    """
+
+    total: int
+    done: int = 0
+    read: int = 0
+    sent: int = 0
+    stored: int = 0
+    passes: int = 1
+
+    @property
+    def percent(self) -> float:
+        """How much of all passes is done, 0 to 100, one decimal."""
+        everything = self.total * self.passes
+        return round(100.0 * self.done / everything, 1) if everything else 100.0
+
+
+def _silent(_: Progress) -> None:
+    return
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Somebody who looks on.
+
+    Attributes:
+        report: Called now and then, from one thread at a time.
+        cancelled: Asked often; True ends the work with `Cancelled`.
+        interval_seconds: Least time between two reports.
+    """
+
+    report: Callable[[Progress], None] = _silent
+    cancelled: Callable[[], bool] = _never
+    interval_seconds: float = 1.0
+
+
+class ProgressMeter:
+    """Adds up progress and reports it at the watch's interval. For one thread."""
+
+    def __init__(self, watch: Watch, total: int, passes: int = 1) -> None:
+        self.progress = Progress(total, passes=passes)
+        self._watch = watch
+        self._next = 0.0
+
+    def check(self) -> None:
+        """Looks whether the work shall stop.
+
+        Raises:
+            Cancelled: It shall.
+        """
+        if self._watch.cancelled():
+            raise errors.Cancelled("it was asked to stop before it was done")
+
+    def add(self, *, done: int = 0, read: int = 0, sent: int = 0, stored: int = 0) -> None:
+        """Adds bytes, and reports when it is time."""
+        now = self.progress
+        self.progress = replace(
+            now,
+            done=now.done + done,
+            read=now.read + read,
+            sent=now.sent + sent,
+            stored=now.stored + stored,
+        )
+        moment = time.monotonic()
+        if moment >= self._next:
+            self._next = moment + self._watch.interval_seconds
+            self._watch.report(self.progress)
+
+    def finish(self) -> Progress:
+        """Reports the last numbers, whatever the interval, and returns them."""
+        self._watch.report(self.progress)
+        return self.progress

@@ -1,0 +1,201 @@
+"""A repository that is open: its store, its configuration and its keys."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mooring.backup.format import config, keys, layout, manifests, sealed, slots
+from mooring.domain import backups, errors
+from mooring.ports import blobstores, clock
+
+_EVERYTHING = (layout.PACKS, layout.INDEX, layout.SESSIONS, layout.MANIFESTS)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the engine needs of the machine, so that tests can stand in for it.
+
+    Attributes:
+        clock: Wall-clock time.
+        entropy: Returns so many unpredictable bytes.
+    """
+
+    clock: clock.Clock
+    entropy: Callable[[int], bytes] = secrets.token_bytes
+
+
+class Repository:
+    """An open repository. Thread-safe.
+
+    Attributes:
+        store: Where the objects are.
+        config: What `config` says.
+        keys: All keys.
+        surroundings: Clock and randomness.
+    """
+
+    def __init__(
+        self,
+        store: blobstores.BlobStore,
+        repository_config: config.RepositoryConfig,
+        repository_keys: keys.RepositoryKeys,
+        surroundings: Surroundings,
+    ) -> None:
+        self.store = store
+        self.config = repository_config
+        self.keys = repository_keys
+        self.surroundings = surroundings
+
+    def put_sealed(self, key: str, content: bytes) -> int:
+        """Encrypts and writes an object, create-only.
+
+        Returns:
+            Its size in bytes.
+
+        Raises:
+            AlreadyExists: The name is taken.
+        """
+        salt = self.surroundings.entropy(layout.SALT_BYTES)
+        data = sealed.seal(self.keys, key, content, salt)
+        self.store.put(key, data)
+        return len(data)
+
+    def get_sealed(self, key: str, limit_bytes: int) -> bytes:
+        """Reads and decrypts an object.
+
+        Raises:
+            NotFound: There is none.
+            DataCorrupt: It is damaged, or larger than it may be.
+        """
+        return sealed.unseal(self.keys, key, self.store.get(key, limit_bytes=limit_bytes))
+
+    def manifest(self, backup_id: backups.BackupId) -> backups.BackupManifest:
+        """Reads one backup's manifest.
+
+        Raises:
+            NotFound: There is no such backup.
+            DataCorrupt: The manifest is damaged.
+        """
+        key = layout.manifest_key(backup_id)
+        try:
+            content = self.get_sealed(key, layout.MAXIMUM_MANIFEST_BYTES)
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                f"there is no backup {backup_id} in {self.store.location}"
+            ) from error
+        manifest = manifests.decode_manifest(content, key)
+        if manifest.backup_id != backup_id:
+            raise errors.DataCorrupt(f"object {key} is the manifest of {manifest.backup_id}")
+        return manifest
+
+    def backup_ids(self) -> list[backups.BackupId]:
+        """Returns the ids of all backups, sorted."""
+        return sorted(
+            backups.parse_backup_id(info.key.removeprefix(layout.MANIFESTS))
+            for info in self.store.list(layout.MANIFESTS)
+        )
+
+    def catalogue(
+        self,
+    ) -> Iterator[tuple[backups.BackupId, backups.BackupManifest | errors.MooringError]]:
+        """Yields every backup with its manifest, or with why that cannot be read, by id.
+
+        One that is forgotten meanwhile is left out.
+        """
+        for backup_id in self.backup_ids():
+            try:
+                yield backup_id, self.manifest(backup_id)
+            except errors.NotFound:
+                continue
+            except (errors.DataCorrupt, errors.Unsupported) as error:
+                yield backup_id, error
+
+    def forget(self, backup_id: backups.BackupId) -> None:
+        """Removes a backup from the catalogue; an absent one is no error.
+
+        No other backup needs it. Its chunks stay until garbage collection finds them unused.
+        """
+        self.store.delete(layout.manifest_key(backup_id))
+
+
+def initialise(
+    store: blobstores.BlobStore,
+    unlock_with: list[slots.Unlock],
+    surroundings: Surroundings,
+    chunk_size_bytes: int = backups.DEFAULT_CHUNK_SIZE_BYTES,
+) -> Repository:
+    """Makes a repository in an empty store.
+
+    Args:
+        store: Where.
+        unlock_with: Keys and passphrases that shall open it, each by itself; at least one.
+        surroundings: Clock and randomness.
+        chunk_size_bytes: For volumes that have no backup yet.
+
+    Raises:
+        AlreadyExists: There is a repository; it is unharmed.
+        DataCorrupt: There are objects of a repository whose `config` is missing.
+    """
+    backups.check_chunk_size(chunk_size_bytes)
+    if store.head(layout.CONFIG) is None:
+        for prefix in _EVERYTHING:
+            if next(iter(store.list(prefix)), None) is not None:
+                raise errors.DataCorrupt(
+                    f"{store.location} holds a repository whose object `config` is missing: "
+                    "put it back from a copy; a new one could not read what is there"
+                )
+    repository = surroundings.entropy(16)
+    repository_key = surroundings.entropy(layout.KEY_BYTES)
+    context = config.slot_context(repository, chunk_size_bytes)
+    made = config.RepositoryConfig(
+        repository=repository,
+        chunk_size_bytes=chunk_size_bytes,
+        created_at=surroundings.clock.now(),
+        slots=tuple(
+            slots.wrap(one, repository_key, context, surroundings.entropy(layout.SALT_BYTES))
+            for one in unlock_with
+        ),
+    )
+    try:
+        store.put(layout.CONFIG, config.encode(made))
+    except errors.AlreadyExists as error:
+        raise errors.AlreadyExists(f"there is a repository in {store.location} already") from error
+    return Repository(store, made, keys.RepositoryKeys(repository_key, repository), surroundings)
+
+
+def open_repository(
+    store: blobstores.BlobStore, unlock_with: slots.Unlock, surroundings: Surroundings
+) -> Repository:
+    """Opens a repository.
+
+    Raises:
+        NotFound: There is none.
+        PermissionDenied: The key or passphrase is for something else.
+        Unsupported: A newer Mooring made it.
+        DataCorrupt: `config` is damaged.
+    """
+    try:
+        data = store.get(layout.CONFIG, limit_bytes=layout.MAXIMUM_CONFIG_BYTES)
+    except errors.NotFound as error:
+        raise errors.NotFound(
+            f"there is no repository in {store.location}: make one with `mooring repo init`"
+        ) from error
+    found = config.decode(data)
+    found = replace(found, slots=found.slots + tuple(_added_slots(store)))
+    repository_key = config.unlock(found, unlock_with)
+    return Repository(
+        store, found, keys.RepositoryKeys(repository_key, found.repository), surroundings
+    )
+
+
+def _added_slots(store: blobstores.BlobStore) -> Iterator[dict[str, Any]]:
+    """Slots that were added later lie beside `config`, which is never rewritten."""
+    for info in store.list(layout.KEYS):
+        try:
+            slot = json.loads(store.get(info.key, limit_bytes=layout.MAXIMUM_CONFIG_BYTES))
+        except (errors.NotFound, ValueError, RecursionError):
+            continue
+        if isinstance(slot, dict):
+            yield slot

@@ -1,0 +1,146 @@
+"""Sessions: how writers without locks and a garbage collector stay out of each other's way.
+
+A session is announced before anything is written or reused, and names what it builds on, so that
+a collector that looks later holds all of it. A collector that gives up on a session closes it
+first; the writer looks for that mark before and after it writes the manifest. The full protocol
+is in docs/reference/repository-format.md.
+"""
+
+from dataclasses import dataclass
+
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, manifests
+from mooring.domain import backups, errors
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """A session under way.
+
+    Attributes:
+        session: As announced.
+        tombstones: Names of doomed packs when it began.
+    """
+
+    session: backups.BackupSession
+    tombstones: frozenset[str]
+
+
+def announce(
+    repository: repositories.Repository,
+    draft: backups.BackupSession,
+    parent: backups.BackupManifest | None,
+) -> OpenSession:
+    """Writes the session object, with the parent and earlier attempts pinned.
+
+    Args:
+        repository: Where.
+        draft: The session, but for what it pins.
+        parent: What the backup is compared with.
+
+    Raises:
+        Busy: The parent or an earlier attempt was given up at the same moment; try again.
+    """
+    pins: tuple[backups.SessionPin, ...] = ()
+    if parent is not None:
+        pins = (backups.SessionPin(parent.backup_id, parent.root, parent.volume.size_bytes),)
+    session = backups.BackupSession(
+        session_id=draft.session_id,
+        backup_id=draft.backup_id,
+        volume_uid=draft.volume_uid,
+        chunk_size_bytes=draft.chunk_size_bytes,
+        started_at=draft.started_at,
+        parents=pins,
+        sessions=tuple(_earlier_attempts(repository, draft)),
+        tool_version=draft.tool_version,
+    )
+    tombstones = _tombstones(repository)
+    repository.put_sealed(layout.session_key(session.session_id), manifests.encode_session(session))
+    opened = OpenSession(session, tombstones)
+    if parent is not None and not _exists(repository, layout.manifest_key(parent.backup_id)):
+        raise errors.Busy(f"the parent backup {parent.backup_id} was just forgotten: try again")
+    _check_open(repository, opened)
+    return opened
+
+
+def commit(
+    repository: repositories.Repository, opened: OpenSession, manifest: backups.BackupManifest
+) -> backups.BackupManifest:
+    """Makes the backup exist, unless a collector has taken back something that it needs.
+
+    Args:
+        repository: Where.
+        opened: The session; all its packs and index segments are written.
+        manifest: The backup.
+
+    Returns:
+        The manifest that is in the repository: another attempt's, if that was first.
+
+    Raises:
+        Busy: The session was closed, or packs were doomed meanwhile; the backup does not exist.
+        AlreadyExists: The id is taken by a backup of another volume.
+    """
+    _check_open(repository, opened)
+    key = layout.manifest_key(manifest.backup_id)
+    try:
+        repository.put_sealed(key, manifests.encode_manifest(manifest))
+    except errors.AlreadyExists:
+        return accept_existing(repository, manifest.backup_id, manifest.volume.uid)
+    try:
+        _check_open(repository, opened)
+        if not _exists(repository, layout.session_key(opened.session.session_id)):
+            raise errors.Busy("the session of this backup was removed while it ran: try again")
+    except errors.Busy:
+        repository.store.delete(key)
+        raise
+    return manifest
+
+
+def accept_existing(
+    repository: repositories.Repository, backup_id: backups.BackupId, volume_uid: str
+) -> backups.BackupManifest:
+    """Returns the backup that has this id already.
+
+    Raises:
+        NotFound: There is none.
+        AlreadyExists: It is of another volume.
+    """
+    existing = repository.manifest(backup_id)
+    if existing.volume.uid != volume_uid:
+        raise errors.AlreadyExists(
+            f"backup {backup_id} exists and is of another volume ({existing.volume.uid}): "
+            "choose another id"
+        )
+    return existing
+
+
+def _earlier_attempts(
+    repository: repositories.Repository, draft: backups.BackupSession
+) -> list[backups.SessionId]:
+    attempts = []
+    for info in repository.store.list(layout.sessions_of(draft.backup_id)):
+        try:
+            content = repository.get_sealed(info.key, layout.MAXIMUM_SESSION_BYTES)
+            found = manifests.decode_session(content, info.key)
+        except (errors.NotFound, errors.DataCorrupt, errors.Unsupported):
+            continue  # a saving that is lost, no more
+        same = found.volume_uid == draft.volume_uid
+        if same and not _exists(repository, layout.closed_key(found.session_id)):
+            attempts.append(found.session_id)
+    return attempts
+
+
+def _check_open(repository: repositories.Repository, opened: OpenSession) -> None:
+    for session in (opened.session.session_id, *opened.session.sessions):
+        if _exists(repository, layout.closed_key(session)):
+            raise errors.Busy(f"garbage collection has closed session {session}: try again")
+    if _tombstones(repository) - opened.tombstones:
+        raise errors.Busy("garbage collection has doomed packs while this backup ran: try again")
+
+
+def _tombstones(repository: repositories.Repository) -> frozenset[str]:
+    return frozenset(info.key for info in repository.store.list(layout.TOMBSTONES))
+
+
+def _exists(repository: repositories.Repository, key: str) -> bool:
+    return repository.store.head(key) is not None

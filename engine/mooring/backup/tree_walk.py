@@ -1,0 +1,85 @@
+"""Cuts a backup's content into windows that fit in memory: what to fetch, and what is zero."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mooring.backup import blob_index, blob_reader, tree_reader
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, trees
+from mooring.domain import backups
+
+_WINDOW_BYTES = 64 << 20
+
+
+@dataclass
+class Window:
+    """Some neighbouring leaves of a backup.
+
+    Attributes:
+        places: Ids of chunks, each with the numbers of the chunks that have this content.
+        zeros: Ranges that are zero, as offset and length in bytes.
+        length: Bytes of the volume that the window covers.
+    """
+
+    places: dict[bytes, list[int]] = field(default_factory=dict)
+    zeros: list[tuple[int, int]] = field(default_factory=list)
+    length: int = 0
+
+
+class Content:
+    """The content of one backup, ready to be read.
+
+    Attributes:
+        manifest: Of the backup.
+        reader: Fetches its chunks.
+    """
+
+    def __init__(
+        self, repository: repositories.Repository, manifest: backups.BackupManifest
+    ) -> None:
+        self.manifest = manifest
+        nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+        nodes.load(manifest.origins)
+        self.index = blob_index.BlobIndex(repository, layout.BlobKind.DATA)
+        self.index.load(manifest.origins)
+        self.reader = blob_reader.BlobReader(repository, self.index)
+        self._tree = tree_reader.TreeReader(
+            blob_reader.BlobReader(repository, nodes), manifest.root, manifest.chunk_count
+        )
+
+    def chunk_length(self, number: int) -> int:
+        """Returns the length of a chunk: the chunk size, but for the last."""
+        size = self.manifest.chunk_size_bytes
+        return min(size, self.manifest.volume.size_bytes - number * size)
+
+    def windows(self) -> Iterator[Window]:
+        """Yields the whole volume in order.
+
+        Raises:
+            DataCorrupt: A part of the tree is missing or damaged.
+        """
+        chunk_size = self.manifest.chunk_size_bytes
+        per_window = max(1, _WINDOW_BYTES // (chunk_size * trees.FANOUT))
+        leaves = trees.leaf_count(self.manifest.chunk_count)
+        for first in range(0, leaves, per_window):
+            window = Window()
+            for leaf in range(first, min(first + per_window, leaves)):
+                self._add_leaf(window, leaf)
+            yield window
+
+    def _add_leaf(self, window: Window, leaf: int) -> None:
+        chunk_size = self.manifest.chunk_size_bytes
+        node = self._tree.leaf(leaf)
+        first = leaf * trees.FANOUT
+        count = min(trees.FANOUT, self.manifest.chunk_count - first)
+        for slot in range(count):
+            ident = trees.entry(node, slot)
+            number = first + slot
+            length = self.chunk_length(number)
+            window.length += length
+            if ident != layout.ZERO_ID:
+                window.places.setdefault(ident, []).append(number)
+            elif window.zeros and sum(window.zeros[-1]) == number * chunk_size:
+                window.zeros[-1] = (window.zeros[-1][0], window.zeros[-1][1] + length)
+            else:
+                window.zeros.append((number * chunk_size, length))

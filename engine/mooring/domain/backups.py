@@ -1,0 +1,186 @@
+"""What a backup is, whatever store it lies in and whatever bytes describe it there."""
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NewType
+
+from mooring.domain import errors
+
+BackupId = NewType("BackupId", str)
+SessionId = NewType("SessionId", str)
+RepositoryId = NewType("RepositoryId", str)
+
+DEFAULT_CHUNK_SIZE_BYTES = 64 << 10
+MINIMUM_CHUNK_SIZE_BYTES = 512
+MAXIMUM_CHUNK_SIZE_BYTES = 4 << 20
+MAXIMUM_VOLUME_SIZE_BYTES = 1 << 60
+"""Larger than any volume; what bounds the numbers in a manifest that somebody forged."""
+
+_BACKUP_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_SESSION_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.[0-9a-f]{16}\Z")
+
+
+class Consistency(enum.StrEnum):
+    """What the content of a backup is as good as."""
+
+    CRASH = "Crash"  # what a power cut would have left
+    FILESYSTEM = "Filesystem"  # the filesystem was frozen: mounted again without a replay
+    APPLICATION = "Application"  # the application's hook had it quiet
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What is remembered of the volume, so that its restore is the same kind of volume.
+
+    Attributes:
+        uid: Identity of the volume; backups with the same one build on each other.
+        size_bytes: Size of the content.
+        sector_size_bytes: Logical sector size that the filesystem was made with.
+        filesystem: For example ext4; None for a raw block volume or an unknown one.
+        filesystem_uuid: Of its superblock; None when there is none.
+    """
+
+    uid: str
+    size_bytes: int
+    sector_size_bytes: int = 4096
+    filesystem: str | None = None
+    filesystem_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class BackupStats:
+    """What a backup cost.
+
+    Attributes:
+        bytes_read: Bytes of the volume that were looked at.
+        bytes_sent: Bytes of chunks that the repository did not have, before compression.
+        bytes_stored: Bytes added to the repository, everything included but the manifest.
+        chunks_sent: Number of such chunks.
+        duration_seconds: From opening the session to the manifest.
+    """
+
+    bytes_read: int = 0
+    bytes_sent: int = 0
+    bytes_stored: int = 0
+    chunks_sent: int = 0
+    duration_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class BackupManifest:
+    """One backup of one volume, as its manifest says.
+
+    Attributes:
+        backup_id: Its name in the repository.
+        volume: What was backed up.
+        chunk_size_bytes: Size of its chunks; the same in all backups that build on each other.
+        consistency: One of `Consistency`, or a word of a newer Mooring.
+        point_in_time: The moment that the content stands for, UTC.
+        finished_at: When the manifest was written, UTC.
+        parent: The backup that it was compared with, or None. It may be gone: each backup is
+            whole by itself.
+        session: The session that wrote it.
+        root: Id of the root of the content tree, 32 bytes; zeros when all content is zero.
+        origins: Sessions in which its chunks were written, as far as known; a hint for readers.
+        documents: Kubernetes objects by role (`persistentVolumeClaim`, `storageClass`).
+        tool_version: The Mooring that wrote it.
+        stats: What it cost.
+    """
+
+    backup_id: BackupId
+    volume: VolumeFacts
+    chunk_size_bytes: int
+    consistency: str
+    point_in_time: datetime
+    finished_at: datetime
+    parent: BackupId | None
+    session: SessionId
+    root: bytes
+    origins: tuple[SessionId, ...] = ()
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    tool_version: str = ""
+    stats: BackupStats = field(default_factory=BackupStats)
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of chunks of the volume, zero ones included."""
+        return -(-self.volume.size_bytes // self.chunk_size_bytes)
+
+
+@dataclass(frozen=True)
+class SessionPin:
+    """A backup that a session builds on.
+
+    The root is remembered, so that its chunks can be held even after its manifest was forgotten.
+    """
+
+    backup_id: BackupId
+    root: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class BackupSession:
+    """A writer's announcement, made before it writes or reuses anything.
+
+    Attributes:
+        session_id: `<backup id>.<16 hexadecimal digits>`.
+        backup_id: The backup that it wants to make.
+        volume_uid: Of which volume.
+        chunk_size_bytes: Size of its chunks.
+        started_at: UTC.
+        parents: Backups whose chunks it reuses.
+        sessions: Unfinished sessions whose chunks it reuses.
+        tool_version: The Mooring that writes.
+    """
+
+    session_id: SessionId
+    backup_id: BackupId
+    volume_uid: str
+    chunk_size_bytes: int
+    started_at: datetime
+    parents: tuple[SessionPin, ...] = ()
+    sessions: tuple[SessionId, ...] = ()
+    tool_version: str = ""
+
+
+def parse_backup_id(text: str) -> BackupId:
+    """Checks that a backup id is a DNS label, which is safe as part of an object's name.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if not _BACKUP_ID.match(text):
+        raise errors.InvalidInput(
+            f"backup id {text[:80]!r} is not a DNS label: use lower-case letters, digits and '-'"
+        )
+    return BackupId(text)
+
+
+def parse_session_id(text: str) -> SessionId:
+    """Checks the grammar of a session id.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    if not _SESSION_ID.match(text):
+        raise errors.InvalidInput(f"{text[:96]!r} is no session id")
+    return SessionId(text)
+
+
+def check_chunk_size(chunk_size_bytes: int) -> int:
+    """Checks that a chunk size is a power of two in the legal range.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    legal = MINIMUM_CHUNK_SIZE_BYTES <= chunk_size_bytes <= MAXIMUM_CHUNK_SIZE_BYTES
+    if not legal or chunk_size_bytes & (chunk_size_bytes - 1):
+        raise errors.InvalidInput(
+            f"chunk size {chunk_size_bytes} is not a power of two between "
+            f"{MINIMUM_CHUNK_SIZE_BYTES} and {MAXIMUM_CHUNK_SIZE_BYTES} bytes"
+        )
+    return chunk_size_bytes

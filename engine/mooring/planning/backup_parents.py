@@ -1,0 +1,72 @@
+"""Decides which earlier backup a new one is compared with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mooring.domain import backups, errors
+
+LATEST = "latest"
+"""Asks for the newest backup of the same volume that fits; having none is no error."""
+
+
+@dataclass(frozen=True)
+class ParentChoice:
+    """The parent, or None for a full backup, and why."""
+
+    parent: backups.BackupManifest | None
+    reason: str
+
+
+def choose_parent(
+    candidates: Iterable[backups.BackupManifest],
+    volume: backups.VolumeFacts,
+    chunk_size_bytes: int | None,
+    wanted: str | None,
+) -> ParentChoice:
+    """Chooses a parent.
+
+    A parent is only ever a saving: each backup is whole by itself, whatever it is compared with.
+
+    Args:
+        candidates: Backups that the repository has.
+        volume: What is backed up now.
+        chunk_size_bytes: The size asked for, or None to keep the parent's.
+        wanted: A backup's id, `latest`, or None for no parent.
+
+    Raises:
+        NotFound: The backup that was named is not there.
+        PreconditionFailed: It is of another volume, or has another chunk size.
+    """
+    if wanted is None:
+        return ParentChoice(None, "a full backup was asked for")
+    if wanted != LATEST:
+        for manifest in candidates:
+            if manifest.backup_id == wanted:
+                _check(manifest, volume, chunk_size_bytes)
+                return ParentChoice(manifest, f"backup {wanted} was named as the parent")
+        raise errors.NotFound(f"the parent backup {wanted} is not in the repository")
+    fitting = [
+        manifest
+        for manifest in candidates
+        if manifest.volume.uid == volume.uid
+        and chunk_size_bytes in (None, manifest.chunk_size_bytes)
+    ]
+    if not fitting:
+        return ParentChoice(None, "the repository has no earlier backup of this volume")
+    newest = max(fitting, key=lambda manifest: (manifest.point_in_time, manifest.backup_id))
+    return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
+
+
+def _check(
+    manifest: backups.BackupManifest, volume: backups.VolumeFacts, chunk_size_bytes: int | None
+) -> None:
+    if manifest.volume.uid != volume.uid:
+        raise errors.PreconditionFailed(
+            f"backup {manifest.backup_id} is of another volume ({manifest.volume.uid}, not "
+            f"{volume.uid}) and cannot be the parent"
+        )
+    if chunk_size_bytes not in (None, manifest.chunk_size_bytes):
+        raise errors.PreconditionFailed(
+            f"backup {manifest.backup_id} has chunks of {manifest.chunk_size_bytes} bytes, not "
+            f"{chunk_size_bytes}, and cannot be the parent"
+        )
