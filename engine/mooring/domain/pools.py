@@ -24,12 +24,14 @@ class PoolProperties:
         snapshots_while_published: A snapshot of a volume in use is a point in time. Where it is
             False, snapshots and clones of published volumes are refused.
         attachable: Images are files that a loop device can carry (False for memory).
+        direct_io: The filesystem below takes direct I/O, so a loop device without it is a fault.
     """
 
     backend: PoolBackend
     copies_on_write: bool
     snapshots_while_published: bool
     attachable: bool
+    direct_io: bool = False
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,18 @@ class VolumeRecord:
         spec: What was asked for; `spec.size_bytes` follows expansions.
         state: See `VolumeState`.
         formatted: True once the volume holds content that must never be formatted again: set
-            before mkfs' result is used, and from birth for a volume with a source or a restore.
+            before mkfs' result is used, and from birth for a restore or a formatted source.
         created_at: When the intent was recorded, UTC.
+        formatting: True from before mkfs until after it: what a kill left half made is ours.
+        growing_to_bytes: The size that an expansion under way will reach; None otherwise.
     """
 
     spec: VolumeSpec
     state: VolumeState
     formatted: bool
     created_at: datetime
+    formatting: bool = False
+    growing_to_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class SnapshotRecord:
         preallocated: Whether the source was preallocated.
         state: See `SnapshotState`.
         created_at: The point in time that the content stands for, UTC.
+        formatted: Whether the source held a filesystem; what is made from the snapshot inherits it.
     """
 
     snapshot_id: ids.SnapshotId
@@ -130,6 +135,7 @@ class SnapshotRecord:
     preallocated: bool
     state: SnapshotState
     created_at: datetime
+    formatted: bool = True
 
     @property
     def source_volume_id(self) -> ids.VolumeId:

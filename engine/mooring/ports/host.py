@@ -23,6 +23,7 @@ class LoopDevice:
 
     Attributes:
         path: For example /dev/loop7.
+        number: `major:minor`, as the mount table shows it.
         backing: Identity of the backing file.
         sector_size_bytes: Logical sector size.
         direct_io: Whether the kernel bypasses the page cache below it.
@@ -31,6 +32,7 @@ class LoopDevice:
     """
 
     path: Path
+    number: str
     backing: FileIdentity
     sector_size_bytes: int
     direct_io: bool
@@ -54,6 +56,15 @@ class LoopDevices(Protocol):
     def find_all(self, image: Path) -> Sequence[LoopDevice]:
         """Returns every device that carries this image, also read-only ones and others' own."""
 
+    def attached(self) -> Sequence[LoopDevice]:
+        """Returns every attached device of this kernel, from one scan; also other nodes' ones."""
+
+    def flush(self, device: Path) -> None:
+        """Writes back what the device's own cache holds, so that its image is complete."""
+
+    def permit(self, device: Path, group_id: int) -> None:
+        """Lets one group read and write the device node, until it is attached or detached next."""
+
     def resize(self, device: Path) -> None:
         """Makes the device follow its grown image; a no-op otherwise."""
 
@@ -76,6 +87,7 @@ class Mount:
         filesystem: Its type.
         options: Per-mount options.
         source: What the kernel shows as source.
+        super_options: Options of the filesystem itself; `ro` here means that it refuses writes.
     """
 
     target: Path
@@ -84,6 +96,7 @@ class Mount:
     filesystem: str
     options: tuple[str, ...]
     source: str
+    super_options: tuple[str, ...] = ()
 
 
 class Mounts(Protocol):
@@ -102,7 +115,11 @@ class Mounts(Protocol):
         """
 
     def bind(self, source: Path, target: Path, options: Sequence[str] = ()) -> None:
-        """Bind-mounts a file or folder, and applies per-mount options such as `ro`."""
+        """Bind-mounts a file or folder with added options (`ro`), which hold from the first moment.
+
+        Raises:
+            HostFailure: The kernel refused.
+        """
 
     def unmount(self, target: Path) -> None:
         """Unmounts, and reads back that it is gone; not mounted is no error.
@@ -122,8 +139,15 @@ class Filesystems(Protocol):
             DataCorrupt: There is something that cannot be told; it must not be formatted.
         """
 
-    def make(self, device: Path, filesystem: volumes.FilesystemType, *, discard: bool) -> None:
-        """Makes a filesystem. The caller has recorded the intent and found the device empty."""
+    def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
+        """Makes a filesystem without discarding. The caller has recorded the intent.
+
+        `blank` says that the whole device reads as zeros; False after an attempt that was killed.
+
+        Raises:
+            HostFailure: The tool failed.
+            Unsupported: This kernel cannot carry that filesystem's clones.
+        """
 
     def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
         """Grows a mounted filesystem to its device; a no-op when it fills it."""
@@ -140,3 +164,12 @@ class Filesystems(Protocol):
 
     def thaw(self, mountpoint: Path) -> None:
         """Thaws a filesystem that an earlier process may have left frozen; otherwise a no-op."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The ports of one host together."""
+
+    loops: LoopDevices
+    mounts: Mounts
+    filesystems: Filesystems

@@ -5,11 +5,13 @@ What an image means (volume or snapshot, its state, its owner) is in the records
 method returns, its effect survives a power cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import ids, pools
+from mooring.ports import host, records
 
 
 class ImagePool(Protocol):
@@ -71,3 +73,51 @@ class ImagePool(Protocol):
         Raises:
             HostFailure: The backing filesystem cannot be read.
         """
+
+
+@dataclass(frozen=True)
+class PoolConfiguration:
+    """A pool as an administrator configures it on a node.
+
+    Attributes:
+        name: The pool's name.
+        backend: How it keeps images.
+        folder: The pool's folder; for an embedded pool the folder that holds its `pool.img`.
+        image_size_bytes: Size of `pool.img` when the pool is an embedded one; None otherwise.
+        overcommit: Share of a sparse volume's size that admission counts, above 0 and up to 1.0.
+    """
+
+    name: ids.PoolName
+    backend: pools.PoolBackend
+    folder: Path
+    image_size_bytes: int | None = None
+    overcommit: float = 1.0
+
+
+@dataclass(frozen=True)
+class OpenPool:
+    """A pool that this process has opened; nobody else has."""
+
+    name: ids.PoolName
+    pool_uuid: str
+    images: ImagePool
+    records: records.VolumeRecords
+    overcommit: float
+
+
+@dataclass(frozen=True)
+class FailedPool:
+    """A configured pool that could not be opened; the others serve on."""
+
+    name: ids.PoolName
+    backend: pools.PoolBackend
+    message: str
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """What one node's storage is put together from."""
+
+    host: host.Host
+    open_pools: Sequence[OpenPool]
+    failed_pools: Sequence[FailedPool]

@@ -1,0 +1,116 @@
+"""Filesystems inside block devices: what is there, making, growing, freezing.
+
+The tools of the filesystems themselves do the work. Nothing here ever discards: a discard would
+give back the blocks that a preallocated image has reserved.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mooring.adapters.host import commands, freezing
+from mooring.domain import errors, volumes
+
+_EDGE_BYTES = 1 << 20
+_NOTHING_FOUND = 2
+_AMBIVALENT = 8
+_MAKE_TIMEOUT_SECONDS = 600
+_GROW_TIMEOUT_SECONDS = 600
+_BTRFS_KERNEL = (6, 7)
+
+
+class KernelFilesystems:
+    """Filesystems of this kernel, by the Debian tools."""
+
+    def probe(self, device: Path) -> str | None:
+        """Returns the type of what is on the device, or None if the device is surely empty.
+
+        Raises:
+            DataCorrupt: There is something that cannot be told; it must not be formatted.
+        """
+        outcome = commands.attempt(["blkid", "-p", "-o", "export", "--", str(device)])
+        if outcome.exit_code == 0:
+            found = dict(line.split("=", 1) for line in outcome.stdout.splitlines() if "=" in line)
+            if "TYPE" in found:
+                return found["TYPE"]
+            raise errors.DataCorrupt(
+                f"{device} holds unknown content ({found.get('PTTYPE', 'no filesystem')} "
+                "partition table); it is left as it is"
+            )
+        if outcome.exit_code == _AMBIVALENT:
+            raise errors.DataCorrupt(f"{device} holds signatures of several filesystems")
+        if outcome.exit_code != _NOTHING_FOUND:
+            raise errors.HostFailure(f"cannot probe {device}: {outcome.stderr.strip()}")
+        if not _edges_are_zero(device):
+            raise errors.DataCorrupt(
+                f"{device} holds unknown content: no filesystem is recognised, but it is not empty"
+            )
+        return None
+
+    def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
+        """Makes a filesystem without discarding. The caller has recorded the intent.
+
+        `blank` says that the whole device reads as zeros; False after an attempt that was killed.
+
+        Raises:
+            HostFailure: The tool failed.
+            Unsupported: This kernel cannot carry that filesystem's clones.
+        """
+        if filesystem is volumes.FilesystemType.BTRFS and kernel_version() < _BTRFS_KERNEL:
+            raise errors.Unsupported("btrfs inside a volume needs Linux 6.7 or newer")
+        # A zeroed device needs no zeroed inode tables: no work after the first mount.
+        zeroed = ",assume_storage_prezeroed=1" if blank else ""
+        argv = {
+            volumes.FilesystemType.EXT4: [
+                "mkfs.ext4", "-F", "-q", "-b", "4096", "-m", "0", "-E", f"nodiscard{zeroed}",
+            ],
+            volumes.FilesystemType.XFS: ["mkfs.xfs", "-f", "-q", "-K"],
+            volumes.FilesystemType.BTRFS: ["mkfs.btrfs", "-f", "-q", "-K"],
+        }[filesystem]  # fmt: skip
+        commands.run([*argv, str(device)], timeout_seconds=_MAKE_TIMEOUT_SECONDS)
+        with device.open("rb") as file:
+            os.fsync(file.fileno())
+
+    def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
+        """Grows a mounted filesystem to its device; a no-op when it fills it."""
+        argv = {
+            volumes.FilesystemType.EXT4: ["resize2fs", str(device)],
+            volumes.FilesystemType.XFS: ["xfs_growfs", "-d", str(mountpoint)],
+            volumes.FilesystemType.BTRFS: ["btrfs", "filesystem", "resize", "max", str(mountpoint)],
+        }[filesystem]
+        commands.run(argv, timeout_seconds=_GROW_TIMEOUT_SECONDS)
+
+    @contextmanager
+    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
+        """Freezes a mounted filesystem for the time of a `with` block.
+
+        A watchdog process thaws it after `timeout_seconds`, and when this process dies.
+
+        Raises:
+            HostFailure: It could not be frozen, or the watchdog had to thaw it before the block
+                ended (raised at the end of the block: what was done inside is not consistent).
+        """
+        with freezing.frozen(mountpoint, timeout_seconds=timeout_seconds):
+            yield
+
+    def thaw(self, mountpoint: Path) -> None:
+        """Thaws a filesystem that an earlier process may have left frozen; otherwise a no-op."""
+        freezing.thaw(mountpoint)
+
+
+def kernel_version() -> tuple[int, int]:
+    """Returns major and minor version of the running kernel."""
+    match = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def _edges_are_zero(device: Path) -> bool:
+    with device.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        for offset in (0, max(0, size_bytes - _EDGE_BYTES)):
+            file.seek(offset)
+            if any(file.read(_EDGE_BYTES)):
+                return False
+    return True

@@ -1,0 +1,270 @@
+"""Loop devices through the kernel's own interface, matched by device and inode of their image.
+
+Paths are never compared: another mount namespace sees other paths, and a deleted file keeps its
+loop. The sector size is always set, because the kernel's own choice differs between an image and
+its clone, and is read back, because a wrong one makes the filesystem inside unreadable.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mooring.domain import errors
+from mooring.ports import host
+
+_CLEAR = 0x4C01
+_SET_STATUS = 0x4C04
+_GET_STATUS = 0x4C05
+_SET_CAPACITY = 0x4C07
+_CONFIGURE = 0x4C0A
+_GET_FREE = 0x4C82
+_READ_ONLY = 1
+_AUTOCLEAR = 4
+_DIRECT_IO = 16
+_LOOP_MAJOR = 7
+_ATTEMPTS = 100
+_DETACH_TIMEOUT_SECONDS = 3.0
+_PRIVATE_MODE = 0o600
+
+# struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encrypt type, key size,
+# flags; file name, crypt name, key; init[2]
+_INFO = struct.Struct("=QQQQQ IIII 64s 64s 32s QQ")
+_CONFIG = struct.Struct(f"=II {_INFO.size}s 64x")
+_FLAGS_OFFSET = struct.calcsize("=QQQQQ III")
+
+
+class KernelLoops:
+    """Loop devices of this kernel.
+
+    Args:
+        devices: Where device nodes are; one that is missing there is made.
+        sysfs: Where the kernel shows block devices.
+    """
+
+    def __init__(self, devices: Path = Path("/dev"), sysfs: Path = Path("/sys/block")) -> None:
+        self._devices = devices
+        self._sysfs = sysfs
+
+    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
+        """Attaches an image, or returns the device that already carries it.
+
+        Raises:
+            HostFailure: The kernel refused, or gave another sector size than asked for.
+        """
+        for present in self.find_all(image):
+            if present.read_only == read_only:
+                self._keep(present.path)
+                return self._checked(present, image, sector_size_bytes)
+        flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _failure(f"cannot attach {image.name}"):
+            descriptor = os.open(image, flags)
+            try:
+                path = self._configure(descriptor, sector_size_bytes, read_only=read_only)
+            finally:
+                os.close(descriptor)
+        device = self._look(path)
+        if device is None:
+            raise errors.HostFailure(f"{path} lost its image {image.name} while it was attached")
+        return self._checked(device, image, sector_size_bytes)
+
+    def find(self, image: Path) -> host.LoopDevice | None:
+        """Returns the writable device that carries this image, or None."""
+        return next((found for found in self.find_all(image) if not found.read_only), None)
+
+    def find_all(self, image: Path) -> Sequence[host.LoopDevice]:
+        """Returns every device that carries this image, also read-only ones and others' own."""
+        try:
+            status = image.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return ()
+        wanted = host.FileIdentity(status.st_dev, status.st_ino)
+        return tuple(found for found in self.attached() if found.backing == wanted)
+
+    def attached(self) -> Sequence[host.LoopDevice]:
+        """Returns every attached device of this kernel, from one scan; also other nodes' ones."""
+        names = sorted(
+            entry.name
+            for entry in self._sysfs.iterdir()
+            if entry.name.startswith("loop") and (entry / "loop").is_dir()
+        )
+        found = (self._look(self._devices / name) for name in names)
+        return tuple(device for device in found if device is not None)
+
+    def flush(self, device: Path) -> None:
+        """Writes back what the device's own cache holds, so that its image is complete."""
+        with _failure(f"cannot flush {device}"), _opened(device, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+
+    def permit(self, device: Path, group_id: int) -> None:
+        """Lets one group read and write the device node, until it is attached or detached next."""
+        with _failure(f"cannot hand {device} to group {group_id}"):
+            os.chown(device, 0, group_id)
+            device.chmod(0o660)
+
+    def resize(self, device: Path) -> None:
+        """Makes the device follow its grown image; a no-op otherwise."""
+        with _failure(f"cannot resize {device}"), _opened(device, os.O_RDONLY) as descriptor:
+            fcntl.ioctl(descriptor, _SET_CAPACITY, 0)
+
+    def detach(self, device: Path, image: Path) -> None:
+        """Detaches a device that carries `image`; one that carries something else is left alone.
+
+        Raises:
+            InUse: Something still holds it open.
+        """
+        status = image.stat(follow_symlinks=False)
+        wanted = host.FileIdentity(status.st_dev, status.st_ino)
+        present = self._look(device)
+        if present is None or present.backing != wanted:
+            return
+        try:
+            self._clear(device, wanted)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise errors.InUse(f"{device} is still in use{self._held_by(device)}") from error
+            raise errors.HostFailure(f"cannot detach {device}: {error}") from error
+        self._await_gone(device, wanted)
+
+    def _clear(self, device: Path, wanted: host.FileIdentity) -> None:
+        # An exclusive open fails while a filesystem on the device is mounted anywhere.
+        with _opened(device, os.O_RDONLY | os.O_EXCL) as descriptor:
+            status = _status(descriptor)
+            if status is None or host.FileIdentity(status[0], status[1]) != wanted:
+                return
+            os.fchown(descriptor, 0, 0)
+            os.fchmod(descriptor, _PRIVATE_MODE)
+            fcntl.ioctl(descriptor, _CLEAR, 0)
+
+    def _await_gone(self, device: Path, wanted: host.FileIdentity) -> None:
+        deadline = time.monotonic() + _DETACH_TIMEOUT_SECONDS
+        pause_seconds = 0.001
+        while (present := self._look(device)) is not None and present.backing == wanted:
+            if time.monotonic() > deadline:
+                raise errors.InUse(
+                    f"{device} goes when its last user closes it{self._held_by(device)}"
+                )
+            time.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, 0.1)
+
+    def _held_by(self, device: Path) -> str:
+        number = device.stat().st_rdev
+        for other in self.attached():
+            with _opened(other.path, os.O_RDONLY) as descriptor:
+                status = _status(descriptor)
+            if status is not None and status[2] == number:
+                return f": {other.path} is attached on top of it (losetup -d {other.path} frees it)"
+        return ""
+
+    def _keep(self, device: Path) -> None:
+        """Takes back a detach that waits for the last user, since there is a new one."""
+        with _failure(f"cannot keep {device}"), _opened(device, os.O_RDONLY) as descriptor:
+            info = bytearray(_INFO.size)
+            fcntl.ioctl(descriptor, _GET_STATUS, info)
+            (flags,) = struct.unpack_from("=I", info, _FLAGS_OFFSET)
+            if flags & _AUTOCLEAR:
+                struct.pack_into("=I", info, _FLAGS_OFFSET, flags & ~_AUTOCLEAR)
+                fcntl.ioctl(descriptor, _SET_STATUS, bytes(info))
+
+    def _configure(self, image: int, sector_size_bytes: int, *, read_only: bool) -> Path:
+        flags = _DIRECT_IO | (_READ_ONLY if read_only else 0)
+        info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, b"", b"", b"", 0, 0)
+        config = _CONFIG.pack(image, sector_size_bytes, info)
+        access = os.O_RDONLY if read_only else os.O_RDWR
+        for _ in range(_ATTEMPTS):
+            device = self._free_device()
+            with _opened(device, access) as descriptor:
+                try:
+                    fcntl.ioctl(descriptor, _CONFIGURE, config)
+                except OSError as error:
+                    # Another node or program on this kernel took the free device first.
+                    if error.errno != errno.EBUSY:
+                        raise
+                    continue
+                os.fchown(descriptor, 0, 0)
+                os.fchmod(descriptor, _PRIVATE_MODE)
+            return device
+        raise errors.HostFailure("no free loop device: others took each one first")
+
+    def _free_device(self) -> Path:
+        with _opened(self._devices / "loop-control", os.O_RDWR) as control:
+            number = fcntl.ioctl(control, _GET_FREE)
+        device = self._devices / f"loop{number}"
+        if not device.exists():  # a container's /dev is a copy from when it was started
+            minor = int((self._sysfs / device.name / "dev").read_text().split(":")[1])
+            try:
+                os.mknod(device, stat.S_IFBLK | _PRIVATE_MODE, os.makedev(_LOOP_MAJOR, minor))
+            except FileExistsError:
+                return device
+        return device
+
+    def _look(self, device: Path) -> host.LoopDevice | None:
+        sysfs = self._sysfs / device.name
+        try:
+            number = (sysfs / "dev").read_text().strip()
+            if not device.exists():
+                major, minor = (int(part) for part in number.split(":"))
+                os.mknod(device, stat.S_IFBLK | _PRIVATE_MODE, os.makedev(major, minor))
+            with _opened(device, os.O_RDONLY) as descriptor:
+                status = _status(descriptor)
+            if status is None:
+                return None
+            return host.LoopDevice(
+                path=device,
+                number=number,
+                backing=host.FileIdentity(status[0], status[1]),
+                sector_size_bytes=int((sysfs / "queue/logical_block_size").read_text()),
+                direct_io=(sysfs / "loop/dio").read_text().strip() == "1",
+                read_only=bool(status[8] & _READ_ONLY),
+                size_bytes=int((sysfs / "size").read_text()) * 512,
+            )
+        except (FileNotFoundError, FileExistsError):
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ENODEV, errno.EBUSY):  # detached meanwhile
+                return None
+            raise errors.HostFailure(f"cannot look at {device}: {error}") from error
+
+    def _checked(
+        self, device: host.LoopDevice, image: Path, sector_size_bytes: int
+    ) -> host.LoopDevice:
+        if device.sector_size_bytes == sector_size_bytes:
+            return device
+        self.detach(device.path, image)
+        raise errors.HostFailure(
+            f"{device.path} has sectors of {device.sector_size_bytes} bytes instead of the "
+            f"recorded {sector_size_bytes}; it was detached again"
+        )
+
+
+def _status(descriptor: int) -> tuple[int, ...] | None:
+    info = bytearray(_INFO.size)
+    try:
+        fcntl.ioctl(descriptor, _GET_STATUS, info)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise
+    return _INFO.unpack(info)
+
+
+@contextmanager
+def _opened(device: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(device, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _failure(action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise errors.HostFailure(f"{action}: {error}") from error

@@ -1,0 +1,116 @@
+"""System calls that Python's standard library does not offer, each behind one typed function.
+
+They exist here so that no other module deals in request numbers, structures or `errno`. Every
+function raises OSError with the kernel's number, as the standard library's own do.
+"""
+
+import ctypes
+import fcntl
+import os
+from pathlib import Path
+
+FALLOC_FL_UNSHARE_RANGE = 0x40
+MOUNT_ATTR_RDONLY = 0x1
+
+_FICLONE = 0x40049409
+_FIFREEZE = 0xC0045877
+_FITHAW = 0xC0045878
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+_SYS_MOUNT_SETATTR = 442
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_OPEN_TREE_CLONE = 0x1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_UMOUNT_NOFOLLOW = 0x8
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def fallocate(descriptor: int, mode: int, offset_bytes: int, length_bytes: int) -> None:
+    """Reserves blocks of a file, without the C library's fallback of writing zeros."""
+    _checked(_libc.fallocate(descriptor, mode, offset_bytes, length_bytes), "fallocate")
+
+
+def clone_file(source: int, target: int) -> None:
+    """Makes the file behind `target` share all blocks of the file behind `source`."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
+def freeze(descriptor: int) -> None:
+    """Freezes the filesystem that an open folder lies in."""
+    fcntl.ioctl(descriptor, _FIFREEZE, 0)
+
+
+def thaw(descriptor: int) -> None:
+    """Thaws the filesystem that an open folder lies in; EINVAL when it is not frozen."""
+    fcntl.ioctl(descriptor, _FITHAW, 0)
+
+
+def unmount(target: Path) -> None:
+    """Takes away the topmost mount at a path; never lazily, never through a symbolic link."""
+    _checked(_libc.umount2(os.fsencode(target), _UMOUNT_NOFOLLOW), str(target))
+
+
+def bind_mount(source: Path, target: Path, *, attributes: int) -> None:
+    """Bind-mounts with attributes that hold from the moment the mount appears."""
+    tree = _checked(
+        _libc.syscall(
+            ctypes.c_long(_SYS_OPEN_TREE),
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(source)),
+            ctypes.c_uint(_OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC),
+        ),
+        str(source),
+    )
+    try:
+        if attributes:
+            _set_attributes(tree, attributes)
+        _checked(
+            _libc.syscall(
+                ctypes.c_long(_SYS_MOVE_MOUNT),
+                ctypes.c_int(tree),
+                ctypes.c_char_p(b""),
+                ctypes.c_int(_AT_FDCWD),
+                ctypes.c_char_p(os.fsencode(target)),
+                ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+            ),
+            str(target),
+        )
+    finally:
+        os.close(tree)
+
+
+def _set_attributes(tree: int, attributes: int) -> None:
+    wanted = _MountAttributes(attr_set=attributes)
+    _checked(
+        _libc.syscall(
+            ctypes.c_long(_SYS_MOUNT_SETATTR),
+            ctypes.c_int(tree),
+            ctypes.c_char_p(b""),
+            ctypes.c_uint(_AT_EMPTY_PATH),
+            ctypes.byref(wanted),
+            ctypes.c_size_t(ctypes.sizeof(wanted)),
+        ),
+        "mount_setattr",
+    )

@@ -1,0 +1,143 @@
+"""The pool that lies in one file: `pool.img`, an XFS of its own behind a loop device.
+
+It gives every feature to a machine where nothing was prepared. The file is fully allocated, so
+the pool inside can never meet a full disk below it. It is formatted once, by whoever made it: a
+marker beside it says that it is new, and unknown content without that marker is refused.
+"""
+
+import os
+from pathlib import Path
+
+from mooring.adapters.host import files
+from mooring.adapters.pools import image_folder
+from mooring.domain import errors, quantities, volumes
+from mooring.ports import host
+
+IMAGE_FILE = "pool.img"
+MINIMUM_SIZE_BYTES = 320 << 20
+_NEW_MARKER = "pool.img.new"
+_SECTOR_SIZE_BYTES = 4096
+
+
+def mount(folder: Path, size_bytes: int, mountpoint: Path, ports: host.Host) -> Path:
+    """Makes, adopts or finds the embedded pool of a folder and mounts it. The caller has its lock.
+
+    Args:
+        folder: The folder that holds `pool.img`.
+        size_bytes: Size of a new `pool.img`; an existing one keeps its size, or grows to this.
+        mountpoint: Where it is mounted; made if it is missing.
+        ports: The host.
+
+    Returns:
+        The root of the mounted pool.
+
+    Raises:
+        DataCorrupt: `pool.img` holds something that is not a pool; it is left as it is.
+        SpaceExhausted: The folder has no room for it.
+        SizeOutOfRange: The size is below the smallest XFS.
+    """
+    image = folder / IMAGE_FILE
+    descriptor = files.open_folder(folder)
+    try:
+        _make_image(descriptor, image, size_bytes)
+        device = ports.loops.attach(image, sector_size_bytes=_SECTOR_SIZE_BYTES, read_only=False)
+        _format_if_new(descriptor, device.path, ports)
+    finally:
+        os.close(descriptor)
+    mountpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mountpoint = mountpoint.resolve()
+    _mount_once(device, mountpoint, ports)
+    _grow(image, size_bytes, device, mountpoint, ports)
+    return mountpoint
+
+
+def unmount(folder: Path, mountpoint: Path, ports: host.Host) -> None:
+    """Unmounts an embedded pool and detaches its loop device; its volumes are unstaged already.
+
+    Raises:
+        InUse: A volume of it is still attached.
+    """
+    image = folder / IMAGE_FILE
+    device = ports.loops.find(image)
+    if device is None:
+        return
+    mountpoint = mountpoint.resolve()
+    if any(_is_at(entry, device, mountpoint) for entry in ports.mounts.table()):
+        ports.mounts.unmount(mountpoint)
+    ports.loops.detach(device.path, image)
+
+
+def _make_image(descriptor: int, image: Path, size_bytes: int) -> None:
+    if image.exists():
+        return
+    if size_bytes < MINIMUM_SIZE_BYTES or size_bytes % volumes.SIZE_ALIGNMENT_BYTES:
+        raise errors.SizeOutOfRange(
+            f"an embedded pool needs whole MiB and at least "
+            f"{quantities.format_bytes(MINIMUM_SIZE_BYTES)}, not {size_bytes} bytes"
+        )
+    # The marker is there before the file, and goes when the filesystem in it is complete.
+    files.write_durably(descriptor, _NEW_MARKER, b"")
+    temporary = files.temporary_name(IMAGE_FILE)
+    files.remove_durably(descriptor, temporary)
+    try:
+        with image_folder.no_space_named(f"make {image} of {quantities.show_bytes(size_bytes)}"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            made = os.open(temporary, flags, 0o600, dir_fd=descriptor)
+            try:
+                os.ftruncate(made, size_bytes)
+                image_folder.reserve(made, 0, size_bytes)
+                os.fsync(made)
+            finally:
+                os.close(made)
+            files.rename_durably(descriptor, temporary, IMAGE_FILE)
+    except errors.MooringError:
+        files.remove_durably(descriptor, temporary)
+        raise
+
+
+def _format_if_new(descriptor: int, device: Path, ports: host.Host) -> None:
+    if files.read(descriptor, _NEW_MARKER) is not None:
+        # A mount would have removed the marker: whatever is there was left by a killed mkfs.
+        ports.filesystems.make(device, volumes.FilesystemType.XFS, blank=False)
+        files.remove_durably(descriptor, _NEW_MARKER)
+        return
+    found = ports.filesystems.probe(device)
+    if found != volumes.FilesystemType.XFS.value:
+        raise errors.DataCorrupt(
+            f"{IMAGE_FILE} holds {found or 'no filesystem'} instead of a pool's XFS; "
+            "it is left as it is"
+        )
+
+
+def _mount_once(device: host.LoopDevice, mountpoint: Path, ports: host.Host) -> None:
+    for entry in ports.mounts.table():
+        if _is_at(entry, device, mountpoint):
+            return
+        if entry.target == mountpoint:
+            raise errors.PreconditionFailed(
+                f"{entry.source} is mounted at {mountpoint}, where the pool belongs"
+            )
+    ports.mounts.mount(
+        device.path, mountpoint, "xfs", ("nouuid", "nosuid", "nodev", "noexec", "noatime")
+    )
+
+
+def _is_at(entry: host.Mount, device: host.LoopDevice, mountpoint: Path) -> bool:
+    return entry.target == mountpoint and entry.device == device.number
+
+
+def _grow(
+    image: Path, size_bytes: int, device: host.LoopDevice, mountpoint: Path, ports: host.Host
+) -> None:
+    present = image.stat().st_size
+    if size_bytes <= present:
+        return
+    with image_folder.no_space_named(f"grow {image}"), image.open("r+b") as file:
+        try:
+            image_folder.reserve(file.fileno(), present, size_bytes - present)
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), present)
+            raise
+    ports.loops.resize(device.path)
+    ports.filesystems.grow(device.path, mountpoint, volumes.FilesystemType.XFS)

@@ -1,0 +1,267 @@
+"""The durable mechanics that every backend of image files shares.
+
+An image is made under a temporary name, brought to the disk, then renamed: it appears whole or
+not at all. How bytes are copied and blocks are reserved differs between backends and is passed in.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mooring.adapters.host import files, syscalls
+from mooring.domain import errors, ids, pools, quantities
+
+_IMAGE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}\Z")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ZEROS_BYTES = 1 << 20
+_BLOCK_BYTES = 512
+
+Copier = Callable[[int, int, bool], None]
+"""Gives the target descriptor the source's bytes; with True, in blocks of its own, no holes."""
+
+
+class ImageFolder:
+    """Images as files of one folder, which this process alone has opened.
+
+    Args:
+        folder: The folder; made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._descriptor = files.open_folder(folder)
+        files.remove_leftovers(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        os.close(self._descriptor)
+
+    def allocate(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
+        """Makes an image that reads as zeros; see `ports.pools.ImagePool.allocate`."""
+        present = self._size(image)
+        if present is not None:
+            if present != size_bytes:
+                raise errors.AlreadyExists(
+                    f"image {image} has {present} bytes, not the {size_bytes} asked for"
+                )
+            return
+        with self._made(image) as descriptor:
+            os.ftruncate(descriptor, size_bytes)
+            if preallocate:
+                reserve(descriptor, 0, size_bytes)
+
+    def copy(
+        self,
+        source: ids.ImageId,
+        target: ids.ImageId,
+        size_bytes: int,
+        *,
+        preallocate: bool,
+        copier: Copier,
+    ) -> None:
+        """Makes `target` with the bytes of `source`; see `ports.pools.ImagePool.copy`."""
+        if self._size(target) is not None:
+            return
+        present = self._require(source)
+        if size_bytes < present:
+            raise errors.SizeOutOfRange(
+                f"a copy of {quantities.format_bytes(present)} does not fit into "
+                f"{quantities.format_bytes(size_bytes)}"
+            )
+        with self._opened(source, os.O_RDONLY) as origin, self._made(target) as descriptor:
+            copier(origin, descriptor, preallocate)
+            os.ftruncate(descriptor, size_bytes)
+            if preallocate and size_bytes > present:
+                reserve(descriptor, present, size_bytes - present)
+
+    def grow(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
+        """Extends an image with zeros; see `ports.pools.ImagePool.grow`."""
+        present = self._require(image)
+        if size_bytes <= present:
+            return
+        with self._opened(image, os.O_RDWR) as descriptor, no_space_named(f"grow {image}"):
+            try:
+                if preallocate:
+                    reserve(descriptor, present, size_bytes - present)
+                os.ftruncate(descriptor, size_bytes)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, present)  # the image keeps its size
+                raise
+
+    def remove(self, image: ids.ImageId) -> None:
+        """Removes an image and what is left of a half-made one; an absent one is no error."""
+        name = _checked(image)
+        files.remove_durably(self._descriptor, files.temporary_name(name))
+        files.remove_durably(self._descriptor, name)
+
+    def images(self) -> Mapping[ids.ImageId, pools.ImageUsage]:
+        """Returns every whole image with its size and use."""
+        found: dict[ids.ImageId, pools.ImageUsage] = {}
+        with os.scandir(self._descriptor) as entries:
+            for entry in entries:
+                if not _IMAGE_ID.match(entry.name):
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                found[ids.ImageId(entry.name)] = pools.ImageUsage(
+                    status.st_size, status.st_blocks * _BLOCK_BYTES
+                )
+        return found
+
+    def path(self, image: ids.ImageId) -> Path:
+        """Returns the image's file.
+
+        Raises:
+            NotFound: There is no such image.
+        """
+        self._require(image)
+        return self._folder / image
+
+    def capacity(self) -> pools.PoolCapacity:
+        """Returns the space of the backing filesystem.
+
+        Raises:
+            HostFailure: The backing filesystem cannot be read.
+        """
+        try:
+            status = os.fstatvfs(self._descriptor)
+        except OSError as error:
+            raise errors.HostFailure(f"cannot read the space of {self._folder}: {error}") from error
+        unit = status.f_frsize
+        return pools.PoolCapacity(status.f_blocks * unit, status.f_bavail * unit)
+
+    def _size(self, image: ids.ImageId) -> int | None:
+        try:
+            return os.stat(_checked(image), dir_fd=self._descriptor, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
+    def _require(self, image: ids.ImageId) -> int:
+        size_bytes = self._size(image)
+        if size_bytes is None:
+            raise errors.NotFound(f"there is no image {image}")
+        return size_bytes
+
+    @contextmanager
+    def _opened(self, image: ids.ImageId, flags: int) -> Iterator[int]:
+        descriptor = os.open(
+            _checked(image), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
+        )
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _made(self, image: ids.ImageId) -> Iterator[int]:
+        """Yields a new empty file, which becomes the image when the block succeeds."""
+        name = _checked(image)
+        temporary = files.temporary_name(name)
+        files.remove_durably(self._descriptor, temporary)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with no_space_named(f"make {image}"):
+            try:
+                descriptor = os.open(temporary, flags, 0o600, dir_fd=self._descriptor)
+                try:
+                    yield descriptor
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                files.rename_durably(self._descriptor, temporary, name)
+            except (OSError, errors.MooringError):
+                files.remove_durably(self._descriptor, temporary)
+                raise
+
+
+def reserve(descriptor: int, offset_bytes: int, length_bytes: int) -> None:
+    """Gives a range of a file blocks of its own that read as zeros where nothing was written."""
+    try:
+        syscalls.fallocate(descriptor, 0, offset_bytes, length_bytes)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        _write_zeros(descriptor, offset_bytes, length_bytes)
+
+
+def _write_zeros(descriptor: int, offset_bytes: int, length_bytes: int) -> None:
+    zeros = bytes(_ZEROS_BYTES)
+    end = offset_bytes + length_bytes
+    while offset_bytes < end:
+        piece = memoryview(zeros)[: end - offset_bytes]
+        offset_bytes += os.pwrite(descriptor, piece, offset_bytes)
+
+
+def data_ranges(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Yields offset and length, in bytes, of the pieces of a file that are not holes."""
+    size_bytes = os.fstat(descriptor).st_size
+    end = 0
+    while end < size_bytes:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end - start
+
+
+def copy_by_reading(source: int, target: int) -> None:
+    """Copies what is not a hole by reading and writing, so that no block is shared."""
+    buffer = memoryview(bytearray(4 << 20))
+    for start, length_bytes in data_ranges(source):
+        offset, end = start, start + length_bytes
+        while offset < end:
+            count = os.preadv(source, [buffer[: end - offset]], offset)
+            if not count:
+                break
+            written = 0
+            while written < count:
+                written += os.pwrite(target, buffer[written:count], offset + written)
+            offset += count
+
+
+@contextmanager
+def no_space_named(action: str) -> Iterator[None]:
+    """Turns the kernel's numbers into the tree's errors.
+
+    Raises:
+        SpaceExhausted: The filesystem is full.
+        HostFailure: Any other failure of a system call.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise errors.SpaceExhausted(f"cannot {action}: the pool's disk is full") from error
+        raise errors.HostFailure(f"cannot {action}: {error}") from error
+
+
+def takes_direct_io(folder: Path) -> bool:
+    """Whether files of a folder can be opened for direct I/O."""
+    name = files.temporary_name("direct-io")
+    descriptor = files.open_folder(folder)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags | os.O_DIRECT, 0o600, dir_fd=descriptor))
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    finally:
+        files.remove_durably(descriptor, name)
+        os.close(descriptor)
+    return True
+
+
+def _checked(image: ids.ImageId) -> str:
+    if not _IMAGE_ID.match(image):
+        raise errors.InvalidInput(f"{image[:64]!r} is no image id")
+    return image

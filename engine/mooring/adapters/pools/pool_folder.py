@@ -1,0 +1,121 @@
+"""Opening a pool: its identity file, its lock, and the embedded pool that lies in one file.
+
+A pool has one opener. The lock dies with the process, so a killed agent's successor gets it at
+once, while a second agent on the same folder is refused.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mooring.adapters.host import files
+from mooring.domain import errors, pools
+from mooring.ports.clock import Clock
+
+FORMAT_VERSION = 1
+IDENTITY_FILE = "pool.json"
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True)
+class PoolIdentity:
+    """What a pool says about itself, in its own folder."""
+
+    pool_uuid: str
+    backend: pools.PoolBackend
+
+
+class FolderLock:
+    """The lock of one folder, held until it is closed or the process ends.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InUse: Another process has the pool open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(folder / LOCK_FILE, flags, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            if error.errno != errno.EWOULDBLOCK:
+                raise errors.HostFailure(f"cannot lock {folder}: {error}") from error
+            raise errors.InUse(
+                f"the pool in {folder} is open in another process; a pool serves one agent"
+            ) from error
+
+    def close(self) -> None:
+        """Lets others open the pool."""
+        os.close(self._descriptor)
+
+
+def identify(folder: Path, backend: pools.PoolBackend, clock: Clock) -> PoolIdentity:
+    """Reads a pool's identity, or gives a new, empty folder one. The caller holds the lock.
+
+    Raises:
+        DataCorrupt: The identity cannot be read, or the folder holds what is not a pool.
+        InvalidInput: It is a pool of another backend.
+        Unsupported: It is a pool of a newer format.
+    """
+    descriptor = files.open_folder(folder)
+    try:
+        content = files.read(descriptor, IDENTITY_FILE)
+        if content is not None:
+            return _parsed(folder, content, backend)
+        _require_empty(folder, descriptor)
+        identity = PoolIdentity(str(uuid.uuid4()), backend)
+        document = {
+            "format_version": FORMAT_VERSION,
+            "pool_uuid": identity.pool_uuid,
+            "backend": backend.value,
+            "created": clock.now().isoformat(),
+        }
+        files.write_durably(
+            descriptor, IDENTITY_FILE, json.dumps(document, indent=1).encode() + b"\n"
+        )
+        return identity
+    finally:
+        os.close(descriptor)
+
+
+def _require_empty(folder: Path, descriptor: int) -> None:
+    known = {LOCK_FILE, "lost+found", files.temporary_name(IDENTITY_FILE)}
+    strangers = sorted(set(files.names(descriptor)) - known)
+    if strangers:
+        raise errors.DataCorrupt(
+            f"{folder} has no {IDENTITY_FILE} but is not empty ({', '.join(strangers[:3])}): "
+            "a new pool needs a folder of its own"
+        )
+
+
+def _parsed(folder: Path, content: bytes, backend: pools.PoolBackend) -> PoolIdentity:
+    where = folder / IDENTITY_FILE
+    try:
+        document: Any = json.loads(content)
+        version = document["format_version"]
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise errors.Unsupported(
+                f"{where} has format version {version}; this Mooring knows {FORMAT_VERSION}"
+            )
+        identity = PoolIdentity(
+            str(uuid.UUID(document["pool_uuid"])), pools.PoolBackend(document["backend"])
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise errors.DataCorrupt(
+            f"{where} cannot be read ({error}); nothing was changed"
+        ) from error
+    if identity.backend is not backend:
+        raise errors.InvalidInput(
+            f"the pool in {folder} has the backend {identity.backend.value}, "
+            f"but is configured as {backend.value}"
+        )
+    return identity

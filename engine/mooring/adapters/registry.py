@@ -1,0 +1,134 @@
+"""The list of adapters by name, and how a node's storage is put together from configuration.
+
+Only `compose.py` modules and tests import this. A backend is known if it is listed here.
+
+    parts = registry.open_node_parts(configurations, state_folder)
+    node = LocalNode(node_name, parts, ThreadLocks(), registry.system_clock())
+    node.recover()
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mooring.adapters.host.clock import SystemClock
+from mooring.adapters.host.filesystems import KernelFilesystems
+from mooring.adapters.host.loops import KernelLoops
+from mooring.adapters.host.mounts import KernelMounts
+from mooring.adapters.pools import embedded, pool_folder
+from mooring.adapters.pools.directory import DirectoryPool
+from mooring.adapters.pools.records import FolderRecords
+from mooring.adapters.pools.reflink import ReflinkPool
+from mooring.domain import errors, pools
+from mooring.ports import clock as clock_port
+from mooring.ports import host
+from mooring.ports import pools as pool_ports
+
+FolderBackend = DirectoryPool | ReflinkPool
+
+BACKENDS: Mapping[pools.PoolBackend, Callable[[Path], FolderBackend]] = {
+    pools.PoolBackend.DIRECTORY: DirectoryPool,
+    pools.PoolBackend.REFLINK: ReflinkPool,
+}
+
+
+def system_clock() -> clock_port.Clock:
+    """Returns the wall clock of this machine."""
+    return SystemClock()
+
+
+def kernel_host() -> host.Host:
+    """Returns loop devices, mounts and filesystems of this machine."""
+    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems())
+
+
+def open_node_parts(
+    configurations: Sequence[pool_ports.PoolConfiguration], state_folder: Path
+) -> pool_ports.NodeParts:
+    """Opens every configured pool; one that fails is reported and the others serve on.
+
+    Args:
+        configurations: The pools of this node.
+        state_folder: The agent's own folder; embedded pools are mounted below it. In a pod it
+            needs bidirectional mount propagation.
+    """
+    ports = kernel_host()
+    opened: list[pool_ports.OpenPool] = []
+    failed: list[pool_ports.FailedPool] = []
+    for configuration in configurations:
+        try:
+            opened.append(PoolOpener(configuration, state_folder, ports).open())
+        except (errors.MooringError, OSError) as error:
+            failed.append(
+                pool_ports.FailedPool(configuration.name, configuration.backend, str(error))
+            )
+    return pool_ports.NodeParts(ports, tuple(opened), tuple(failed))
+
+
+class PoolOpener:
+    """Opens one pool, and keeps what has to be closed again.
+
+    A serving agent never closes a pool: its volumes stay mounted while it restarts, and its locks
+    go with the process. Tests and the command line close it.
+    """
+
+    def __init__(
+        self,
+        configuration: pool_ports.PoolConfiguration,
+        state_folder: Path,
+        ports: host.Host,
+    ) -> None:
+        self._configuration = configuration
+        self._mountpoint = state_folder / "pools" / configuration.name
+        self._ports = ports
+        self._closers: list[Callable[[], None]] = []
+
+    def open(self) -> pool_ports.OpenPool:
+        """Opens the pool, after making or adopting what is there.
+
+        Raises:
+            InUse: Another process has it open.
+            DataCorrupt: What is there is not a pool, or not one that can be read.
+            Unsupported: Its filesystem lacks what the backend needs.
+        """
+        try:
+            return self._open()
+        except (errors.MooringError, OSError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the pool's files; an embedded pool stays mounted."""
+        while self._closers:
+            self._closers.pop()()
+
+    def unmount(self) -> None:
+        """Closes the pool and takes an embedded one off the node; see `embedded.unmount`."""
+        self.close()
+        if self._configuration.image_size_bytes is not None:
+            embedded.unmount(self._configuration.folder, self._mountpoint, self._ports)
+
+    def _open(self) -> pool_ports.OpenPool:
+        configuration = self._configuration
+        folder = configuration.folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock(folder)
+        if configuration.image_size_bytes is not None:
+            if configuration.backend is not pools.PoolBackend.REFLINK:
+                raise errors.InvalidInput("an embedded pool has the backend 'reflink'")
+            folder = embedded.mount(
+                folder, configuration.image_size_bytes, self._mountpoint, self._ports
+            )
+            self._lock(folder)
+        if configuration.backend not in BACKENDS:
+            raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
+        identity = pool_folder.identify(folder, configuration.backend, SystemClock())
+        images = BACKENDS[configuration.backend](folder / "images")
+        self._closers.append(images.close)
+        records = FolderRecords(folder / "records")
+        self._closers.append(records.close)
+        return pool_ports.OpenPool(
+            configuration.name, identity.pool_uuid, images, records, configuration.overcommit
+        )
+
+    def _lock(self, folder: Path) -> None:
+        self._closers.append(pool_folder.FolderLock(folder).close)
