@@ -79,5 +79,13 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 JOB_NAME = "batch.kubernetes.io/job-name"
 
+MOVER_USER_ID = 65532
+MOVER_GROUP_ID = 65532
+"""Movers run as this user and group; devices and folders published to them belong to it."""
+REPOSITORY_PATH = "/repository"
+"""Where a mover finds the repository's folder."""
+MOVER_SPEC_PATH = "/etc/mooring/spec/spec.json"
+KEY_PATH = "/etc/mooring/key/key"
+KEY_SECRET_ENTRY = "key"  # noqa: S105 - the name of an entry, not a secret
 DEVICE_PATH = "/dev/mooring-volume"
 """Where a mover finds the block device it reads or fills."""

@@ -16,6 +16,8 @@ MooringError
 │   └── NeverReached        the call was surely not sent, so nothing was done
 ├── SpaceExhausted          the pool or store has no room
 ├── PermissionDenied        the caller may not
+│   ├── WrongKey            this key does not open the repository
+│   └── ReadOnly            the store refuses writes
 ├── DataCorrupt             bytes are not what was written; nothing was changed
 ├── HostFailure             a command or system call failed on this node
 └── Cancelled               stopped on request before it was done; nothing half-made is visible
@@ -103,6 +105,18 @@ class PermissionDenied(MooringError):
     """The caller is not allowed to do this."""
 
     reason = "PermissionDenied"
+
+
+class WrongKey(PermissionDenied):
+    """The repository was made with another key or passphrase."""
+
+    reason = "WrongKey"
+
+
+class ReadOnly(PermissionDenied):
+    """The store refuses writes: it is read-only, or belongs to another user."""
+
+    reason = "ReadOnly"
 
 
 class DataCorrupt(MooringError):

@@ -319,7 +319,7 @@ def translate(error: OSError, doing: str) -> errors.MooringError:
     if error.errno in _NO_ROOM:
         return errors.SpaceExhausted(f"{why}: make room there")
     if error.errno in _NOT_ALLOWED:
-        return errors.PermissionDenied(f"{why}: it must be readable and writable for this user")
+        return errors.ReadOnly(f"{why}: it must be readable and writable for this user")
     if error.errno == errno.ENOENT:
         return errors.NotFound(why)
     if error.errno in _ODD_PATH:

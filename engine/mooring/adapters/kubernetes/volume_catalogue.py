@@ -4,6 +4,7 @@ A status is written only when it says something new, so that a fleet at rest cos
 one list a round and no writes.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -68,41 +69,82 @@ class KubernetesCatalogue:
         except errors.NotFound:
             return
 
+    def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
+        """Records a snapshot's tombstone on its volume's object; an absent one is no error."""
+        volume_id = ids.source_volume_id(snapshot_id)
+        for _ in range(5):
+            obj = self._objects.get(VOLUMES, volume_id)
+            if obj is None:
+                return
+            marked = obj.get("spec", {}).get("snapshotDeletions", [])
+            if snapshot_id in marked:
+                return
+            try:
+                self._set_tombstones(obj, [*marked, snapshot_id])
+            except errors.Busy:
+                continue
+            return
+        raise errors.Busy(f"Volume {volume_id} is being changed by others; try again")
+
+    def _set_tombstones(self, obj: cluster.Object, marked: Sequence[str]) -> None:
+        metadata = obj["metadata"]
+        change = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"snapshotDeletions": list(marked)},
+        }
+        with contextlib.suppress(errors.NotFound):
+            self._objects.patch(VOLUMES, metadata["name"], change)
+
     def report(
         self,
         node: ids.NodeName,
         statuses: Sequence[volumes.VolumeStatus],
         snapshots: Sequence[volumes.SnapshotRecord],
     ) -> None:
-        """Projects a node's records: adds what is missing, updates status, removes nothing."""
-        present = {obj["metadata"]["name"]: obj for obj in self._objects.find(VOLUMES)}
+        """Projects a node's records: adds what is missing, updates status and snapshots."""
+        present = {
+            obj["metadata"]["name"]: obj
+            for obj in self._objects.find(VOLUMES)
+            if obj.get("spec", {}).get("node") == node
+        }
+        reported: dict[ids.VolumeId, list[volumes.SnapshotRecord]] = {}
+        for one in snapshots:
+            reported.setdefault(one.source_volume_id, []).append(one)
         for status in statuses:
             spec = status.record.spec
-            obj = present.get(spec.volume_id)
-            if obj is None:
-                obj = self._adopt(spec, node)
-            of_volume = [one for one in snapshots if one.source_volume_id == spec.volume_id]
-            self._write_status(obj, _status(status, of_volume))
-        self._report_orphans(statuses, snapshots, present)
+            obj = present.pop(spec.volume_id, None) or self._adopt(spec, node)
+            mine = reported.pop(spec.volume_id, [])
+            self._write_status(obj, _status(status, mine))
+            self._clear_tombstones(obj, mine)
+        for volume_id, mine in reported.items():
+            lost = catalogue.spec_of_deleted_volume(mine[0])
+            gone = present.pop(volume_id, None) or self._adopt(lost, node, deleted=True)
+            self._write_status(gone, {"snapshots": [_snapshot(one) for one in mine]})
+            self._clear_tombstones(gone, mine)
+        for obj in present.values():
+            if obj.get("status", {}).get("snapshots"):
+                self._write_status(obj, {"snapshots": []})
+            self._clear_tombstones(obj, [])
 
-    def _adopt(self, spec: volumes.VolumeSpec, node: ids.NodeName) -> cluster.Object:
+    def _adopt(
+        self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
+    ) -> cluster.Object:
         """Makes the object of a volume whose object was lost: the node's record decides."""
         self.reserve(spec, node)
+        if deleted:
+            self.request_deletion(spec.volume_id)
         return self._objects.get(VOLUMES, spec.volume_id) or _object(spec, node)
 
-    def _report_orphans(
-        self,
-        statuses: Sequence[volumes.VolumeStatus],
-        snapshots: Sequence[volumes.SnapshotRecord],
-        present: dict[str, cluster.Object],
+    def _clear_tombstones(
+        self, obj: cluster.Object, snapshots: Sequence[volumes.SnapshotRecord]
     ) -> None:
-        """Keeps the snapshots of deleted volumes visible on the objects that are still there."""
-        alive = {status.record.spec.volume_id for status in statuses}
-        for volume_id in {one.source_volume_id for one in snapshots} - alive:
-            obj = present.get(volume_id)
-            if obj is not None:
-                mine = [one for one in snapshots if one.source_volume_id == volume_id]
-                self._write_status(obj, {"snapshots": [_snapshot(one) for one in mine]})
+        """Takes off the tombstones of snapshots that the node reports no more."""
+        marked = obj.get("spec", {}).get("snapshotDeletions", [])
+        alive = {one.snapshot_id for one in snapshots}
+        left = [snapshot_id for snapshot_id in marked if snapshot_id in alive]
+        if left != marked:
+            with contextlib.suppress(errors.Busy):  # changed meanwhile; the next report does it
+                self._set_tombstones(obj, left)
 
     def _write_status(self, obj: cluster.Object, wanted: dict[str, Any]) -> None:
         status = obj.get("status", {})
@@ -131,6 +173,7 @@ def entry_of(obj: cluster.Object) -> catalogue.CatalogueEntry:
             deletion_requested=spec.deletion_requested,
             status=_domain_status(domain_spec, status),
             snapshots=tuple(_domain_snapshot(one) for one in status.snapshots),
+            snapshot_deletions=tuple(ids.parse_snapshot_id(x) for x in spec.snapshot_deletions),
         )
     except (ValueError, errors.InvalidInput, errors.NotFound) as error:
         name = obj["metadata"]["name"]

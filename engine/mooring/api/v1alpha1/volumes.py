@@ -35,6 +35,12 @@ class VolumeObjectSpec(base.Model):
     deletion_requested: bool = Field(
         default=False, description="The node deletes the volume as soon as it can be reached."
     )
+    snapshot_deletions: list[str] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="Snapshots that the node deletes as soon as it can be reached.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     labels: dict[str, base.LabelValue] = Field(
         default_factory=dict, description="Names for people: namespace, claim."
     )

@@ -106,7 +106,7 @@ def unlock(config: RepositoryConfig, unlock_with: slots.Unlock) -> bytes:
     """Returns the repository key.
 
     Raises:
-        PermissionDenied: No slot is for this key or passphrase.
+        WrongKey: No slot is for this key or passphrase.
         DataCorrupt: The slot for it is damaged.
     """
     context = slot_context(config.repository, config.chunk_size_bytes)
@@ -115,7 +115,7 @@ def unlock(config: RepositoryConfig, unlock_with: slots.Unlock) -> bytes:
         if key is not None:
             return key
     what = "key" if unlock_with.secret is not None else "passphrase"
-    raise errors.PermissionDenied(
+    raise errors.WrongKey(
         f"this {what} does not open repository {config.repository_id}: "
         f"give the {what} that the repository was made with"
     )

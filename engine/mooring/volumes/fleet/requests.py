@@ -21,6 +21,8 @@ class VolumeRequest:
         topology: Where it may lie.
         filling: True makes the volume Filling, for a restore, instead of Ready.
         labels: Names for people.
+        sector_size_bytes: For a restore, what the backed-up volume had; None takes the source's
+            or the default.
     """
 
     name: str
@@ -33,6 +35,7 @@ class VolumeRequest:
     topology: placement.Topology = field(default_factory=placement.Topology)
     filling: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    sector_size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def build_spec(
         mode=request.mode,
         filesystem=filesystem,
         preallocated=request.preallocated,
-        sector_size_bytes=(facts.sector_size_bytes if facts else volumes.DEFAULT_SECTOR_SIZE_BYTES),
+        sector_size_bytes=request.sector_size_bytes
+        or (facts.sector_size_bytes if facts else volumes.DEFAULT_SECTOR_SIZE_BYTES),
         source=request.source,
         filling=request.filling,
         labels=dict(request.labels),

@@ -1,0 +1,199 @@
+"""What a Backup needs next. Pure: one action a look, so a kill anywhere is only a later look.
+
+Wait for claim and repository, take the snapshot, run the mover, keep its result, put everything
+away. Whatever happens it ends: waiting has a deadline, the mover has retries and a deadline.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mooring.domain import quantities
+from mooring.planning import movers, verdicts
+from mooring.planning.movers import MoverState
+
+
+class Action(enum.Enum):
+    """What to do now."""
+
+    WAIT = "Wait"
+    SNAPSHOT = "Snapshot"
+    START = "Start"
+    SUCCEED = "Succeed"
+    RELEASE = "Release"  # delete mover, temporary claim and volume, snapshot
+    FORGET = "Forget"  # run a mover that takes the point in time out of the repository
+    LET_GO = "LetGo"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a backup waits for.
+
+    Attributes:
+        ready: Whether it is there.
+        hopeless: Whether waiting cannot help.
+        reason: One word, when it is not ready.
+        message: What is missing and what to do.
+    """
+
+    ready: bool
+    hopeless: bool = False
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A Backup and its surroundings.
+
+    Attributes:
+        created_at: When it was made.
+        starting_deadline_seconds: How long it may wait before the mover starts.
+        outcome: True succeeded, False failed, None under way.
+        released: Whether everything made for it is put away.
+        deleting: Whether its deletion was asked for.
+        held_by: Restores that read it now.
+        forget_bytes: Whether its deletion takes it out of the repository too.
+        source: The claim and its volume.
+        repository: The repository.
+        snapshot_taken: Whether the snapshot is recorded.
+        mover: Its mover.
+        forgetting: The mover of `FORGET`.
+    """
+
+    created_at: datetime
+    starting_deadline_seconds: int
+    outcome: bool | None
+    released: bool
+    deleting: bool
+    held_by: tuple[str, ...]
+    forget_bytes: bool
+    source: Need
+    repository: Need
+    snapshot_taken: bool
+    mover: movers.Mover
+    forgetting: movers.Mover
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One action, and what to say; no verdict keeps what was said before."""
+
+    action: Action
+    verdict: verdicts.Verdict | None = None
+
+
+def decide(seen: Observed, now: datetime) -> Decision:
+    """Decides what a Backup needs next."""
+    if seen.deleting:
+        return _decide_deletion(seen)
+    if seen.outcome is not None:
+        return Decision(Action.WAIT if seen.released else Action.RELEASE)
+    if seen.mover.state is MoverState.ABSENT:
+        return _decide_start(seen, now)
+    return _decide_running(seen)
+
+
+def _decide_deletion(seen: Observed) -> Decision:
+    if seen.held_by:
+        names = ", ".join(seen.held_by)
+        return Decision(
+            Action.WAIT,
+            verdicts.stuck(
+                "InUse",
+                f"kept until Restore {names} has read it; it goes by itself then. To stop the "
+                f"restore instead: kubectl delete restore {' '.join(seen.held_by)}",
+            ),
+        )
+    if not seen.released:
+        return Decision(Action.RELEASE, verdicts.working("Deleting", "its mover is being stopped"))
+    if not seen.forget_bytes or seen.outcome is not True:
+        return Decision(Action.LET_GO)
+    return _decide_forgetting(seen)
+
+
+def _decide_forgetting(seen: Observed) -> Decision:
+    if seen.forgetting.state is MoverState.SUCCEEDED:
+        return Decision(Action.LET_GO)
+    if seen.forgetting.state is MoverState.FAILED:
+        return Decision(
+            Action.WAIT,
+            verdicts.stuck(
+                seen.forgetting.reason or "ForgetFailed",
+                f"it could not be taken out of the repository: {seen.forgetting.message}. To keep "
+                "it there and delete only this object set spec.deletionPolicy: Retain",
+            ),
+        )
+    text = "it is being taken out of the repository"
+    if seen.forgetting.state is MoverState.ABSENT:
+        if not seen.repository.ready:
+            return Decision(
+                Action.WAIT,
+                verdicts.stuck(
+                    seen.repository.reason,
+                    f"{seen.repository.message}. To delete only this object set "
+                    "spec.deletionPolicy: Retain",
+                ),
+            )
+        return Decision(Action.FORGET, verdicts.working("Forgetting", text))
+    return Decision(Action.WAIT, verdicts.working("Forgetting", text))
+
+
+def _decide_start(seen: Observed, now: datetime) -> Decision:
+    for need in (seen.source, seen.repository):
+        if need.ready:
+            continue
+        overdue = now - seen.created_at >= timedelta(seconds=seen.starting_deadline_seconds)
+        if need.hopeless or overdue:
+            late = "" if need.hopeless else "; spec.startingDeadlineSeconds is over"
+            return Decision(Action.RELEASE, verdicts.failed(need.reason, f"{need.message}{late}"))
+        return Decision(Action.WAIT, verdicts.working(need.reason, need.message))
+    if not seen.snapshot_taken:
+        return Decision(
+            Action.SNAPSHOT, verdicts.working("Snapshotting", "the snapshot is being taken")
+        )
+    return Decision(Action.START, verdicts.working("Starting", "the mover is being started"))
+
+
+def _decide_running(seen: Observed) -> Decision:
+    mover = seen.mover
+    if mover.state is MoverState.SUCCEEDED:
+        return Decision(Action.SUCCEED, verdicts.done("Succeeded", _summary(mover)))
+    if mover.state is MoverState.FAILED:
+        return Decision(
+            Action.RELEASE,
+            verdicts.failed(
+                mover.reason or "MoverFailed",
+                f"{mover.message or 'the mover failed'}; make a new Backup when that is mended",
+            ),
+        )
+    return Decision(Action.WAIT, running(mover, "backed up"))
+
+
+def running(mover: movers.Mover, done_word: str) -> verdicts.Verdict:
+    """Says how far a mover is, or what it waits for."""
+    if mover.state is MoverState.LEAVING:
+        return verdicts.working("Stopping", "an earlier mover is going away")
+    if mover.state is MoverState.PENDING:
+        why = mover.message or "the node has not started it yet"
+        return verdicts.working(mover.reason or "MoverPending", f"waits for its mover: {why}")
+    retries = f" after {mover.attempts} failed attempts" if mover.attempts else ""
+    total = mover.progress.get("bytesTotal")
+    read = mover.progress.get("bytesRead")
+    if isinstance(total, int) and isinstance(read, int) and total > 0:
+        text = f"{quantities.show_bytes(read)} of {quantities.show_bytes(total)} {done_word}"
+    else:
+        text = "the mover runs"
+    return verdicts.working("Transferring", f"{text}{retries}")
+
+
+def _summary(mover: movers.Mover) -> str:
+    numbers = {
+        name: quantities.show_bytes(value)
+        for name, value in mover.result.items()
+        if name.startswith("bytes") and isinstance(value, int)
+    }
+    return (
+        f"{numbers.get('bytesRead', '0 B')} read, {numbers.get('bytesSent', '0 B')} sent, "
+        f"{numbers.get('bytesStored', '0 B')} stored"
+    )

@@ -1,0 +1,172 @@
+"""Where a repository may be, and when it has to be looked at again. Pure."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from mooring.domain import errors
+from mooring.planning import movers, verdicts
+from mooring.planning.movers import MoverState
+
+RECHECK_READY = timedelta(hours=1)
+RECHECK_FAILED = timedelta(seconds=60)
+PENDING_LIMIT = timedelta(seconds=10)
+EVERY_NAMESPACE = "*"
+_KEY_VOLUME = 'volume "key"'  # as the kubelet names it when a mount fails
+_REPOSITORY_VOLUME = "MountVolume"
+
+
+@dataclass(frozen=True)
+class FolderEntry:
+    """One entry of the administrator's list.
+
+    Attributes:
+        name: What tenants write.
+        path: Where it is on every node; only the node plugin opens it.
+        namespaces: Who may use it; `*` is everybody.
+    """
+
+    name: str
+    path: str
+    namespaces: tuple[str, ...]
+
+
+def parse_folders(document: Any) -> tuple[FolderEntry, ...]:
+    """Reads the administrator's list.
+
+    Raises:
+        PreconditionFailed: It is not of the documented form.
+    """
+    try:
+        entries = (document or {}).get("folders") or []
+        return tuple(
+            FolderEntry(
+                str(entry["name"]),
+                str(entry["path"]),
+                tuple(str(name) for name in entry.get("namespaces", [EVERY_NAMESPACE])),
+            )
+            for entry in entries
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise errors.PreconditionFailed(
+            "the list of folders in ConfigMap mooring-config of mooring-system cannot be read: "
+            "each entry has a name, a path and namespaces"
+        ) from error
+
+
+def allowed_folder(entries: Sequence[FolderEntry], name: str, namespace: str) -> FolderEntry:
+    """Returns the entry that a tenant names, if the tenant may use it.
+
+    Raises:
+        PermissionDenied: There is none of that name for that namespace. Both cases say the same,
+            so that a tenant learns nothing of others' folders.
+    """
+    for entry in entries:
+        namespaces = entry.namespaces
+        if entry.name == name and (EVERY_NAMESPACE in namespaces or namespace in namespaces):
+            return entry
+    usable = sorted(
+        entry.name
+        for entry in entries
+        if EVERY_NAMESPACE in entry.namespaces or namespace in entry.namespaces
+    )
+    known = f"it may use: {', '.join(usable)}" if usable else "no folder is open to it"
+    raise errors.PermissionDenied(
+        f"namespace {namespace} may not use a folder {name!r}; {known}. An administrator adds "
+        "folders to ConfigMap mooring-config of mooring-system"
+    )
+
+
+class Action(enum.Enum):
+    """What to do now."""
+
+    WAIT = "Wait"
+    PROBE = "Probe"
+    CLEAR = "Clear"  # delete the probe that is over
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A repository that may be where it wants to be.
+
+    Attributes:
+        wanted: The generation that Ready has to be about.
+        probed: The same of the last probe that ended; None before.
+        ready: Whether that one went well.
+        checked_at: When it ended.
+        probe: The probe that is there now.
+        probe_of: What that one looks at.
+        probe_started_at: When it was made.
+        key_advice: How to make the key, for when it is missing.
+    """
+
+    wanted: str
+    probed: str | None
+    ready: bool
+    checked_at: datetime | None
+    probe: movers.Mover
+    probe_of: str | None
+    probe_started_at: datetime | None
+    key_advice: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One action; a verdict when there is something new to say.
+
+    Attributes:
+        action: What to do.
+        verdict: What to say; None keeps what was said.
+        concluded: Whether the probe that is there has answered.
+    """
+
+    action: Action
+    verdict: verdicts.Verdict | None = None
+    concluded: bool = False
+
+
+def decide(seen: Observed, now: datetime) -> Decision:
+    """Decides whether to look into the repository, and what its answer means."""
+    state = seen.probe.state
+    if state is MoverState.LEAVING:
+        return Decision(Action.WAIT)
+    if state is MoverState.ABSENT:
+        return _decide_absent(seen, now)
+    if seen.probe_of != seen.wanted:
+        return Decision(Action.CLEAR)
+    if state in (MoverState.SUCCEEDED, MoverState.FAILED):
+        return Decision(Action.CLEAR, _conclusion(seen.probe), concluded=True)
+    return Decision(Action.WAIT, _pending(seen, now))
+
+
+def _decide_absent(seen: Observed, now: datetime) -> Decision:
+    fresh = seen.probed == seen.wanted and seen.checked_at is not None
+    pause = RECHECK_READY if seen.ready else RECHECK_FAILED
+    if fresh and seen.checked_at is not None and now - seen.checked_at < pause:
+        return Decision(Action.WAIT)
+    if fresh:
+        return Decision(Action.PROBE)
+    word = verdicts.working("Checking", "the repository is being opened")
+    return Decision(Action.PROBE, word)
+
+
+def _conclusion(probe: movers.Mover) -> verdicts.Verdict:
+    if probe.state is MoverState.SUCCEEDED:
+        found = str(probe.result.get("repositoryId", ""))
+        return verdicts.done("Available", f"repository {found} was opened with its key")
+    text = f"{probe.message or 'the repository cannot be opened'}; tried again every minute"
+    return verdicts.stuck(probe.reason or "ProbeFailed", text)
+
+
+def _pending(seen: Observed, now: datetime) -> verdicts.Verdict | None:
+    started = seen.probe_started_at
+    if started is None or now - started < PENDING_LIMIT:
+        return None
+    why = seen.probe.message or "its mover does not start"
+    if _KEY_VOLUME in why:
+        return verdicts.stuck("KeyMissing", seen.key_advice)
+    if _REPOSITORY_VOLUME in why:
+        return verdicts.stuck("FolderMissing", f"its folder cannot be mounted: {why}")
+    return verdicts.stuck(seen.probe.reason or "MoverPending", f"it cannot be opened yet: {why}")

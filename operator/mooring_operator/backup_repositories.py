@@ -1,0 +1,161 @@
+"""BackupRepository: may it be there, can it be opened with its key; looked at again and again."""
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import backup_repositories as models
+from mooring.domain import errors
+from mooring.planning import repository_plan, verdicts
+from mooring.planning.movers import MoverState
+from mooring.ports import clock, cluster
+from mooring_operator import parsing, resources, statuses
+from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.recorder import Recorder
+from mooring_operator.repository_access import RepositoryAccess, claim_of
+from mooring_operator.work_queue import Key
+
+KIND = "BackupRepository"
+_PROBE_DEADLINE_SECONDS = 600
+_WAIT_SECONDS = 30.0
+_SOON_SECONDS = 2.0
+
+
+class BackupRepositories:
+    """Reconciles BackupRepositories."""
+
+    def __init__(
+        self,
+        objects: cluster.ClusterObjects,
+        recorder: Recorder,
+        movers: MoverJobs,
+        access: RepositoryAccess,
+        time: clock.Clock,
+    ) -> None:
+        self._objects = objects
+        self._recorder = recorder
+        self._movers = movers
+        self._access = access
+        self._time = time
+
+    def reconcile(self, key: Key) -> float | None:
+        """Brings one BackupRepository a step closer; returns when to look again, in seconds."""
+        obj = self._objects.get(resources.BACKUP_REPOSITORIES, key.name, key.namespace)
+        if obj is None:
+            return None
+        if "deletionTimestamp" in obj["metadata"]:
+            return self._put_away(obj)
+        try:
+            spec = parsing.spec_of(obj, models.BackupRepositorySpec)
+            self._recorder.hold(resources.BACKUP_REPOSITORIES, obj)
+            return self._reconcile(obj, spec)
+        except errors.MooringError as error:
+            if verdicts.is_transient(error):
+                raise
+            self._report(obj, _refusal(error), {})
+            return _WAIT_SECONDS
+
+    def _put_away(self, obj: cluster.Object) -> float | None:
+        """Deletes what was made for it, and no byte of the repository."""
+        owner = owners.owner_of(obj)
+        probe_gone = self._movers.remove(owner, keys.ROLE_PROBE)
+        if probe_gone and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
+            self._recorder.let_go(resources.BACKUP_REPOSITORIES, obj)
+            return None
+        text = "waits until no mover uses it any more"
+        self._report(obj, verdicts.working("Deleting", text), obj.get("status", {}))
+        return _SOON_SECONDS
+
+    def _reconcile(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> float:
+        self._reach(obj, spec)
+        owner = owners.owner_of(obj)
+        seen = self._observe(obj, spec, owner)
+        decision = repository_plan.decide(seen, self._time.now())
+        status = dict(obj.get("status", {}))
+        if decision.action is repository_plan.Action.PROBE:
+            self._probe(owner, spec, seen.wanted, claim_of(obj, spec))
+        if decision.verdict is not None:
+            if decision.concluded:
+                status["probed"] = seen.wanted
+                status["lastCheckTime"] = statuses.timestamp(self._time.now())
+                status["repositoryId"] = seen.probe.result.get(
+                    "repositoryId", status.get("repositoryId")
+                )
+            self._report(obj, decision.verdict, status)
+        if decision.action is repository_plan.Action.CLEAR:
+            self._movers.remove(owner, keys.ROLE_PROBE)
+        waiting = decision.action is repository_plan.Action.WAIT
+        idle = waiting and seen.probe.state is MoverState.ABSENT
+        return _WAIT_SECONDS if idle else _SOON_SECONDS
+
+    def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> None:
+        """Checks that the folder may be used, and makes the claim that movers mount."""
+        metadata = obj["metadata"]
+        if spec.directory.folder is not None:
+            entry = self._access.folder(spec.directory.folder, metadata["namespace"])
+            owner = owners.owner_of(obj)
+            self._movers.expose(persistent_volumes.folder_exposure(owner, entry.name))
+            return
+        name = spec.directory.claim_name
+        if name is None:
+            raise errors.InvalidInput("spec.directory: set exactly one of claimName, folder")
+        claim = self._objects.get(cluster.CLAIMS, name, metadata["namespace"])
+        if claim is None:
+            raise errors.NotFound(
+                f"there is no PersistentVolumeClaim {name}; make one, or name another in "
+                "spec.directory.claimName"
+            )
+        if claim.get("spec", {}).get("volumeMode", "Filesystem") != "Filesystem":
+            raise errors.InvalidInput(f"claim {name} is a block device, not a folder")
+
+    def _observe(
+        self, obj: cluster.Object, spec: models.BackupRepositorySpec, owner: owners.Owner
+    ) -> repository_plan.Observed:
+        secret = spec.encryption.key_secret_name
+        entry = keys.KEY_SECRET_ENTRY
+        status = obj.get("status", {})
+        job = self._movers.job(owner, keys.ROLE_PROBE) or {"metadata": {}}
+        generation = obj["metadata"].get("generation", 1)
+        return repository_plan.Observed(
+            wanted=str(generation),
+            probed=status.get("probed"),
+            ready=statuses.condition(obj, "Ready").get("status") == "True",
+            checked_at=statuses.parse_timestamp(status.get("lastCheckTime")),
+            probe=self._movers.observe(owner, keys.ROLE_PROBE),
+            probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
+            probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
+            key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "
+            f"copy outside the cluster: kubectl -n {owner.namespace} create secret generic "
+            f'{secret} --from-literal={entry}="$(openssl rand -base64 32)"',
+        )
+
+    def _probe(
+        self, owner: owners.Owner, spec: models.BackupRepositorySpec, wanted: str, claim: str
+    ) -> None:
+        run = jobs.MoverRun(
+            owner=owner,
+            role=keys.ROLE_PROBE,
+            repository_claim=claim,
+            key_secret=spec.encryption.key_secret_name,
+            deadline_seconds=_PROBE_DEADLINE_SECONDS,
+            annotations={keys.PROBED_SPEC: wanted},
+        )
+        self._movers.start(run, mover_specs.probe())
+
+    def _report(
+        self, obj: cluster.Object, verdict: verdicts.Verdict, fields: cluster.Object
+    ) -> None:
+        kept = {
+            name: value
+            for name, value in fields.items()
+            if name in ("probed", "lastCheckTime", "repositoryId")
+        }
+        self._recorder.report(resources.BACKUP_REPOSITORIES, obj, "Ready", verdict, kept)
+
+
+def _refusal(error: errors.MooringError) -> verdicts.Verdict:
+    """A repository that may not be there is stuck, with a reason that names what to mend."""
+    reasons: dict[type[errors.MooringError], str] = {
+        errors.PermissionDenied: "FolderNotAllowed",
+        errors.NotFound: "ClaimNotFound",
+        errors.PreconditionFailed: "FolderListUnreadable",
+    }
+    return verdicts.stuck(reasons.get(type(error), error.reason), str(error))

@@ -1,0 +1,92 @@
+"""What a mover is told: the JSON document of `mooring mover --spec`. Pure, and without secrets.
+
+Its form is `mooring.backup.mover_spec`; a test reads each document with the mover's own models.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mooring.api import keys
+
+
+@dataclass(frozen=True)
+class BackedUpVolume:
+    """The volume of a backup.
+
+    Attributes:
+        uid: Backups of the same one build on each other.
+        size_bytes: Size of the snapshot.
+        sector_size_bytes: Logical sector size.
+        filesystem: None for raw block.
+    """
+
+    uid: str
+    size_bytes: int
+    sector_size_bytes: int
+    filesystem: str | None
+
+
+@dataclass(frozen=True)
+class BackupTask:
+    """One backup.
+
+    Attributes:
+        backup_id: Its name in the repository; the same in every retry.
+        volume: What is read.
+        consistency: Filesystem or Crash.
+        point_in_time: RFC 3339.
+        documents: Kubernetes objects to keep with it, by role.
+    """
+
+    backup_id: str
+    volume: BackedUpVolume
+    consistency: str
+    point_in_time: str
+    documents: dict[str, Any]
+
+
+def _repository(*, initialize: bool = False) -> dict[str, Any]:
+    return {
+        "type": "directory",
+        "path": keys.REPOSITORY_PATH,
+        "keyFile": keys.KEY_PATH,
+        "initialize": initialize,
+    }
+
+
+def probe() -> dict[str, Any]:
+    """Opens the repository; makes it when its folder is empty."""
+    return {"repository": _repository(initialize=True)}
+
+
+def backup(task: BackupTask) -> dict[str, Any]:
+    """Reads the device into the repository."""
+    return {
+        "repository": _repository(),
+        "device": keys.DEVICE_PATH,
+        "backupId": task.backup_id,
+        "volume": {
+            "uid": task.volume.uid,
+            "sizeBytes": task.volume.size_bytes,
+            "sectorSizeBytes": task.volume.sector_size_bytes,
+            "filesystem": task.volume.filesystem,
+        },
+        "consistency": task.consistency,
+        "pointInTime": task.point_in_time,
+        "documents": task.documents,
+    }
+
+
+def restore(backup_id: str) -> dict[str, Any]:
+    """Fills the device from the repository, syncs it, reads it back and compares."""
+    return {
+        "repository": _repository(),
+        "device": keys.DEVICE_PATH,
+        "backupId": backup_id,
+        "verify": True,
+    }
+
+
+def forget(backup_id: str) -> dict[str, Any]:
+    """Takes a point in time out of the repository."""
+    return {"repository": _repository(), "backupId": backup_id}

@@ -1,0 +1,205 @@
+"""PersistentVolumes that the operator makes: temporary ones for movers, and a restore's own. Pure.
+
+Temporary ones are bound to one claim by its uid, so that no other claim can take them, and are
+kept by the reclaim policy Retain: deleting the claim must delete nothing.
+"""
+
+from dataclasses import dataclass, field
+
+from mooring.api import keys
+from mooring.domain import handles, ids, quantities
+from mooring.ports import cluster
+from mooring_operator.builders import owners
+
+READ_ONLY_MANY = "ReadOnlyMany"
+READ_WRITE_ONCE = "ReadWriteOnce"
+READ_WRITE_MANY = "ReadWriteMany"
+_FOLDER_SIZE_BYTES = 1 << 30
+"""Kubernetes wants a size; a folder has none."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Something that is exposed to movers through a claim.
+
+    Attributes:
+        owner: The object that it is exposed for.
+        role: Makes the names of claim and volume.
+        handle: What the node plugin publishes.
+        size_bytes: Shown; folders have none.
+        node: The node that it is on; None for a folder, which is on all.
+        read_only: Whether movers may only read.
+    """
+
+    owner: owners.Owner
+    role: str
+    handle: handles.Handle
+    size_bytes: int
+    node: ids.NodeName | None
+    read_only: bool
+
+    @property
+    def name(self) -> str:
+        """Name of both the claim and the volume."""
+        return self.owner.child_name(self.role)
+
+    @property
+    def access_mode(self) -> str:
+        """The access mode of both."""
+        if self.node is None:
+            return READ_WRITE_MANY
+        return READ_ONLY_MANY if self.read_only else READ_WRITE_ONCE
+
+    @property
+    def mode(self) -> str:
+        """Folders are mounted, volumes and snapshots are devices."""
+        return "Filesystem" if self.node is None else "Block"
+
+
+def snapshot_exposure(
+    owner: owners.Owner, snapshot_id: ids.SnapshotId, size_bytes: int, node: ids.NodeName
+) -> Exposure:
+    """A snapshot, read-only, for the mover of a backup."""
+    handle = handles.SnapshotReader(snapshot_id)
+    return Exposure(owner, keys.ROLE_BACKUP, handle, size_bytes, node, read_only=True)
+
+
+def populate_exposure(
+    owner: owners.Owner, volume_id: ids.VolumeId, size_bytes: int, node: ids.NodeName
+) -> Exposure:
+    """A Filling volume, for the mover of a restore."""
+    handle = handles.PopulateWriter(volume_id)
+    return Exposure(owner, keys.ROLE_RESTORE, handle, size_bytes, node, read_only=False)
+
+
+def folder_exposure(owner: owners.Owner, entry: str) -> Exposure:
+    """A repository's sub-folder of an entry of the administrator's list."""
+    handle = handles.RepositoryFolder(entry, owner.namespace, owner.name)
+    role = keys.ROLE_REPOSITORY
+    return Exposure(owner, role, handle, _FOLDER_SIZE_BYTES, None, read_only=False)
+
+
+def exposing_claim(exposure: Exposure) -> cluster.Object:
+    """Returns the claim that a mover names; it can be bound to the volume of its name alone."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": owners.child_metadata(exposure.owner, exposure.role),
+        "spec": {
+            "accessModes": [exposure.access_mode],
+            "volumeMode": exposure.mode,
+            "storageClassName": "",
+            "volumeName": exposure.name,
+            "resources": {"requests": {"storage": _size(exposure.size_bytes)}},
+        },
+    }
+
+
+def exposing_volume(exposure: Exposure, claim: cluster.Object) -> cluster.Object:
+    """Returns the volume behind that claim."""
+    spec: cluster.Object = {
+        "accessModes": [exposure.access_mode],
+        "volumeMode": exposure.mode,
+        "storageClassName": "",
+        "capacity": {"storage": _size(exposure.size_bytes)},
+        "persistentVolumeReclaimPolicy": "Retain",
+        "claimRef": _claim_ref(claim),
+        "csi": {
+            "driver": keys.DRIVER,
+            "volumeHandle": handles.render(exposure.handle),
+            "readOnly": exposure.read_only,
+        },
+    }
+    if exposure.node is not None:
+        spec["nodeAffinity"] = node_affinity(exposure.node)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": owners.child_metadata(exposure.owner, exposure.role, namespaced=False),
+        "spec": spec,
+    }
+
+
+@dataclass(frozen=True)
+class FilledVolume:
+    """A volume that a restore has filled.
+
+    Attributes:
+        volume_id: Mooring's id.
+        node: The node that holds it.
+        size_bytes: Its size.
+        mode: Filesystem or Block.
+        filesystem: For example ext4; None for Block.
+        source: The backup that it came from, for people.
+        attributes: The CSI volume context.
+    """
+
+    volume_id: ids.VolumeId
+    node: ids.NodeName
+    size_bytes: int
+    mode: str
+    filesystem: str | None
+    source: str
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def final_volume_name(claim: cluster.Object) -> str:
+    """Returns the name that external-provisioner would have given the claim's volume."""
+    return f"pvc-{claim['metadata']['uid']}"
+
+
+def final_volume(
+    filled: FilledVolume, claim: cluster.Object, storage_class: cluster.Object
+) -> cluster.Object:
+    """Returns the PersistentVolume of a restored claim, as external-provisioner makes them."""
+    csi: cluster.Object = {
+        "driver": keys.DRIVER,
+        "volumeHandle": handles.render(handles.UserVolume(filled.volume_id)),
+    }
+    if filled.filesystem is not None:
+        csi["fsType"] = filled.filesystem
+    if filled.attributes:
+        csi["volumeAttributes"] = dict(filled.attributes)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {
+            "name": final_volume_name(claim),
+            "annotations": {
+                keys.PROVISIONED_BY: keys.DRIVER,
+                keys.POPULATED_FROM: filled.source,
+            },
+        },
+        "spec": {
+            "accessModes": list(claim["spec"].get("accessModes", [READ_WRITE_ONCE])),
+            "volumeMode": filled.mode,
+            "storageClassName": storage_class["metadata"]["name"],
+            "capacity": {"storage": _size(filled.size_bytes)},
+            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
+            "mountOptions": list(storage_class.get("mountOptions", [])),
+            "claimRef": _claim_ref(claim),
+            "nodeAffinity": node_affinity(filled.node),
+            "csi": csi,
+        },
+    }
+
+
+def node_affinity(node: ids.NodeName) -> cluster.Object:
+    """Returns the affinity that holds pods to the node of their data."""
+    expression = {"key": keys.TOPOLOGY_NODE, "operator": "In", "values": [node]}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+
+
+def _claim_ref(claim: cluster.Object) -> cluster.Object:
+    metadata = claim["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def _size(size_bytes: int) -> str:
+    return quantities.format_bytes(max(size_bytes, 1))

@@ -1,0 +1,343 @@
+"""Fills claims from backups: observe, plan one action, act. The claim is bound at the very end.
+
+Used by Restores, and for any claim whose dataSourceRef names a Backup. What it makes is named after
+the claim's uid, and a finalizer on the claim keeps a deletion waiting until that is put away.
+"""
+
+from dataclasses import dataclass
+
+from mooring.api import keys
+from mooring.domain import errors, ids, volumes
+from mooring.planning import (
+    backup_run_plan,
+    movers,
+    placement,
+    placement_plan,
+    populate_plan,
+    sizes,
+    verdicts,
+)
+from mooring.planning.populate_plan import Action
+from mooring.ports import catalogue, cluster
+from mooring.volumes.fleet import requests
+from mooring_operator import observing
+from mooring_operator.builders import (
+    claims,
+    jobs,
+    mover_specs,
+    owners,
+    persistent_volumes,
+)
+from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.recorder import Recorder
+from mooring_operator.repository_access import Access, RepositoryAccess
+from mooring_operator.surroundings import Surroundings
+
+_FILESYSTEM_PARAMETERS = ("csi.storage.k8s.io/fstype", "fsType", "fstype")
+_NO_POINT = "the backup that it asks for is not to be had"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to fill a claim from.
+
+    Attributes:
+        point: Size and mode as far as known; None when there is nothing to restore.
+        message: Why there is nothing.
+        backup_id: Its name in the repository.
+        repository: Name of the BackupRepository.
+        sector_size_bytes: Of the volume that was backed up; None when not known.
+        filesystem: What it holds; None when not known, or raw block.
+        label: `Kind/name`, for people.
+        deadline_seconds: How long the transfer may take.
+        placement: Where the data shall be, when the restore says so.
+    """
+
+    point: populate_plan.Point | None
+    message: str = _NO_POINT
+    backup_id: str = ""
+    repository: str = ""
+    sector_size_bytes: int | None = None
+    filesystem: str | None = None
+    label: str = ""
+    deadline_seconds: int = 86400
+    placement: placement_plan.Wish | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the filling of a claim is."""
+
+    verdict: verdicts.Verdict
+    mover: movers.Mover
+    node: str | None
+    volume_id: ids.VolumeId
+    done: bool
+
+
+class Populator:
+    """Brings claims closer to being filled."""
+
+    def __init__(
+        self,
+        objects: cluster.ClusterObjects,
+        recorder: Recorder,
+        mover_jobs: MoverJobs,
+        access: RepositoryAccess,
+        surroundings: Surroundings,
+    ) -> None:
+        self._objects = objects
+        self._recorder = recorder
+        self._movers = mover_jobs
+        self._access = access
+        self._fleet = surroundings.fleet
+        self._catalogue = surroundings.catalogue
+        self._time = surroundings.time
+
+    def advance(self, claim: cluster.Object, source: Source) -> Progress:
+        """Takes one step for a claim."""
+        storage_class = self._class(claim)
+        seen, access = self._observe(claim, source, storage_class)
+        decision = populate_plan.decide(seen)
+        verdict, done = decision.verdict, False
+        try:
+            done = self._act(decision.action, claim, source, storage_class, access)
+        except errors.MooringError as error:
+            if verdicts.is_transient(error):
+                raise
+            verdict = verdicts.of_error(error)
+        at_rest = decision.action is Action.WAIT and seen.bound
+        volume_id = ids.volume_id_for(_csi_name(claim))
+        return Progress(verdict, seen.mover, seen.node, volume_id, done or at_rest)
+
+    def _class(self, claim: cluster.Object) -> cluster.Object:
+        name = claim["spec"].get("storageClassName") or ""
+        return self._objects.get(cluster.STORAGE_CLASSES, name) or {"metadata": {"name": name}}
+
+    def _observe(
+        self, claim: cluster.Object, source: Source, storage_class: cluster.Object
+    ) -> tuple[populate_plan.Observed, Access | None]:
+        metadata, owner = claim["metadata"], owners.owner_of(claim)
+        mover = self._movers.observe(owner, keys.ROLE_RESTORE)
+        facts = observing.class_facts(storage_class)
+        access, repository = None, backup_run_plan.Need(True)
+        if source.point is not None and mover.state is movers.MoverState.ABSENT:
+            access, repository = self._access.find(source.repository, metadata["namespace"])
+        entry = self._entry(claim)
+        final_name = persistent_volumes.final_volume_name(claim)
+        seen = populate_plan.Observed(
+            claim=metadata["name"],
+            bound=claim.get("status", {}).get("phase") == "Bound",
+            deleting="deletionTimestamp" in metadata,
+            held=keys.POPULATE_FINALIZER in metadata.get("finalizers", []),
+            size_bytes=observing.requested_bytes(claim),
+            mode=claim["spec"].get("volumeMode", "Filesystem"),
+            class_is_ours=facts is not None and facts.ours,
+            waits_for_pod=facts is not None and facts.waits_for_pod,
+            point=source.point,
+            point_message=source.message,
+            node=entry.node if entry else self._node(claim, source, storage_class),
+            repository=repository,
+            volume_made=metadata.get("annotations", {}).get(keys.POPULATE_NODE) is not None
+            and entry is not None,
+            exposed=self._movers.is_exposed(owner, keys.ROLE_RESTORE),
+            finished=self._objects.get(cluster.PERSISTENT_VOLUMES, final_name) is not None,
+            mover=mover,
+        )
+        return seen, access
+
+    def _entry(self, claim: cluster.Object) -> catalogue.CatalogueEntry | None:
+        """Returns the volume that is being filled, if it is there."""
+        volume_id = ids.volume_id_for(_csi_name(claim))
+        found = self._catalogue.entry(volume_id)
+        return None if found is None or found.deletion_requested else found
+
+    def _node(
+        self, claim: cluster.Object, source: Source, storage_class: cluster.Object
+    ) -> str | None:
+        """Returns the node chosen by the scheduler, by the restore, or for lack of both by us."""
+        chosen = claim["metadata"].get("annotations", {}).get(keys.SELECTED_NODE)
+        if chosen:
+            return str(chosen)
+        wish = source.placement
+        if wish is None:
+            if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
+                return None
+            wish = placement_plan.Wish(selector={})
+        pool = storage_class.get("parameters", {}).get("pool")
+        try:
+            found = observing.candidates(self._objects, pool)
+            choice = placement_plan.choose(wish, found, observing.requested_bytes(claim))
+        except (errors.PreconditionFailed, errors.SpaceExhausted) as error:
+            self._recorder.event(claim, verdicts.stuck(error.reason, str(error)))
+            return None
+        notes = claims.placement_annotations(choice, self._time.now())
+        self._annotate(claim, notes)
+        return choice.node
+
+    def _annotate(self, claim: cluster.Object, notes: cluster.Object) -> None:
+        metadata = claim["metadata"]
+        change = {"metadata": {"annotations": notes}}
+        updated = self._objects.patch(
+            cluster.CLAIMS, metadata["name"], change, metadata["namespace"]
+        )
+        metadata["annotations"] = updated["metadata"].get("annotations", {})
+        metadata["resourceVersion"] = updated["metadata"]["resourceVersion"]
+
+    def _act(
+        self,
+        action: Action,
+        claim: cluster.Object,
+        source: Source,
+        storage_class: cluster.Object,
+        access: Access | None,
+    ) -> bool:
+        """Does what was decided; True when nothing is left to do for this claim."""
+        owner = owners.owner_of(claim)
+        match action:
+            case Action.CREATE_VOLUME:
+                self._create_volume(claim, source, storage_class)
+            case Action.START:
+                assert access is not None
+                self._start(claim, source, access)
+            case Action.WITHDRAW:
+                self._movers.withdraw(owner, keys.ROLE_RESTORE)
+            case Action.FINISH:
+                self._finish(claim, source, storage_class)
+            case Action.TIDY:
+                if self._movers.remove(owner, keys.ROLE_RESTORE):
+                    self._recorder.let_go(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
+                    return True
+            case Action.ABANDON:
+                self._abandon_volume(claim)
+            case Action.GIVE_UP:
+                return self.give_up(claim)
+            case Action.WAIT:
+                pass
+        return False
+
+    def _create_volume(
+        self, claim: cluster.Object, source: Source, storage_class: cluster.Object
+    ) -> None:
+        metadata = claim["metadata"]
+        self._recorder.hold(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
+        node = metadata.get("annotations", {}).get(keys.SELECTED_NODE, "")
+        request = _volume_request(claim, source, storage_class, ids.NodeName(node))
+        try:
+            entry = self._fleet.create_volume(request)
+        except errors.SpaceExhausted:
+            # Let the scheduler, or the next look, choose another node.
+            self._annotate(claim, {keys.SELECTED_NODE: None})
+            raise
+        self._annotate(claim, {keys.POPULATE_NODE: entry.node})
+
+    def _start(self, claim: cluster.Object, source: Source, access: Access) -> None:
+        owner, entry = owners.owner_of(claim), self._entry(claim)
+        if entry is None:
+            raise errors.Busy("the volume was not reported yet")
+        spec, node = entry.spec, entry.node
+        exposure = persistent_volumes.populate_exposure(
+            owner, spec.volume_id, spec.size_bytes, node
+        )
+        run = jobs.MoverRun(
+            owner=owner,
+            role=keys.ROLE_RESTORE,
+            repository_claim=access.claim,
+            key_secret=access.key_secret,
+            deadline_seconds=source.deadline_seconds,
+            device_claim=self._movers.expose(exposure),
+            node=node,
+            taints=self._movers.taints(node),
+        )
+        self._movers.start(run, mover_specs.restore(source.backup_id))
+
+    def _finish(self, claim: cluster.Object, source: Source, storage_class: cluster.Object) -> None:
+        volume_id = ids.volume_id_for(_csi_name(claim))
+        entry = self._entry(claim)
+        if entry is None:
+            raise errors.Busy(f"volume {volume_id} is not in the catalogue; it is being looked for")
+        try:
+            self._fleet.finish_filling(volume_id)
+        except errors.InUse as error:
+            raise errors.Busy(f"the mover's device is still attached: {error}") from error
+        spec = entry.spec
+        filled = persistent_volumes.FilledVolume(
+            volume_id=volume_id,
+            node=entry.node,
+            size_bytes=spec.size_bytes,
+            mode=spec.mode.value,
+            filesystem=None if spec.filesystem is None else spec.filesystem.value,
+            source=source.label,
+        )
+        body = persistent_volumes.final_volume(filled, claim, storage_class)
+        try:
+            self._objects.create(cluster.PERSISTENT_VOLUMES, body)
+        except errors.AlreadyExists:
+            return
+
+    def give_up(self, claim: cluster.Object) -> bool:
+        """Puts away everything made to fill a claim; True once it is, and the claim is free."""
+        owner = owners.owner_of(claim)
+        if not self._movers.remove(owner, keys.ROLE_RESTORE):
+            return False
+        if not self._abandon_volume(claim):
+            return False
+        self._recorder.let_go(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
+        return True
+
+    def _abandon_volume(self, claim: cluster.Object) -> bool:
+        """Takes the half-filled volume from its mover and deletes it; True once it is gone."""
+        owner = owners.owner_of(claim)
+        if not self._movers.withdraw(owner, keys.ROLE_RESTORE):
+            return False
+        if claim.get("status", {}).get("phase") == "Bound":
+            return True  # it is the user's now
+        if self._objects.get(
+            cluster.PERSISTENT_VOLUMES, persistent_volumes.final_volume_name(claim)
+        ):
+            return True  # its PersistentVolume's reclaim policy decides
+        try:
+            self._fleet.delete_volume(ids.volume_id_for(_csi_name(claim)))
+        except (errors.InUse, errors.Busy):
+            return False
+        return True
+
+
+def _csi_name(claim: cluster.Object) -> str:
+    """Returns the name that external-provisioner would have given the volume."""
+    return persistent_volumes.final_volume_name(claim)
+
+
+def _volume_request(
+    claim: cluster.Object, source: Source, storage_class: cluster.Object, node: ids.NodeName
+) -> requests.VolumeRequest:
+    parameters = storage_class.get("parameters", {})
+    mode = volumes.VolumeMode(claim["spec"].get("volumeMode", "Filesystem"))
+    pool = parameters.get("pool")
+    metadata = claim["metadata"]
+    return requests.VolumeRequest(
+        name=_csi_name(claim),
+        size=sizes.SizeRange(required_bytes=observing.requested_bytes(claim)),
+        mode=mode,
+        filesystem=_filesystem(mode, source, parameters),
+        pool=None if pool is None else ids.parse_pool_name(pool),
+        preallocated=parameters.get("preallocate") == "true",
+        topology=placement.Topology(requisite=(node,), preferred=(node,)),
+        filling=True,
+        labels={"namespace": metadata["namespace"], "claim": metadata["name"]},
+        sector_size_bytes=source.sector_size_bytes,
+    )
+
+
+def _filesystem(
+    mode: volumes.VolumeMode, source: Source, parameters: dict[str, str]
+) -> volumes.FilesystemType | None:
+    """What the backup holds; where that is not known, what the StorageClass would make."""
+    if mode is volumes.VolumeMode.BLOCK:
+        return None
+    if source.filesystem is not None:
+        return volumes.FilesystemType(source.filesystem)
+    for name in _FILESYSTEM_PARAMETERS:
+        if parameters.get(name):
+            return volumes.FilesystemType(parameters[name])
+    return volumes.FilesystemType.EXT4

@@ -1,0 +1,88 @@
+"""How a repository is reached from a namespace: by which claim, with which key, and whether."""
+
+from dataclasses import dataclass
+
+import yaml
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import backup_repositories as models
+from mooring.domain import errors
+from mooring.planning import backup_run_plan, repository_plan
+from mooring.ports import cluster
+from mooring_operator import parsing, resources, statuses
+from mooring_operator.builders import owners
+
+
+@dataclass(frozen=True)
+class Access:
+    """A repository that movers can mount.
+
+    Attributes:
+        claim: The claim that holds it.
+        key_secret: The Secret with its key.
+        repository_id: As the last probe found it.
+    """
+
+    claim: str
+    key_secret: str
+    repository_id: str
+
+
+class RepositoryAccess:
+    """Looks repositories up for those who use them."""
+
+    def __init__(self, objects: cluster.ClusterObjects, namespace: str = keys.NAMESPACE) -> None:
+        self._objects = objects
+        self._namespace = namespace
+
+    def find(self, name: str, namespace: str) -> tuple[Access | None, backup_run_plan.Need]:
+        """Returns a repository when it is Ready, and else what it lacks."""
+        obj = self._objects.get(resources.BACKUP_REPOSITORIES, name, namespace)
+        if obj is None:
+            return None, backup_run_plan.Need(
+                ready=False,
+                reason="RepositoryNotFound",
+                message=f"there is no BackupRepository {name} in namespace {namespace}",
+            )
+        ready = statuses.condition(obj, "Ready")
+        current = obj["metadata"].get("generation", 1)
+        fresh = ready.get("observedGeneration") == current
+        if ready.get("status") != "True" or not fresh or "deletionTimestamp" in obj["metadata"]:
+            why = ready.get("message", "it was not opened yet")
+            return None, backup_run_plan.Need(
+                ready=False,
+                reason="RepositoryNotReady",
+                message=f"BackupRepository {name} is not Ready: {why}",
+            )
+        spec = parsing.spec_of(obj, models.BackupRepositorySpec)
+        access = Access(
+            claim_of(obj, spec),
+            spec.encryption.key_secret_name,
+            str(obj.get("status", {}).get("repositoryId", "")),
+        )
+        return access, backup_run_plan.Need(ready=True)
+
+    def folder(self, name: str, namespace: str) -> repository_plan.FolderEntry:
+        """Returns the entry of the administrator's list that a namespace names.
+
+        Raises:
+            PermissionDenied: It may not use one of that name.
+            PreconditionFailed: The list cannot be read.
+        """
+        found = self._objects.get(cluster.CONFIG_MAPS, keys.CONFIG_MAP, self._namespace) or {}
+        text = found.get("data", {}).get(keys.CONFIG_FOLDERS_KEY, "")
+        try:
+            document = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise errors.PreconditionFailed(
+                f"{keys.CONFIG_FOLDERS_KEY} of ConfigMap {keys.CONFIG_MAP} is no YAML"
+            ) from error
+        entries = repository_plan.parse_folders(document)
+        return repository_plan.allowed_folder(entries, name, namespace)
+
+
+def claim_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> str:
+    """Returns the claim that a repository is in: the user's, or the one made for a folder."""
+    if spec.directory.claim_name is not None:
+        return spec.directory.claim_name
+    return owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
