@@ -92,7 +92,7 @@ def _methods(*names: str) -> frozenset[str]:
     return frozenset(_SERVICE + name for name in names)
 
 
-_READS = ("ListVolumes", "ListPools", "ListSnapshots")
+_READS = ("Hello", "ListVolumes", "ListPools", "ListSnapshots")
 AGENT_RULES = Rules(
     {
         Role.CONTROLLER: _methods(

@@ -1,7 +1,7 @@
 """A node's storage over gRPC: the port that the controller and the operator use.
 
-A call is sent only on a connection whose handshake is done, so a failure before that is known to
-have changed nothing (NeverReached); any failure afterwards may have (Unreachable).
+Each call is preceded by one that changes nothing. If that one fails, the call was not sent and
+nothing was done (NeverReached); a failure afterwards may have come after the act (Unreachable).
 """
 
 import threading
@@ -17,7 +17,7 @@ from mooring.agent._generated import agent_pb2, agent_pb2_grpc
 from mooring.domain import errors, ids, pools, volumes
 from mooring.ports import nodes as nodes_port
 
-_CONNECT_TIMEOUT_SECONDS = 3.0
+_GREETING_TIMEOUT_SECONDS = 3.0
 _READ_TIMEOUT_SECONDS = 20.0
 _CHANGE_TIMEOUT_SECONDS = 110.0
 _RETIRED_SECONDS = 2 * _CHANGE_TIMEOUT_SECONDS
@@ -43,33 +43,31 @@ class _Connection:
 class AgentConnections:
     """One channel an agent; a new one when the certificate was renewed or the address changed."""
 
-    def __init__(self, current: renewal.CurrentCertificate) -> None:
+    def __init__(
+        self,
+        current: renewal.CurrentCertificate,
+        *,
+        greeting_timeout_seconds: float = _GREETING_TIMEOUT_SECONDS,
+    ) -> None:
+        """Takes this process's certificate, and how long an agent may take to answer at all."""
         self._current = current
+        self.greeting_timeout_seconds = greeting_timeout_seconds
         self._guard = threading.Lock()
         self._connections: dict[ids.NodeName, _Connection] = {}
         self._retired: list[tuple[float, grpc.Channel]] = []
 
     def channel(self, node: ids.NodeName, address: str) -> grpc.Channel:
-        """Returns a channel whose handshake is done.
+        """Returns a channel to a node's agent; it connects when it is used.
 
         Raises:
-            NeverReached: There is no certificate yet, or the agent does not answer.
+            NeverReached: There is no certificate yet.
         """
         certificate = self._current.present
         if certificate is None:
             raise errors.NeverReached(
                 f"the agent of {node} cannot be called: this process has no certificate yet"
             )
-        channel = self._cached(node, address, certificate)
-        ready = grpc.channel_ready_future(channel)
-        try:
-            ready.result(timeout=_CONNECT_TIMEOUT_SECONDS)
-        except grpc.FutureTimeoutError as error:
-            ready.cancel()
-            raise errors.NeverReached(
-                f"the agent of {node} at {address} does not answer, or is not {node}"
-            ) from error
-        return channel
+        return self._cached(node, address, certificate)
 
     def close(self) -> None:
         """Closes every channel; calls under way end as Unreachable."""
@@ -182,10 +180,25 @@ class RemoteNode:
     def _call(self, method: str, request: Any, timeout_seconds: float) -> Any:
         channel = self._connections.channel(self._node, self._address)
         stub = agent_pb2_grpc.NodeAgentStub(channel)  # type: ignore[no-untyped-call]
+        self._greet(stub)
         try:
             return getattr(stub, method)(request, timeout=timeout_seconds)
         except grpc.RpcError as failure:
             raise failures.error_of(failure, f"the agent of {self._node}") from failure
+
+    def _greet(self, stub: agent_pb2_grpc.NodeAgentStub) -> None:
+        peer = f"the agent of {self._node} at {self._address}"
+        try:
+            stub.Hello(
+                agent_pb2.HelloRequest(),
+                timeout=self._connections.greeting_timeout_seconds,
+                wait_for_ready=True,
+            )
+        except grpc.RpcError as failure:
+            error = failures.error_of(failure, peer)
+            if isinstance(error, errors.Unreachable):
+                raise errors.NeverReached(str(error)) from failure
+            raise error from failure
 
 
 class RemoteNodes:

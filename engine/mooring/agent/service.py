@@ -17,10 +17,17 @@ _log = structlog.get_logger("agent")
 class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
     """Carries calls to this node's storage."""
 
-    def __init__(self, storage: nodes_port.NodeStorageAndSnapshots) -> None:
+    def __init__(self, node: ids.NodeName, storage: nodes_port.NodeStorageAndSnapshots) -> None:
+        self._node = node
         self._storage = storage
 
-    def CreateVolume(  # noqa: N802 - the interface names the methods
+    def Hello(  # noqa: N802 - the interface names the methods
+        self, request: agent_pb2.HelloRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.HelloResponse:
+        """Answers, so that the caller knows that its next call will arrive."""
+        return agent_pb2.HelloResponse(node=self._node)
+
+    def CreateVolume(  # noqa: N802
         self, request: agent_pb2.CreateVolumeRequest, context: grpc.ServicerContext
     ) -> agent_pb2.VolumeRecord:
         """See `ports.nodes.NodeStorage.create_volume`."""

@@ -35,6 +35,11 @@ class NodeAgentStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Hello = channel.unary_unary(
+                '/mooring.agent.v1.NodeAgent/Hello',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.HelloRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.HelloResponse.FromString,
+                _registered_method=True)
         self.CreateVolume = channel.unary_unary(
                 '/mooring.agent.v1.NodeAgent/CreateVolume',
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateVolumeRequest.SerializeToString,
@@ -85,6 +90,13 @@ class NodeAgentStub:
 class NodeAgentServicer:
     """Volumes and snapshots of one node; see mooring.ports.nodes for what each call promises.
     """
+
+    def Hello(self, request, context):
+        """Changes nothing. Asked before every other call: if it fails, the other was never sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateVolume(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -143,6 +155,11 @@ class NodeAgentServicer:
 
 def add_NodeAgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.HelloRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.HelloResponse.SerializeToString,
+            ),
             'CreateVolume': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateVolume,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateVolumeRequest.FromString,
@@ -199,6 +216,33 @@ def add_NodeAgentServicer_to_server(servicer, server):
 class NodeAgent:
     """Volumes and snapshots of one node; see mooring.ports.nodes for what each call promises.
     """
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/Hello',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.HelloRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.HelloResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateVolume(request,
