@@ -14,6 +14,7 @@ from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.host.filesystems import KernelFilesystems
 from mooring.adapters.host.loops import KernelLoops
 from mooring.adapters.host.mounts import KernelMounts
+from mooring.adapters.host.target_paths import KernelPaths
 from mooring.adapters.pools import embedded, pool_folder
 from mooring.adapters.pools.directory import DirectoryPool
 from mooring.adapters.pools.records import FolderRecords
@@ -38,7 +39,7 @@ def system_clock() -> clock_port.Clock:
 
 def kernel_host() -> host.Host:
     """Returns loop devices, mounts and filesystems of this machine."""
-    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems())
+    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems(), KernelPaths())
 
 
 def open_node_parts(
@@ -51,17 +52,51 @@ def open_node_parts(
         state_folder: The agent's own folder; embedded pools are mounted below it. In a pod it
             needs bidirectional mount propagation.
     """
-    ports = kernel_host()
-    opened: list[pool_ports.OpenPool] = []
-    failed: list[pool_ports.FailedPool] = []
-    for configuration in configurations:
-        try:
-            opened.append(PoolOpener(configuration, state_folder, ports).open())
-        except (errors.MooringError, OSError) as error:
-            failed.append(
-                pool_ports.FailedPool(configuration.name, configuration.backend, str(error))
-            )
-    return pool_ports.NodeParts(ports, tuple(opened), tuple(failed))
+    return NodeOpener(configurations, state_folder).open()
+
+
+class NodeOpener:
+    """Opens the pools of one node; tests and the command line also close them again.
+
+    Args:
+        configurations: The pools of this node.
+        state_folder: The agent's own folder; see `open_node_parts`.
+    """
+
+    def __init__(
+        self, configurations: Sequence[pool_ports.PoolConfiguration], state_folder: Path
+    ) -> None:
+        self._host = kernel_host()
+        self._openers = [PoolOpener(one, state_folder, self._host) for one in configurations]
+
+    def open(self) -> pool_ports.NodeParts:
+        """Opens every configured pool; one that fails is reported and the others serve on."""
+        opened: list[pool_ports.OpenPool] = []
+        failed: list[pool_ports.FailedPool] = []
+        for opener in self._openers:
+            try:
+                opened.append(opener.open())
+            except (errors.MooringError, OSError) as error:
+                failed.append(
+                    pool_ports.FailedPool(
+                        opener.configuration.name, opener.configuration.backend, str(error)
+                    )
+                )
+        return pool_ports.NodeParts(self._host, tuple(opened), tuple(failed))
+
+    def close(self) -> None:
+        """Lets go of every pool; embedded ones stay mounted, as their volumes do."""
+        for opener in self._openers:
+            opener.close()
+
+    def unmount(self) -> None:
+        """Closes every pool and takes embedded ones off the node.
+
+        Raises:
+            InUse: A volume is still attached.
+        """
+        for opener in self._openers:
+            opener.unmount()
 
 
 class PoolOpener:
@@ -77,7 +112,7 @@ class PoolOpener:
         state_folder: Path,
         ports: host.Host,
     ) -> None:
-        self._configuration = configuration
+        self.configuration = configuration
         self._mountpoint = state_folder / "pools" / configuration.name
         self._ports = ports
         self._closers: list[Callable[[], None]] = []
@@ -104,11 +139,11 @@ class PoolOpener:
     def unmount(self) -> None:
         """Closes the pool and takes an embedded one off the node; see `embedded.unmount`."""
         self.close()
-        if self._configuration.image_size_bytes is not None:
-            embedded.unmount(self._configuration.folder, self._mountpoint, self._ports)
+        if self.configuration.image_size_bytes is not None:
+            embedded.unmount(self.configuration.folder, self._mountpoint, self._ports)
 
     def _open(self) -> pool_ports.OpenPool:
-        configuration = self._configuration
+        configuration = self.configuration
         folder = configuration.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock(folder)

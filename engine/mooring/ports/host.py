@@ -150,7 +150,14 @@ class Filesystems(Protocol):
         """
 
     def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
-        """Grows a mounted filesystem to its device; a no-op when it fills it."""
+        """Grows a mounted filesystem to its device; a no-op when it fills it.
+
+        Raises:
+            Unsupported: This process may not grow it while it is mounted.
+        """
+
+    def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
+        """Grows before a mount what this process may not grow after it; otherwise a no-op."""
 
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> AbstractContextManager[None]:
         """Freezes a mounted filesystem for the time of a `with` block.
@@ -167,9 +174,59 @@ class Filesystems(Protocol):
 
 
 @dataclass(frozen=True)
+class FilesystemUsage:
+    """Use of a mounted filesystem, in bytes and inodes."""
+
+    total_bytes: int
+    used_bytes: int
+    available_bytes: int
+    total_inodes: int
+    used_inodes: int
+    available_inodes: int
+
+
+class TargetPaths(Protocol):
+    """Mount points that somebody else names: made, looked at and removed, never entered."""
+
+    def resolve(self, path: str) -> Path:
+        """Returns the real path that the mount table will show; the last part is not followed.
+
+        Raises:
+            InvalidInput: It is not absolute, has a `..` or strange characters, or ends in a
+                symbolic link.
+        """
+
+    def make_folder(self, path: Path) -> None:
+        """Makes a folder to mount on, with missing parents; an existing one is kept."""
+
+    def make_file(self, path: Path) -> None:
+        """Makes an empty file to bind a device on; an existing one is kept."""
+
+    def remove(self, path: Path) -> None:
+        """Removes an empty folder or file that was mounted on; an absent one is no error.
+
+        Raises:
+            HostFailure: It holds something; it is left as it is.
+        """
+
+    def block_device(self, path: Path) -> str | None:
+        """Returns `major:minor` of a block device node at a path; None if it is none or absent."""
+
+    def identity(self, path: Path) -> FileIdentity | None:
+        """Returns device and inode of a file, as loop devices name their backing; None if absent.
+
+        The last part of the path is not followed.
+        """
+
+    def usage(self, path: Path) -> FilesystemUsage:
+        """Returns the use of the filesystem that a path lies in."""
+
+
+@dataclass(frozen=True)
 class Host:
     """The ports of one host together."""
 
     loops: LoopDevices
     mounts: Mounts
     filesystems: Filesystems
+    paths: TargetPaths

@@ -6,6 +6,7 @@ give back the blocks that a preallocated image has reserved.
 
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ _AMBIVALENT = 8
 _MAKE_TIMEOUT_SECONDS = 600
 _GROW_TIMEOUT_SECONDS = 600
 _BTRFS_KERNEL = (6, 7)
+_CHECKED_CODES = (0, 1)  # clean, or put right
+_CAP_SYS_RESOURCE = 24
+_EXT4_SUPERBLOCK_OFFSET = 1024
 
 
 class KernelFilesystems:
@@ -74,13 +78,40 @@ class KernelFilesystems:
             os.fsync(file.fileno())
 
     def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
-        """Grows a mounted filesystem to its device; a no-op when it fills it."""
+        """Grows a mounted filesystem to its device; a no-op when it fills it.
+
+        Raises:
+            Unsupported: This process may not grow it while it is mounted.
+        """
+        if filesystem is volumes.FilesystemType.EXT4:
+            if ext4_fills(device):
+                return
+            if not _may_use_reserved_resources():
+                raise errors.Unsupported(
+                    f"growing the mounted ext4 on {device} needs CAP_SYS_RESOURCE, which this node "
+                    "agent lacks; it grows when its pods are stopped and started again"
+                )
         argv = {
             volumes.FilesystemType.EXT4: ["resize2fs", str(device)],
             volumes.FilesystemType.XFS: ["xfs_growfs", "-d", str(mountpoint)],
             volumes.FilesystemType.BTRFS: ["btrfs", "filesystem", "resize", "max", str(mountpoint)],
         }[filesystem]
         commands.run(argv, timeout_seconds=_GROW_TIMEOUT_SECONDS)
+
+    def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
+        """Grows before a mount what this process may not grow after it; otherwise a no-op."""
+        if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
+            return
+        if ext4_fills(device):
+            return
+        checked = commands.attempt(
+            ["e2fsck", "-f", "-p", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS
+        )
+        if checked.exit_code not in _CHECKED_CODES:
+            raise errors.DataCorrupt(
+                f"the ext4 on {device} is damaged and cannot grow: {checked.stdout.strip()[-300:]}"
+            )
+        commands.run(["resize2fs", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS)
 
     @contextmanager
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
@@ -104,6 +135,25 @@ def kernel_version() -> tuple[int, int]:
     """Returns major and minor version of the running kernel."""
     match = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def ext4_fills(device: Path) -> bool:
+    """Whether an ext4 already uses its device up to the last whole block."""
+    with device.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(_EXT4_SUPERBLOCK_OFFSET)
+        superblock = file.read(1024)
+    (low,) = struct.unpack_from("<I", superblock, 0x4)
+    (shift,) = struct.unpack_from("<I", superblock, 0x18)
+    (high,) = struct.unpack_from("<I", superblock, 0x150)
+    return (int(high) << 32 | int(low)) >= size_bytes // (1024 << int(shift))
+
+
+def _may_use_reserved_resources() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE, which the kernel asks of who grows an ext4."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return effective is not None and bool(int(effective.group(1), 16) >> _CAP_SYS_RESOURCE & 1)
 
 
 def _edges_are_zero(device: Path) -> bool:

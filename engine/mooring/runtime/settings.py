@@ -1,0 +1,166 @@
+"""Settings of a node agent, read once from one YAML file.
+
+    nodeName: node-a
+    stateFolder: /var/lib/mooring
+    pools:
+      - name: fast
+        backend: reflink
+        path: /var/lib/mooring/fast
+        imageSize: 20Gi
+
+The file is checked whole before anything starts: an unknown key or a wrong value names itself.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import pydantic
+import yaml
+from pydantic.alias_generators import to_camel
+
+from mooring.domain import errors, ids, pools, quantities
+from mooring.ports.pools import PoolConfiguration
+
+_Parsed = TypeVar("_Parsed")
+
+
+def _name(text: str) -> str:
+    return _plainly(ids.parse_pool_name, text)
+
+
+def _node(text: str) -> str:
+    return _plainly(ids.parse_node_name, text)
+
+
+def _size(value: object) -> object:
+    return _plainly(quantities.parse_bytes, value) if isinstance(value, str) else value
+
+
+def _plainly(parse: Callable[[str], _Parsed], value: str) -> _Parsed:
+    """Parses, with the kind of error that pydantic collects."""
+    try:
+        return parse(value)
+    except errors.InvalidInput as error:
+        raise ValueError(str(error)) from error
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError("it must be an absolute path without '..'")
+    return path
+
+
+AbsolutePath = Annotated[Path, pydantic.AfterValidator(_absolute)]
+
+
+class _Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+    )
+
+
+class PoolSettings(_Settings):
+    """One pool of a node.
+
+    Attributes:
+        name: The pool's name, a DNS label.
+        backend: `reflink` (default) or `directory`.
+        path: The pool's folder; for an embedded pool the folder that holds `pool.img`.
+        image_size: Makes an embedded pool: one file of this size (`20Gi`, or bytes) with an XFS
+            inside, which needs nothing of the filesystem it lies on. Only with `reflink`.
+        overcommit: Share of a sparse volume's size that admission counts: 1.0 promises no more
+            than there is, 0.5 promises twice as much. Above 0 and at most 1.
+    """
+
+    name: Annotated[str, pydantic.AfterValidator(_name)]
+    backend: pools.PoolBackend = pools.PoolBackend.REFLINK
+    path: AbsolutePath
+    image_size: Annotated[
+        Annotated[int, pydantic.Field(ge=320 << 20)] | None, pydantic.BeforeValidator(_size)
+    ] = None
+    overcommit: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "PoolSettings":
+        if self.backend is pools.PoolBackend.MEMORY:
+            raise ValueError("a node cannot have a pool in memory")
+        if self.image_size is not None and self.backend is not pools.PoolBackend.REFLINK:
+            raise ValueError("imageSize makes a 'reflink' pool; leave it out for 'directory'")
+        if self.image_size is not None and self.image_size % (1 << 20):
+            raise ValueError("imageSize must be whole MiB")
+        return self
+
+    def configuration(self) -> PoolConfiguration:
+        """Returns the pool as the port of pools wants it."""
+        return PoolConfiguration(
+            ids.PoolName(self.name), self.backend, self.path, self.image_size, self.overcommit
+        )
+
+
+class AgentSettings(_Settings):
+    """Settings of one node's agent.
+
+    Attributes:
+        node_name: The node's name in Kubernetes.
+        state_folder: The agent's own folder; embedded pools are mounted below it, so in a pod it
+            needs bidirectional mount propagation.
+        pools: The node's pools, at least one.
+    """
+
+    node_name: Annotated[str, pydantic.AfterValidator(_node)]
+    state_folder: AbsolutePath = Path("/var/lib/mooring")
+    pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "AgentSettings":
+        names = [pool.name for pool in self.pools]
+        if len(set(names)) != len(names):
+            raise ValueError("two pools have the same name")
+        paths = [pool.path for pool in self.pools]
+        if any(one != other and one in other.parents for one in paths for other in paths):
+            raise ValueError("one pool's path lies inside another's")
+        if len(set(paths)) != len(paths):
+            raise ValueError("two pools have the same path")
+        return self
+
+    @property
+    def node(self) -> ids.NodeName:
+        """The node's name."""
+        return ids.NodeName(self.node_name)
+
+    def pool_configurations(self) -> tuple[PoolConfiguration, ...]:
+        """Returns the pools as `adapters.registry.open_node_parts` wants them."""
+        return tuple(pool.configuration() for pool in self.pools)
+
+
+def load_agent_settings(path: Path, *, node_name: str | None = None) -> AgentSettings:
+    """Reads the settings of an agent.
+
+    Args:
+        path: The YAML file.
+        node_name: The node's name when the file, shared by all nodes, does not say it.
+
+    Raises:
+        InvalidInput: The file is missing, is no YAML, or holds something wrong; each fault is
+            named with its place.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise errors.InvalidInput(f"cannot read the settings {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise errors.InvalidInput(f"the settings {path} are no YAML mapping")
+    if node_name is not None and "nodeName" not in content:
+        content = {**content, "nodeName": node_name}
+    try:
+        return AgentSettings.model_validate(content)
+    except pydantic.ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise errors.InvalidInput(f"the settings {path} are wrong: {faults}") from error

@@ -1,0 +1,98 @@
+"""Which loop devices and mounts are a volume's own, by the identity of its image.
+
+Nothing here trusts a path: a device is ours if its backing file is our image, and a mount is
+ours if it shows such a device.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mooring.domain import volumes
+from mooring.ports import host
+
+_MAXIMUM_LAYERS = 32
+
+
+def devices_of(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevice]:
+    """Returns every loop device that carries an image."""
+    return ports.loops.find_all(image) if image else ()
+
+
+def is_filesystem_of(mount: host.Mount, device: host.LoopDevice) -> bool:
+    """Whether a mount shows the filesystem inside a loop device."""
+    # btrfs shows a device number of its own, so there the source tells.
+    return mount.device == device.number or (
+        mount.filesystem == volumes.FilesystemType.BTRFS.value and mount.source == str(device.path)
+    )
+
+
+def filesystem_mounts(ports: host.Host, devices: Sequence[host.LoopDevice]) -> Sequence[host.Mount]:
+    """Returns the mounts of the filesystem inside any of the devices, in mount order."""
+    return tuple(
+        mount
+        for mount in ports.mounts.table()
+        if any(is_filesystem_of(mount, device) for device in devices)
+    )
+
+
+def device_targets(ports: host.Host, devices: Sequence[host.LoopDevice]) -> Sequence[host.Mount]:
+    """Returns the files that any of the devices' nodes is bound on."""
+    numbers = {device.number for device in devices}
+    roots = {f"/{device.path.name}" for device in devices}
+    return tuple(
+        mount
+        for mount in ports.mounts.table()
+        if mount.root in roots and ports.paths.block_device(mount.target) in numbers
+    )
+
+
+def mounts_at(ports: host.Host, target: Path) -> Sequence[host.Mount]:
+    """Returns what is mounted at a path, lowest first."""
+    return tuple(mount for mount in ports.mounts.table() if mount.target == target)
+
+
+def is_own(ports: host.Host, mount: host.Mount, devices: Sequence[host.LoopDevice]) -> bool:
+    """Whether a mount shows the filesystem or the node of one of the devices."""
+    if any(is_filesystem_of(mount, device) for device in devices):
+        return True
+    number = ports.paths.block_device(mount.target)
+    return number is not None and number in {device.number for device in devices}
+
+
+def unmount_own(ports: host.Host, target: Path, devices: Sequence[host.LoopDevice]) -> bool:
+    """Unmounts all layers at a path that are ours; returns whether something foreign is left.
+
+    Raises:
+        InUse: It is busy.
+    """
+    for _ in range(_MAXIMUM_LAYERS):
+        layers = mounts_at(ports, target)
+        if not layers:
+            return False
+        if not is_own(ports, layers[-1], devices):
+            return True
+        ports.mounts.unmount(target)
+    return True
+
+
+@contextmanager
+def quiesced(ports: host.Host, image: Path | None, *, timeout_seconds: float) -> Iterator[None]:
+    """Makes an image whole and still for the time of a `with` block.
+
+    A mounted filesystem is frozen; a raw block device cannot be, so it is only written back.
+
+    Raises:
+        HostFailure: It could not be frozen, or not until the end of the block.
+    """
+    device = ports.loops.find(image) if image else None
+    if device is None:
+        yield
+        return
+    mounts = filesystem_mounts(ports, [device])
+    if not mounts:
+        ports.loops.flush(device.path)
+        yield
+        return
+    with ports.filesystems.frozen(mounts[0].target, timeout_seconds=timeout_seconds):
+        yield

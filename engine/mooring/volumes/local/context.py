@@ -1,0 +1,193 @@
+"""What every use case of one node works with: its pools, its host, its locks and its clock."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mooring.domain import errors, ids, pools, volumes
+from mooring.planning import admission
+from mooring.ports import host
+from mooring.ports import pools as pool_ports
+from mooring.ports.clock import Clock
+from mooring.ports.locks import KeyedLocks
+
+
+def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
+    """Returns the image of a volume or snapshot: it has the same name."""
+    return ids.ImageId(key)
+
+
+def cut_of(volume_id: ids.VolumeId) -> ids.ImageId:
+    """Returns the image that holds a clone's point in time until the clone has its own blocks."""
+    return ids.ImageId(f"{volume_id}.cut")
+
+
+class PoolBook:
+    """One open pool, and what it has promised.
+
+    Args:
+        pool: The pool.
+    """
+
+    def __init__(self, pool: pool_ports.OpenPool) -> None:
+        self.name = pool.name
+        self.pool_uuid = pool.pool_uuid
+        self.images = pool.images
+        self.records = pool.records
+        self.overcommit = pool.overcommit
+        self._promising = threading.Lock()
+
+    @contextmanager
+    def promising(self) -> Iterator[None]:
+        """Holds off other promises from the check until the intent is recorded."""
+        with self._promising:
+            yield
+
+    def image_path(self, image: ids.ImageId) -> Path | None:
+        """Returns the image's file, or None if there is none to attach."""
+        try:
+            return self.images.path(image)
+        except (errors.NotFound, errors.Unsupported):
+            return None
+
+    def budget(self) -> admission.Budget:
+        """Adds up what the pool has promised; an image without a readable record costs its size."""
+        images = self.images.images()
+        promises = [self._volume(record, images) for record in self.records.list_volumes().records]
+        promises += [
+            self._snapshot(record, images) for record in self.records.list_snapshots().records
+        ]
+        known = {image_of(record.spec.volume_id) for record in self.records.list_volumes().records}
+        known |= {image_of(one.snapshot_id) for one in self.records.list_snapshots().records}
+        promises += [
+            admission.Promise(usage.size_bytes, usage.used_bytes)
+            for image, usage in images.items()
+            if image not in known and not image.endswith(".cut")
+        ]
+        return admission.budget(self.images.capacity(), promises)
+
+    def cost_of(self, spec: volumes.VolumeSpec, size_bytes: int) -> int:
+        """Returns what admission counts for a volume of that size."""
+        return admission.volume_cost_bytes(
+            size_bytes, preallocated=spec.preallocated, overcommit=self.overcommit
+        )
+
+    def _volume(
+        self, record: volumes.VolumeRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
+    ) -> admission.Promise:
+        size_bytes = max(record.spec.size_bytes, record.growing_to_bytes or 0)
+        usage = images.get(image_of(record.spec.volume_id))
+        return admission.Promise(
+            self.cost_of(record.spec, size_bytes), usage.used_bytes if usage else 0
+        )
+
+    def _snapshot(
+        self, record: volumes.SnapshotRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
+    ) -> admission.Promise:
+        usage = images.get(image_of(record.snapshot_id))
+        held_bytes = usage.used_bytes if usage else record.size_bytes
+        cost_bytes = admission.snapshot_cost_bytes(
+            record.size_bytes,
+            held_bytes,
+            preallocated=record.preallocated,
+            overcommit=self.overcommit,
+        )
+        return admission.Promise(cost_bytes, held_bytes if usage else 0)
+
+
+@dataclass(frozen=True)
+class NodeContext:
+    """One node's storage.
+
+    Attributes:
+        node: The node's name.
+        pools: Its open pools by name.
+        failed: Its pools that could not be opened.
+        host: Loops, mounts, filesystems and paths.
+        locks: Locks by volume and snapshot id.
+        clock: The time.
+    """
+
+    node: ids.NodeName
+    pools: Mapping[ids.PoolName, PoolBook]
+    failed: Sequence[pool_ports.FailedPool]
+    host: host.Host
+    locks: KeyedLocks
+    clock: Clock
+
+    def pool(self, name: ids.PoolName) -> PoolBook:
+        """Returns a pool to put something new into.
+
+        Raises:
+            NotFound: The node has no such pool.
+            HostFailure: It has, but the pool could not be opened.
+        """
+        if name in self.pools:
+            return self.pools[name]
+        for failed in self.failed:
+            if failed.name == name:
+                raise errors.HostFailure(
+                    f"pool {name} on node {self.node} is not open: {failed.message}"
+                )
+        raise errors.NotFound(f"node {self.node} has no pool {name}")
+
+    def find_volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord] | None:
+        """Returns a volume's pool and record, or None.
+
+        Raises:
+            DataCorrupt: There is a record, but it cannot be read.
+        """
+        for book in self.pools.values():
+            record = book.records.volume(volume_id)
+            if record is not None:
+                return book, record
+        return None
+
+    def volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord]:
+        """Returns a volume's pool and record.
+
+        Raises:
+            NotFound: The node has no such volume.
+        """
+        found = self.find_volume(volume_id)
+        if found is None:
+            raise errors.NotFound(f"node {self.node} has no volume {volume_id}")
+        return found
+
+    def find_snapshot(
+        self, snapshot_id: ids.SnapshotId
+    ) -> tuple[PoolBook, volumes.SnapshotRecord] | None:
+        """Returns a snapshot's pool and record, or None."""
+        for book in self.pools.values():
+            record = book.records.snapshot(snapshot_id)
+            if record is not None:
+                return book, record
+        return None
+
+    def snapshot(self, snapshot_id: ids.SnapshotId) -> tuple[PoolBook, volumes.SnapshotRecord]:
+        """Returns a snapshot's pool and record.
+
+        Raises:
+            NotFound: The node has no such snapshot.
+        """
+        found = self.find_snapshot(snapshot_id)
+        if found is None:
+            raise errors.NotFound(f"node {self.node} has no snapshot {snapshot_id}")
+        return found
+
+    def require_ready(self, record: volumes.VolumeRecord) -> None:
+        """Refuses work on a volume that is not, or not yet, a whole one.
+
+        Raises:
+            Busy: It is being created; a retry of the creation finishes it.
+            PreconditionFailed: It is being filled or deleted.
+        """
+        shown = f"volume {record.spec.volume_id}"
+        if record.state is volumes.VolumeState.CREATING:
+            raise errors.Busy(f"{shown} is still being created")
+        if record.state is volumes.VolumeState.FILLING:
+            raise errors.PreconditionFailed(f"{shown} is being filled by a restore")
+        if record.state is volumes.VolumeState.DELETING:
+            raise errors.PreconditionFailed(f"{shown} is being deleted")

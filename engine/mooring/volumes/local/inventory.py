@@ -1,0 +1,129 @@
+"""What a node has: volumes, snapshots and pools, with use and health."""
+
+from collections.abc import Mapping, Sequence
+
+from mooring.domain import errors, ids, pools, volumes
+from mooring.planning import sizes
+from mooring.ports import host
+from mooring.ports import pools as pool_ports
+from mooring.volumes.local import attachments
+from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+
+_HEALTHY = volumes.VolumeCondition(abnormal=False, message="healthy")
+_NOTHING = pools.PoolCapacity(0, 0)
+
+
+def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
+    """Returns every volume of the node with use and health, by id."""
+    carried: dict[host.FileIdentity, list[host.LoopDevice]] = {}
+    for device in context.host.loops.attached():
+        carried.setdefault(device.backing, []).append(device)
+    table = context.host.mounts.table()
+    statuses: list[volumes.VolumeStatus] = []
+    for book in context.pools.values():
+        images = book.images.images()
+        for record in book.records.list_volumes().records:
+            path = book.image_path(image_of(record.spec.volume_id)) if carried else None
+            identity = context.host.paths.identity(path) if path else None
+            devices = carried.get(identity, []) if identity else []
+            statuses.append(_status(book, record, images, (devices, table)))
+    return sorted(statuses, key=lambda status: status.record.spec.volume_id)
+
+
+def volume_condition(
+    context: NodeContext, book: PoolBook, record: volumes.VolumeRecord
+) -> volumes.VolumeCondition:
+    """Returns the health of one volume."""
+    path = book.image_path(image_of(record.spec.volume_id))
+    devices = attachments.devices_of(context.host, path)
+    table = context.host.mounts.table()
+    return _status(book, record, book.images.images(), (devices, table)).condition
+
+
+def list_snapshots(context: NodeContext) -> Sequence[volumes.SnapshotRecord]:
+    """Returns every snapshot of the node, by id."""
+    found = [
+        record
+        for book in context.pools.values()
+        for record in book.records.list_snapshots().records
+    ]
+    return sorted(found, key=lambda record: record.snapshot_id)
+
+
+def list_pools(context: NodeContext) -> Sequence[pools.PoolStatus]:
+    """Returns every pool of the node, also those that could not be opened, by name."""
+    found = [_pool_status(context, book) for book in context.pools.values()]
+    found += [_failed_status(context, failed) for failed in context.failed]
+    return sorted(found, key=lambda status: status.name)
+
+
+def _status(
+    book: PoolBook,
+    record: volumes.VolumeRecord,
+    images: Mapping[ids.ImageId, pools.ImageUsage],
+    seen: tuple[Sequence[host.LoopDevice], Sequence[host.Mount]],
+) -> volumes.VolumeStatus:
+    devices, table = seen
+    usage = images.get(image_of(record.spec.volume_id))
+    return volumes.VolumeStatus(
+        record=record,
+        used_bytes=usage.used_bytes if usage else 0,
+        published=bool(devices),
+        condition=_condition(book, record, usage, (devices, table)),
+    )
+
+
+def _condition(
+    book: PoolBook,
+    record: volumes.VolumeRecord,
+    usage: pools.ImageUsage | None,
+    seen: tuple[Sequence[host.LoopDevice], Sequence[host.Mount]],
+) -> volumes.VolumeCondition:
+    devices, table = seen
+    faults: list[str] = []
+    if record.state in (volumes.VolumeState.READY, volumes.VolumeState.FILLING):
+        if usage is None:
+            faults.append("its image is missing from the pool")
+        elif usage.size_bytes < record.spec.size_bytes:
+            faults.append(f"its image has only {usage.size_bytes} bytes")
+    for device in devices:
+        if book.images.properties.direct_io and not device.direct_io:
+            faults.append(f"{device.path} has lost direct I/O")
+        if device.read_only:
+            continue
+        for mount in table:
+            own = attachments.is_filesystem_of(mount, device)
+            if own and "ro" in mount.super_options and "rw" in mount.options:
+                faults.append(f"its filesystem at {mount.target} went read-only after an error")
+    return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
+
+
+def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
+    message = "; ".join(
+        (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
+    )
+    try:
+        budget = book.budget()
+    except (errors.MooringError, OSError) as error:
+        return pools.PoolStatus(
+            book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,
+            provisioned_bytes=0, available_bytes=0, healthy=False, message=str(error),
+        )  # fmt: skip
+    return pools.PoolStatus(
+        name=book.name,
+        pool_uuid=book.pool_uuid,
+        node=context.node,
+        backend=book.images.properties.backend,
+        capacity=budget.capacity,
+        provisioned_bytes=budget.promised_bytes,
+        available_bytes=0 if message else sizes.round_down(budget.available_bytes),
+        healthy=not message,
+        message=message,
+    )
+
+
+def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:
+    return pools.PoolStatus(
+        failed.name, "", context.node, failed.backend, _NOTHING,
+        provisioned_bytes=0, available_bytes=0, healthy=False, message=failed.message,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""The storage of one node, as one object: implements `ports.nodes.NodeStorageAndSnapshots`.
+
+node = LocalNode(node_name, parts, locks, clock)
+node.recover()                      # once, before it serves
+node.create_volume(spec)            # ... and the rest of the port
+node.publisher.stage(...)           # the node half of the CSI driver
+node.exposures.expose(...)          # block devices for movers
+"""
+
+from collections.abc import Sequence
+
+from mooring.domain import ids, pools, volumes
+from mooring.ports import pools as pool_ports
+from mooring.ports.clock import Clock
+from mooring.ports.locks import KeyedLocks
+from mooring.volumes.local import expand, inventory, provision, reclaim, recover, snapshot
+from mooring.volumes.local.context import NodeContext, PoolBook
+from mooring.volumes.local.expose import Exposures
+from mooring.volumes.local.publish import NodePublisher
+
+
+class LocalNode:
+    """Volumes and snapshots of one node.
+
+    Args:
+        node: The node's name.
+        parts: Its opened pools and its host, as `adapters.registry.open_node_parts` gives them.
+        locks: Locks by volume and snapshot id.
+        clock: The time that records carry.
+
+    Attributes:
+        publisher: Staging and publishing, for the kubelet.
+        exposures: Snapshots and new volumes as block devices, for movers.
+    """
+
+    def __init__(
+        self,
+        node: ids.NodeName,
+        parts: pool_ports.NodeParts,
+        locks: KeyedLocks,
+        clock: Clock,
+    ) -> None:
+        books = {pool.name: PoolBook(pool) for pool in parts.open_pools}
+        self._context = NodeContext(node, books, parts.failed_pools, parts.host, locks, clock)
+        self.publisher = NodePublisher(self._context)
+        self.exposures = Exposures(self._context)
+
+    @property
+    def name(self) -> ids.NodeName:
+        """The node's name."""
+        return self._context.node
+
+    def recover(self) -> Sequence[str]:
+        """Ends what an earlier process was killed in; returns notes for the log.
+
+        Call it once, before anything else.
+        """
+        return recover.recover(self._context)
+
+    def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
+        """Creates a volume, empty or from a source on this node; see the port."""
+        return provision.create_volume(self._context, spec)
+
+    def delete_volume(self, volume_id: ids.VolumeId) -> None:
+        """Deletes a volume; an absent one is no error; see the port."""
+        reclaim.delete_volume(self._context, volume_id)
+
+    def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
+        """Grows the image and its loop device; see the port."""
+        return expand.expand_volume(self._context, volume_id, size_bytes)
+
+    def finish_filling(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+        """Makes a Filling volume Ready; see the port."""
+        return provision.finish_filling(self._context, volume_id)
+
+    def list_volumes(self) -> Sequence[volumes.VolumeStatus]:
+        """Returns every volume of the node with use and health."""
+        return inventory.list_volumes(self._context)
+
+    def list_pools(self) -> Sequence[pools.PoolStatus]:
+        """Returns every pool of the node, also those that could not be opened."""
+        return inventory.list_pools(self._context)
+
+    def create_snapshot(
+        self, snapshot_id: ids.SnapshotId, name: str, *, freeze_timeout_seconds: float
+    ) -> volumes.SnapshotRecord:
+        """Takes a snapshot of the volume that the id names; see the port."""
+        return snapshot.create_snapshot(
+            self._context, snapshot_id, name, freeze_timeout_seconds=freeze_timeout_seconds
+        )
+
+    def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
+        """Deletes a snapshot; an absent one is no error; see the port."""
+        snapshot.delete_snapshot(self._context, snapshot_id)
+
+    def list_snapshots(self) -> Sequence[volumes.SnapshotRecord]:
+        """Returns every snapshot of the node."""
+        return inventory.list_snapshots(self._context)

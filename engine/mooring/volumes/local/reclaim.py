@@ -1,0 +1,24 @@
+"""Deleting a volume that nobody uses."""
+
+from dataclasses import replace
+
+from mooring.domain import errors, ids, volumes
+from mooring.volumes.local import attachments, provision
+from mooring.volumes.local.context import NodeContext, image_of
+
+
+def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
+    """Deletes a volume; see `ports.nodes.NodeStorage.delete_volume`."""
+    with context.locks.hold(volume_id):
+        found = context.find_volume(volume_id)
+        if found is None:
+            return
+        book, record = found
+        devices = attachments.devices_of(context.host, book.image_path(image_of(volume_id)))
+        if devices:
+            raise errors.InUse(
+                f"volume {volume_id} is still in use: {devices[0].path} carries it; "
+                "delete the pods that use it first"
+            )
+        book.records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
+        provision.discard(book, volume_id)
