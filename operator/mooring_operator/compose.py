@@ -1,0 +1,150 @@
+"""Where the operator picks its adapters; nothing else here imports them."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import kopf
+
+from mooring.adapters.host.clock import SystemClock
+from mooring.adapters.kubernetes import agent_addresses, authority, client, token_review
+from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
+from mooring.agent import authorization, certificates, renewal, server, signer
+from mooring.agent import client as agent_client
+from mooring.agent._generated import agent_pb2_grpc
+from mooring.api import keys
+from mooring.ports import cluster
+from mooring.runtime.locks import ThreadLocks
+from mooring.volumes.fleet.fleet import Fleet
+from mooring_operator import (
+    backup_repositories,
+    backups,
+    claims_to_fill,
+    fleet_surveys,
+    restores,
+    resync,
+    volume_claims,
+    watching,
+)
+from mooring_operator.builders import jobs
+from mooring_operator.leadership import Leadership
+from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.populator import Populator
+from mooring_operator.recorder import Recorder
+from mooring_operator.repository_access import RepositoryAccess
+from mooring_operator.settings import OperatorSettings
+from mooring_operator.surroundings import Surroundings
+from mooring_operator.work_queue import WorkQueue
+from mooring_operator.workers import Reconcile, Workers
+
+_GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The parts of the process, wired but not started."""
+
+    queue: WorkQueue
+    workers: Workers
+    leadership: Leadership
+    registry: kopf.OperatorRegistry
+    identity: "IdentityService"
+
+
+class IdentityService:
+    """The authority, the operator's own certificate, and the signer that serves others."""
+
+    def __init__(self, objects: cluster.ClusterObjects, namespace: str, address: str) -> None:
+        self._objects = objects
+        self._namespace = namespace
+        self._address = address
+        self._clock = SystemClock()
+        self.current = renewal.CurrentCertificate(self._issue, self._clock)
+        self._authority: certificates.CertificateAuthority | None = None
+
+    def _issue(self) -> certificates.Certificate:
+        """Loads or makes the authority, publishes its certificate, and signs for ourselves."""
+        if self._authority is None:
+            store = authority.SecretAuthorityStore(self._objects, self._namespace)
+            self._authority = certificates.CertificateAuthority.load_or_create(
+                store, self._clock.now()
+            )
+        authority.publish(self._objects, self._authority.certificate_pem, self._namespace)
+        own = authorization.Identity(authorization.Role.OPERATOR)
+        return self._authority.issue(own, self._clock.now())
+
+    def serve(self) -> Callable[[], None]:
+        """Serves the signer; call it once there is a certificate. Returns what stops it."""
+        assert self._authority is not None
+        prefix = f"system:serviceaccount:{self._namespace}:"
+        accounts = {
+            f"{prefix}{keys.NODE_SERVICE_ACCOUNT}": authorization.Role.NODE,
+            f"{prefix}{keys.CONTROLLER_SERVICE_ACCOUNT}": authorization.Role.CONTROLLER,
+        }
+        service = signer.Signer(
+            self._authority,
+            token_review.KubernetesTokenReviewer(self._objects),
+            accounts,
+            self._clock,
+        )
+        serving, _ = server.start(
+            self._address,
+            self.current,
+            register=[functools.partial(agent_pb2_grpc.add_IdentityServicer_to_server, service)],
+            client_certificates=False,  # who has none yet comes here for one
+        )
+
+        def stop() -> None:
+            serving.stop(_GRACE_SECONDS).wait(_GRACE_SECONDS)
+
+        return stop
+
+
+def connect(settings: OperatorSettings) -> cluster.ClusterObjects:
+    """Connects to the API server."""
+    kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
+    return client.connect(kubeconfig)
+
+
+def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: str) -> Operator:
+    """Wires the operator."""
+    identity = IdentityService(objects, settings.namespace, settings.signer_address)
+    connections = agent_client.AgentConnections(identity.current)
+    addresses = agent_addresses.AgentAddresses(objects, settings.namespace)
+    nodes = agent_client.RemoteNodes(addresses, connections)
+    catalogue = KubernetesCatalogue(objects)
+    fleet = Fleet(catalogue, nodes, ThreadLocks())
+    world = Surroundings(nodes, fleet, catalogue, SystemClock())
+    queue = WorkQueue()
+    leadership = Leadership(objects, holder, settings.namespace)
+    found = reconcilers(settings, objects, world)
+    found[resync.KIND] = resync.Resync(objects, queue).reconcile
+    workers = Workers(queue, found, leadership.may_act, settings.workers)
+    return Operator(queue, workers, leadership, watching.registry(queue), identity)
+
+
+def reconcilers(
+    settings: OperatorSettings, objects: cluster.ClusterObjects, world: Surroundings
+) -> dict[str, Reconcile]:
+    """Wires the reconciler of each kind."""
+    recorder = Recorder(objects, world.time)
+    movers = MoverJobs(
+        objects,
+        jobs.MoverSettings(
+            image=settings.image,
+            pull_policy=settings.image_pull_policy,
+            permanent_exit_codes=settings.permanent_exit_codes,
+        ),
+    )
+    access = RepositoryAccess(objects, settings.namespace)
+    populator = Populator(objects, recorder, movers, access, world)
+    return {
+        volume_claims.KIND: volume_claims.VolumeClaims(objects, recorder, world.time).reconcile,
+        backups.KIND: backups.Backups(objects, recorder, movers, access, world).reconcile,
+        backup_repositories.KIND: backup_repositories.BackupRepositories(
+            objects, recorder, movers, access, world.time
+        ).reconcile,
+        restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
+        claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
+        fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
+    }

@@ -1,0 +1,125 @@
+"""The round over all agents: Volume and Pool objects follow what the nodes say.
+
+One loop for the whole fleet instead of a timer an object. A node that does not answer keeps its
+last words, its pools are shown as unreachable, and nobody else waits for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mooring.api import keys
+from mooring.domain import errors, ids, pools, quantities
+from mooring.planning import verdicts
+from mooring.ports import cluster
+from mooring.volumes.fleet import surveys, tombstones
+from mooring_operator import resources
+from mooring_operator.recorder import Recorder
+from mooring_operator.surroundings import Surroundings
+from mooring_operator.work_queue import Key
+
+KIND = "Fleet"
+KEY = Key(KIND, "", "survey")
+_ROUND_SECONDS = 10.0
+
+
+class FleetSurveys:
+    """Projects what agents report into Volume and Pool objects."""
+
+    def __init__(
+        self,
+        objects: cluster.ClusterObjects,
+        recorder: Recorder,
+        surroundings: Surroundings,
+    ) -> None:
+        self._objects = objects
+        self._recorder = recorder
+        self._nodes = surroundings.nodes
+        self._catalogue = surroundings.catalogue
+        self._time = surroundings.time
+
+    def reconcile(self, _: Key) -> float | None:
+        """Asks every agent once; returns when to ask again, in seconds."""
+        names = self._nodes.names()
+        found = surveys.ask(self._nodes, names, lambda node: tuple(node.list_pools()))
+        for name in names:
+            if found.get(name) is not None:
+                self._volumes(name)
+        self._pools(found)
+        return _ROUND_SECONDS
+
+    def _volumes(self, name: ids.NodeName) -> None:
+        try:
+            node = self._nodes.storage(name)
+            tombstones.carry_out(self._catalogue, name, node)
+            self._catalogue.report(name, node.list_volumes(), node.list_snapshots())
+        except (errors.Unreachable, errors.NotFound, errors.Busy):
+            return  # the next round asks again
+
+    def _pools(self, found: Mapping[ids.NodeName, Sequence[pools.PoolStatus] | None]) -> None:
+        by_name: dict[str, list[pools.PoolStatus]] = {}
+        for answer in found.values():
+            for status in answer or ():
+                by_name.setdefault(status.name, []).append(status)
+        present = {obj["metadata"]["name"]: obj for obj in self._objects.find(resources.POOLS)}
+        for name in sorted(by_name.keys() | present.keys()):
+            obj = present.get(name) or self._make(name)
+            self._report(obj, by_name.get(name, []))
+
+    def _make(self, name: str) -> cluster.Object:
+        labels = {keys.NAME: keys.NAME_VALUE}
+        body = {"metadata": {"name": name, "labels": labels}, "spec": {}}
+        return self._objects.create(resources.POOLS, body)
+
+    def _report(self, obj: cluster.Object, answers: Sequence[pools.PoolStatus]) -> None:
+        known = {entry["node"]: entry for entry in obj.get("status", {}).get("nodes", [])}
+        for status in answers:
+            known[status.node] = _entry(status)
+        answering = {str(status.node) for status in answers}
+        for name, entry in known.items():
+            if name not in answering:
+                known[name] = {**entry, "healthy": False, "message": "its agent does not answer"}
+        entries = [known[name] for name in sorted(known)]
+        fields = {
+            "nodes": entries,
+            "nodeCount": len(entries),
+            "total": _sum(entries, "totalBytes"),
+            "free": _sum(entries, "freeBytes"),
+            "provisioned": _sum(entries, "provisionedBytes"),
+        }
+        self._recorder.report(resources.POOLS, obj, "Ready", pool_verdict(entries), fields)
+
+
+def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
+    """Says how a pool stands over its nodes."""
+    faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
+    if faults:
+        return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
+    if not entries:
+        return verdicts.working("NoNodes", "no node has this pool")
+    return verdicts.done("Healthy", f"{len(entries)} nodes take new volumes")
+
+
+_STEP_BYTES = 1 << 20
+
+
+def _entry(status: pools.PoolStatus) -> dict[str, Any]:
+    return {
+        "node": str(status.node),
+        "poolUuid": status.pool_uuid,
+        "backend": status.backend.value,
+        "totalBytes": _rounded(status.capacity.total_bytes),
+        "freeBytes": _rounded(status.capacity.free_bytes),
+        "provisionedBytes": _rounded(status.provisioned_bytes),
+        "availableBytes": _rounded(max(status.available_bytes, 0)),
+        "healthy": status.healthy,
+        "message": status.message,
+    }
+
+
+def _rounded(size_bytes: int) -> int:
+    """Rounds down to whole MiB, so that a pool in use is not written to at every round."""
+    return size_bytes // _STEP_BYTES * _STEP_BYTES
+
+
+def _sum(entries: Sequence[Mapping[str, Any]], name: str) -> str:
+    return quantities.show_bytes(sum(int(entry[name]) for entry in entries))

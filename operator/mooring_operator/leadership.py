@@ -1,0 +1,132 @@
+"""One active operator: a Lease of our own, because kopf's peering freezes all who are equal.
+
+The holder renews every few seconds. When it cannot, it stops acting well before another may
+begin, and a holder that lost the Lease ends its process. Two clocks are never compared: whether a
+Lease is stale is judged by how long this process has seen it unchanged.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from mooring.api import keys
+from mooring.domain import errors
+from mooring.ports import cluster
+
+_log = structlog.get_logger("leadership")
+LEASE_SECONDS = 20
+_RENEW_SECONDS = 5.0
+_SAFETY_SECONDS = 6.0
+"""An act begun before the deadline may run on for this long without overlapping a successor."""
+
+
+class Leadership:
+    """The Lease, seen from one process."""
+
+    def __init__(
+        self,
+        objects: cluster.ClusterObjects,
+        holder: str,
+        namespace: str = keys.NAMESPACE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes a name for this process that no other has, for example pod name and a number."""
+        self._objects = objects
+        self._holder = holder
+        self._namespace = namespace
+        self._monotonic = monotonic
+        self._held_until = float("-inf")
+        self._seen: tuple[str, float] | None = None
+        self._stopping = threading.Event()
+        self._lost = threading.Event()
+
+    def may_act(self) -> bool:
+        """Whether this process is surely the only active one now."""
+        return self._monotonic() < self._held_until
+
+    @property
+    def lost(self) -> bool:
+        """Whether the Lease was held and is another's now."""
+        return self._lost.is_set()
+
+    def run(self) -> None:
+        """Takes and renews the Lease until stopped or lost; for a thread of its own."""
+        while not self._stopping.is_set() and not self.lost:
+            try:
+                self.renew()
+            except errors.MooringError as error:
+                _log.warning("lease not renewed", reason=error.reason, message=str(error))
+            self._stopping.wait(_RENEW_SECONDS if self.may_act() else 1.0)
+
+    def stop(self) -> None:
+        """Ends `run` and gives the Lease back, so that a successor need not wait."""
+        self._stopping.set()
+        if not self.may_act():
+            return
+        self._held_until = float("-inf")
+        try:
+            found = self._objects.get(cluster.LEASES, keys.OPERATOR_LEASE, self._namespace)
+            if found is not None and found["spec"].get("holderIdentity") == self._holder:
+                found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                self._objects.replace(cluster.LEASES, found)
+        except errors.MooringError as error:
+            _log.warning("lease not given back", reason=error.reason, message=str(error))
+
+    def renew(self) -> bool:
+        """Takes or renews the Lease once; True when it is held."""
+        started = self._monotonic()
+        found = self._objects.get(cluster.LEASES, keys.OPERATOR_LEASE, self._namespace)
+        try:
+            if found is None:
+                self._objects.create(cluster.LEASES, self._lease())
+            elif found["spec"].get("holderIdentity") == self._holder or self._is_free(found):
+                found["spec"] = self._spec(found["spec"])
+                self._objects.replace(cluster.LEASES, found)
+            else:
+                self._not_ours(str(found["spec"].get("holderIdentity")))
+                return False
+        except (errors.AlreadyExists, errors.Busy, errors.NotFound):
+            return False  # somebody was quicker
+        if not self.may_act():
+            _log.info("active", holder=self._holder)
+        self._held_until = started + LEASE_SECONDS - _SAFETY_SECONDS
+        return True
+
+    def _not_ours(self, holder: str) -> None:
+        if self._held_until > float("-inf"):
+            _log.error("another operator took the lease", holder=holder)
+            self._lost.set()
+        self._held_until = float("-inf")
+
+    def _is_free(self, lease: cluster.Object) -> bool:
+        spec = lease["spec"]
+        if not spec.get("holderIdentity"):
+            return True
+        version = str(lease["metadata"]["resourceVersion"])
+        now = self._monotonic()
+        if self._seen is None or self._seen[0] != version:
+            self._seen = (version, now)
+            return False
+        return now - self._seen[1] > float(spec.get("leaseDurationSeconds") or LEASE_SECONDS)
+
+    def _lease(self) -> cluster.Object:
+        return {
+            "apiVersion": cluster.LEASES.api_version,
+            "kind": cluster.LEASES.kind,
+            "metadata": {"name": keys.OPERATOR_LEASE, "namespace": self._namespace},
+            "spec": self._spec({}),
+        }
+
+    def _spec(self, previous: cluster.Object) -> cluster.Object:
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        same = previous.get("holderIdentity") == self._holder
+        return {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "acquireTime": previous.get("acquireTime", moment) if same else moment,
+            "renewTime": moment,
+            "leaseTransitions": int(previous.get("leaseTransitions") or 0) + (0 if same else 1),
+        }

@@ -1,0 +1,45 @@
+"""Settings of the operator, from its environment (`MOORING_…`), checked before anything starts."""
+
+from pathlib import Path
+
+import pydantic
+import pydantic_settings
+
+from mooring.api import keys
+
+_PERMANENT_EXIT_CODES = (1, 2, 3, 4, 5, 6, 8)
+"""Of `mooring mover`: a bug, bad input, not found, another thing of that name, wrong state, not
+permitted, damaged data. See mooring_cli.exits."""
+
+
+class OperatorSettings(pydantic_settings.BaseSettings):
+    """What the Deployment sets.
+
+    Attributes:
+        namespace: The namespace of Mooring's own objects.
+        pod_name: Name of this pod; names the holder of the Lease.
+        image: The image of movers: this very image.
+        image_pull_policy: Of movers.
+        signer_address: Where the signer of certificates listens.
+        health_address: Where /healthz and /readyz are served.
+        workers: Objects reconciled at the same time.
+        kubeconfig: For a run outside a pod.
+        log_level: debug, info, warning or error.
+    """
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix="MOORING_", extra="ignore")
+
+    namespace: str = keys.NAMESPACE
+    pod_name: str = "mooring-operator"
+    image: str = "mooring:dev"
+    image_pull_policy: str = "IfNotPresent"
+    signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
+    health_address: str = "0.0.0.0:8080"
+    workers: int = pydantic.Field(default=8, ge=1, le=64)
+    kubeconfig: Path | None = None
+    log_level: str = "info"
+
+    @property
+    def permanent_exit_codes(self) -> tuple[int, ...]:
+        """Exit codes of a mover after which another try is useless."""
+        return _PERMANENT_EXIT_CODES

@@ -1,0 +1,95 @@
+"""kopf watches; the queue works. Handlers here only name the object to look at.
+
+Event handlers add no finalizers, annotations or progress to anybody's objects, have no retries of
+their own, and return at once, so none of kopf's queues ever waits for a storage node.
+"""
+
+from typing import Any
+
+import kopf
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import kinds
+from mooring_operator import (
+    backup_repositories,
+    backups,
+    claims_to_fill,
+    restores,
+    volume_claims,
+)
+from mooring_operator.work_queue import Key, WorkQueue
+
+_INACTIVITY_SECONDS = 70.0
+_SERVER_TIMEOUT_SECONDS = 300.0
+_REQUEST_TIMEOUT_SECONDS = 30.0
+
+_OWN_KINDS = {
+    volume_claims.KIND: kinds.VOLUME_CLAIM,
+    backups.KIND: kinds.BACKUP,
+    backup_repositories.KIND: kinds.BACKUP_REPOSITORY,
+    restores.KIND: kinds.RESTORE,
+}
+
+
+def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
+    """Returns the handlers of all kinds that are watched."""
+    result = kopf.OperatorRegistry()
+    for name, kind in _OWN_KINDS.items():
+        _watch_own(result, queue, name, kind.plural)
+
+    @kopf.on.event("", "v1", "persistentvolumeclaims", registry=result)
+    async def on_claim(body: kopf.Body, **_: Any) -> None:
+        for key in keys_of_claim(dict(body)):
+            queue.add(key)
+
+    @kopf.on.startup(registry=result)
+    async def on_startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+
+    return result
+
+
+def _watch_own(result: kopf.OperatorRegistry, queue: WorkQueue, name: str, plural: str) -> None:
+    @kopf.on.event(keys.GROUP, keys.VERSION, plural, registry=result, id=f"on-{plural}")
+    async def on_own(body: kopf.Body, **_: Any) -> None:
+        metadata = body["metadata"]
+        queue.add(Key(name, metadata["namespace"], metadata["name"]))
+        if name == backups.KIND:
+            _tell_claim(queue, body)
+
+
+def _tell_claim(queue: WorkQueue, backup: Any) -> None:
+    """A backup that ends changes its claim's `lastBackup`."""
+    claim = (backup.get("status") or {}).get("claimName")
+    if claim and (backup.get("status") or {}).get("backupId"):
+        queue.add(Key(volume_claims.KIND, backup["metadata"]["namespace"], claim))
+
+
+def keys_of_claim(claim: dict[str, Any]) -> list[Key]:
+    """Returns what to look at when a PersistentVolumeClaim changed."""
+    metadata = claim["metadata"]
+    namespace = metadata["namespace"]
+    found = []
+    owner = (metadata.get("labels") or {}).get(keys.VOLUME_CLAIM)
+    if owner:
+        found.append(Key(volume_claims.KIND, namespace, owner))
+    if claims_to_fill.asks_for_backup(claim):
+        found.append(Key(claims_to_fill.KIND, namespace, metadata["name"]))
+        reference = claim["spec"]["dataSourceRef"]
+        if reference["kind"] == restores.KIND:
+            found.append(Key(restores.KIND, namespace, reference["name"]))
+    return found
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Sets kopf up: bounded waits everywhere, nothing posted, no peering."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = False
+    settings.watching.inactivity_timeout = _INACTIVITY_SECONDS
+    settings.watching.server_timeout = _SERVER_TIMEOUT_SECONDS
+    settings.watching.client_timeout = _SERVER_TIMEOUT_SECONDS + _INACTIVITY_SECONDS
+    settings.watching.connect_timeout = _REQUEST_TIMEOUT_SECONDS
+    settings.networking.request_timeout = _REQUEST_TIMEOUT_SECONDS
+    settings.networking.connect_timeout = _REQUEST_TIMEOUT_SECONDS
+    settings.persistence.finalizer = f"{keys.GROUP}/kopf"
