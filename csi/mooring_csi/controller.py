@@ -6,6 +6,7 @@ from typing import TypeVar
 import grpc
 from google.protobuf import timestamp_pb2, wrappers_pb2
 
+from mooring.api import keys
 from mooring.domain import errors, ids, volumes
 from mooring.ports import catalogue as catalogue_port
 from mooring.volumes.fleet import fleet as fleet_use_cases
@@ -254,7 +255,7 @@ def _volume(entry: Entry) -> csi_pb2.Volume:
         capacity_bytes=spec.size_bytes,
         volume_id=spec.volume_id,
         content_source=source,
-        accessible_topology=[csi_pb2.Topology(segments={requests.TOPOLOGY_KEY: entry.node})],
+        accessible_topology=[csi_pb2.Topology(segments={keys.TOPOLOGY_NODE: entry.node})],
     )
 
 

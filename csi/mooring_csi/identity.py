@@ -5,9 +5,8 @@ from collections.abc import Callable
 import grpc
 from google.protobuf import wrappers_pb2
 
+from mooring.api import keys
 from mooring_csi._generated import csi_pb2, csi_pb2_grpc
-
-DRIVER_NAME = "csi.mooring.dev"
 
 _SERVICES = (
     csi_pb2.PluginCapability.Service.CONTROLLER_SERVICE,
@@ -27,7 +26,7 @@ class Identity(csi_pb2_grpc.IdentityServicer):
         self, request: csi_pb2.GetPluginInfoRequest, context: grpc.ServicerContext
     ) -> csi_pb2.GetPluginInfoResponse:
         """Returns name and version."""
-        return csi_pb2.GetPluginInfoResponse(name=DRIVER_NAME, vendor_version=self._version)
+        return csi_pb2.GetPluginInfoResponse(name=keys.DRIVER, vendor_version=self._version)
 
     def GetPluginCapabilities(  # noqa: N802
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: grpc.ServicerContext

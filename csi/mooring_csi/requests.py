@@ -7,18 +7,11 @@ is not what its author believes.
 import re
 from collections.abc import Mapping, Sequence
 
-from mooring.domain import errors, ids, volumes
-from mooring.planning import placement, sizes
+from mooring.api import keys
+from mooring.domain import errors, handles, ids, volumes
+from mooring.planning import mount_options, placement, sizes
 from mooring.volumes.fleet import requests as fleet_requests
 from mooring_csi._generated import csi_pb2
-
-TOPOLOGY_KEY = "topology.mooring.dev/node"
-MOUNT_OPTIONS = frozenset(
-    {
-        *("noatime", "relatime", "strictatime", "nodiratime", "lazytime"),
-        *("nosuid", "nodev", "noexec", "ro", "sync", "dirsync"),
-    }
-)
 
 _KUBERNETES = "csi.storage.k8s.io/"
 _FILESYSTEM_PARAMETERS = ("fsType", "fstype", f"{_KUBERNETES}fstype")
@@ -38,6 +31,7 @@ _SNAPSHOT_PARAMETERS = frozenset(
 _LONGEST_STRING_BYTES = 128
 _LARGEST_MAP_BYTES = 4096
 _LONGEST_PATH_BYTES = 4096
+_LONGEST_HANDLE_BYTES = 640  # a folder's handle holds an entry, a namespace and a name
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]")
 _MODE = csi_pb2.VolumeCapability.AccessMode
 _SINGLE_NODE_MODES = frozenset(
@@ -111,8 +105,11 @@ def capability_fault(capability: csi_pb2.VolumeCapability) -> str | None:
 def _mount_fault(mount: csi_pb2.VolumeCapability.MountVolume) -> str | None:
     if mount.fs_type not in {"", *volumes.FilesystemType}:
         return f"filesystem {mount.fs_type[:32]!r} is not one of ext4, xfs, btrfs"
-    if not MOUNT_OPTIONS.issuperset(mount.mount_flags):
-        return f"a mount option is not allowed; allowed are {', '.join(sorted(MOUNT_OPTIONS))}"
+    filesystem = volumes.FilesystemType(mount.fs_type or volumes.FilesystemType.EXT4)
+    try:
+        mount_options.plan(mount.mount_flags, filesystem, preallocated=False)
+    except errors.InvalidInput as error:
+        return str(error)
     return None
 
 
@@ -201,6 +198,16 @@ def volume_id(value: str, field: str = "volume_id") -> ids.VolumeId:
     return ids.parse_volume_id(text(value, field))
 
 
+def handle(value: str) -> handles.Handle:
+    """Reads a volume id as the node plugin gets it: a user's volume, or what a mover opens.
+
+    Raises:
+        InvalidInput: It is missing or too long.
+        NotFound: It is none of ours.
+    """
+    return handles.parse(text(value, "volume_id", _LONGEST_HANDLE_BYTES))
+
+
 def snapshot_id(value: str) -> ids.SnapshotId:
     """Reads a snapshot id.
 
@@ -263,7 +270,11 @@ def _topology(request: csi_pb2.CreateVolumeRequest) -> placement.Topology:
 
 def _nodes(segments: Sequence[csi_pb2.Topology]) -> tuple[ids.NodeName, ...]:
     """Returns the nodes that segments name; a segment without our key holds none of ours."""
-    names = [item.segments[TOPOLOGY_KEY] for item in segments if TOPOLOGY_KEY in item.segments]
+    names = [
+        item.segments[keys.TOPOLOGY_NODE]
+        for item in segments
+        if keys.TOPOLOGY_NODE in item.segments
+    ]
     return tuple(dict.fromkeys(ids.parse_node_name(name) for name in names))
 
 

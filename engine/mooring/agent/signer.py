@@ -12,11 +12,11 @@ import grpc
 
 from mooring.agent import authorization, certificates, failures
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
+from mooring.api import keys
 from mooring.domain import errors, ids
 from mooring.ports import clock as clock_port
 from mooring.ports import identities as identities_port
 
-TOKEN_AUDIENCE = "mooring.dev/identity"  # noqa: S105 - an audience, not a token
 _TIMEOUT_SECONDS = 15.0
 
 Accounts = Mapping[str, authorization.Role]
@@ -56,7 +56,7 @@ class Signer(agent_pb2_grpc.IdentityServicer):
         Raises:
             PermissionDenied: It proves none of ours.
         """
-        owner = self._reviewer.review(token, TOKEN_AUDIENCE)
+        owner = self._reviewer.review(token, keys.TOKEN_AUDIENCE)
         role = self._accounts.get(owner.account)
         if role is None:
             raise errors.PermissionDenied(f"account {owner.account} gets no certificate")
