@@ -1,0 +1,1 @@
+"""The development cluster, its toolchain and its images."""

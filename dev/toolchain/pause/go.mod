@@ -1,0 +1,3 @@
+module mooring.dev/toolchain/pause
+
+go 1.25.0
