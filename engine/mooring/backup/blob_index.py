@@ -5,6 +5,7 @@ several hundred, and beyond a few MiB it lies in an unlinked temporary file, so 
 a backup or restore does not grow with the repository.
 """
 
+import contextlib
 import mmap
 import tempfile
 import threading
@@ -30,12 +31,7 @@ class _Table:
         self._room = expected
         self._size = segments.ENTRY.size
         size_bytes = slots * self._size
-        if size_bytes <= _SMALL_BYTES:
-            self._map = mmap.mmap(-1, size_bytes)
-        else:
-            with tempfile.TemporaryFile(prefix="mooring-index-") as file:
-                file.truncate(size_bytes)
-                self._map = mmap.mmap(file.fileno(), size_bytes)
+        self._map = _map(size_bytes)
 
     def find(self, ident: bytes) -> int:
         """Returns the position of the entry, or of the free slot where it belongs."""
@@ -56,6 +52,15 @@ class _Table:
                 raise errors.DataCorrupt("an index segment is longer than the store had said")
             self._room -= 1
         self._map[position : position + self._size] = record
+
+
+def _map(size_bytes: int) -> mmap.mmap:
+    if size_bytes > _SMALL_BYTES:
+        # Without a folder for temporary files there is still memory.
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(prefix="mooring-index-") as file:
+            file.truncate(size_bytes)
+            return mmap.mmap(file.fileno(), size_bytes)
+    return mmap.mmap(-1, size_bytes)
 
 
 class BlobIndex:
@@ -88,7 +93,7 @@ class BlobIndex:
             DataCorrupt: A segment is damaged.
         """
         found = self._find(ident)
-        if found is None and not self._whole:
+        if (found is None or self._doomed(found.pack)) and not self._whole:
             with self._lock:
                 if not self._whole:
                     self._load(None)
@@ -120,11 +125,14 @@ class BlobIndex:
         return cipher
 
     def _find(self, ident: bytes) -> backup_reads.StoredChunk | None:
+        found = None
         for table in self._tables:
             record = table.get(table.find(ident))
             if record.startswith(ident):
-                return backup_reads.StoredChunk(*segments.ENTRY.unpack(record))
-        return None
+                found = backup_reads.StoredChunk(*segments.ENTRY.unpack(record))
+                if not self._doomed(found.pack):
+                    return found
+        return found
 
     def _load(self, sessions: set[backups.SessionId] | None) -> None:
         found = []
@@ -155,17 +163,15 @@ class BlobIndex:
             if pack >= len(numbers) or ident == _FREE:
                 raise errors.DataCorrupt(f"index segment {key} cannot be right")
             position = table.find(ident)
-            if table.get(position).startswith(ident) and not self._doomed(table, position):
+            there = table.get(position)
+            if there.startswith(ident) and not self._doomed(segments.ENTRY.unpack(there)[1]):
                 continue
             record = segments.ENTRY.pack(ident, numbers[pack], offset, length, raw_length)
             table.put(position, record)
 
-    def _doomed(self, table: _Table, position: int) -> bool:
+    def _doomed(self, pack: int) -> bool:
         """A chunk that was sent again is read from its new pack: the old one may go any moment."""
-        if not self._tombstones:
-            return False
-        number = segments.ENTRY.unpack(table.get(position))[1]
-        return self._packs[number].name in self._tombstones
+        return bool(self._tombstones) and self._packs[pack].name in self._tombstones
 
     def _number(self, pack: segments.PackInfo) -> int:
         number = self._numbers.get(pack.name)

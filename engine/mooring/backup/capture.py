@@ -4,6 +4,7 @@ Worker threads read, hash and compress batches of chunks; one thread takes their
 encrypts and streams them. What is held in memory is a few batches, whatever the volume's size.
 """
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -135,7 +136,8 @@ def _candidates(
     if request.parent is None:
         return
     if request.parent != backup_parents.LATEST:
-        yield repository.manifest(backups.parse_backup_id(request.parent))
+        with contextlib.suppress(errors.NotFound):
+            yield repository.manifest(backups.parse_backup_id(request.parent))
         return
     for backup_id, found in repository.catalogue():
         if isinstance(found, backups.BackupManifest):
