@@ -13,6 +13,7 @@ from mooring.agent import authorization, certificates, renewal, server, signer
 from mooring.agent import client as agent_client
 from mooring.agent._generated import agent_pb2_grpc
 from mooring.api import keys
+from mooring.domain import errors
 from mooring.ports import cluster
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
@@ -104,6 +105,24 @@ def connect(settings: OperatorSettings) -> cluster.ClusterObjects:
     """Connects to the API server."""
     kubeconfig = None if settings.kubeconfig is None else str(settings.kubeconfig)
     return client.connect(kubeconfig)
+
+
+def with_image(settings: OperatorSettings, objects: cluster.ClusterObjects) -> OperatorSettings:
+    """Fills in the movers' image: the one of this pod, so that an update changes both at once.
+
+    Raises:
+        PreconditionFailed: There is no such pod, and none was set.
+    """
+    if settings.image:
+        return settings
+    pod = objects.get(cluster.PODS, settings.pod_name, settings.namespace)
+    containers = (pod or {}).get("spec", {}).get("containers", [])
+    if not containers:
+        raise errors.PreconditionFailed(
+            f"there is no pod {settings.pod_name} in {settings.namespace}; set MOORING_IMAGE to "
+            "the image that movers shall run"
+        )
+    return settings.model_copy(update={"image": str(containers[0]["image"])})
 
 
 def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: str) -> Operator:

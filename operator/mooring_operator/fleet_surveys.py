@@ -1,4 +1,4 @@
-"""The round over all agents: Volume and Pool objects follow what the nodes say.
+"""The round over all agents: Pool objects follow what the nodes say. Volumes report themselves.
 
 One loop for the whole fleet instead of a timer an object. A node that does not answer keeps its
 last words, its pools are shown as unreachable, and nobody else waits for it.
@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mooring.api import keys
-from mooring.domain import errors, ids, pools, quantities
+from mooring.domain import ids, pools, quantities
 from mooring.planning import verdicts
 from mooring.ports import cluster
-from mooring.volumes.fleet import surveys, tombstones
+from mooring.volumes.fleet import surveys
 from mooring_operator import resources
 from mooring_operator.recorder import Recorder
 from mooring_operator.surroundings import Surroundings
@@ -23,7 +23,7 @@ _ROUND_SECONDS = 10.0
 
 
 class FleetSurveys:
-    """Projects what agents report into Volume and Pool objects."""
+    """Projects what agents say of their pools into Pool objects."""
 
     def __init__(
         self,
@@ -34,26 +34,13 @@ class FleetSurveys:
         self._objects = objects
         self._recorder = recorder
         self._nodes = surroundings.nodes
-        self._catalogue = surroundings.catalogue
-        self._time = surroundings.time
 
     def reconcile(self, _: Key) -> float | None:
         """Asks every agent once; returns when to ask again, in seconds."""
         names = self._nodes.names()
         found = surveys.ask(self._nodes, names, lambda node: tuple(node.list_pools()))
-        for name in names:
-            if found.get(name) is not None:
-                self._volumes(name)
         self._pools(found)
         return _ROUND_SECONDS
-
-    def _volumes(self, name: ids.NodeName) -> None:
-        try:
-            node = self._nodes.storage(name)
-            tombstones.carry_out(self._catalogue, name, node)
-            self._catalogue.report(name, node.list_volumes(), node.list_snapshots())
-        except (errors.Unreachable, errors.NotFound, errors.Busy):
-            return  # the next round asks again
 
     def _pools(self, found: Mapping[ids.NodeName, Sequence[pools.PoolStatus] | None]) -> None:
         by_name: dict[str, list[pools.PoolStatus]] = {}

@@ -32,6 +32,7 @@ def run() -> None:
     _set_up_logging(settings.log_level)
     try:
         objects = compose.connect(settings)
+        settings = compose.with_image(settings, objects)
     except errors.MooringError as error:
         _log.error("cannot start", reason=error.reason, message=str(error))
         sys.exit(1)

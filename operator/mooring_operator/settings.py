@@ -18,7 +18,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     Attributes:
         namespace: The namespace of Mooring's own objects.
         pod_name: Name of this pod; names the holder of the Lease.
-        image: The image of movers: this very image.
+        image: The image of movers; empty takes the one that this pod runs.
         image_pull_policy: Of movers.
         signer_address: Where the signer of certificates listens.
         health_address: Where /healthz and /readyz are served.
@@ -31,7 +31,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
 
     namespace: str = keys.NAMESPACE
     pod_name: str = "mooring-operator"
-    image: str = "mooring:dev"
+    image: str = ""
     image_pull_policy: str = "IfNotPresent"
     signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
     health_address: str = "0.0.0.0:8080"
