@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mooring.backup import capture, devices, progress, tree_walk
+from mooring.backup import chunk_hashing, devices, progress, tree_walk
 from mooring.backup import repository as repositories
 from mooring.backup.format import chunks, layout, trees
 from mooring.domain import backups, errors
@@ -91,7 +91,7 @@ class _Filling:
         self._content = content
         self._target = target
         self._chunk_size = content.manifest.chunk_size_bytes
-        self._workers = 2 * capture.worker_count()
+        self._workers = 2 * chunk_hashing.worker_count()
         self._pending: deque[Future[tuple[int, int, int]]] = deque()
 
     def run(self) -> None:
@@ -174,7 +174,7 @@ def _compare(
 ) -> None:
     """Reads the target back and compares it with the tree, chunk by chunk."""
     comparison = _Comparison(content, target, repository.keys.id_key(layout.BlobKind.DATA))
-    workers = capture.worker_count()
+    workers = chunk_hashing.worker_count()
     pending: deque[Future[int]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-compare")
     try:

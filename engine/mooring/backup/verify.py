@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from mooring.backup import capture, progress, tree_walk
+from mooring.backup import chunk_hashing, progress, tree_walk
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
@@ -123,7 +123,7 @@ class _Check:
         self._judged: dict[int, bool] = {}
 
     def run(self, *, full: bool) -> None:
-        workers = capture.worker_count()
+        workers = chunk_hashing.worker_count()
         pending: deque[Future[tuple[int, int]]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-check")
         try:
