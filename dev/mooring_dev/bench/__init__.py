@@ -1,0 +1,1 @@
+"""Benchmarks with public tools. Each prints ratios that were measured in one run."""

@@ -1,0 +1,1 @@
+"""`make demo`: the story of one database, told on a real cluster, each step checked."""
