@@ -4,6 +4,7 @@ The tools of the filesystems themselves do the work. Nothing here ever discards:
 give back the blocks that a preallocated image has reserved.
 """
 
+import errno
 import os
 import re
 import struct
@@ -102,7 +103,7 @@ class KernelFilesystems:
         """Grows before a mount what this process may not grow after it; otherwise a no-op."""
         if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
             return
-        if ext4_fills(device):
+        if ext4_fills(device) or _is_busy(device):
             return
         checked = commands.attempt(
             ["e2fsck", "-f", "-p", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS
@@ -147,6 +148,17 @@ def ext4_fills(device: Path) -> bool:
     (shift,) = struct.unpack_from("<I", superblock, 0x18)
     (high,) = struct.unpack_from("<I", superblock, 0x150)
     return (int(high) << 32 | int(low)) >= size_bytes // (1024 << int(shift))
+
+
+def _is_busy(device: Path) -> bool:
+    """Whether a filesystem on the device is mounted, in whatever namespace."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return True
+        raise errors.HostFailure(f"cannot open {device}: {error}") from error
+    return False
 
 
 def _may_use_reserved_resources() -> bool:

@@ -126,7 +126,8 @@ def mount_staged(
             return
         new = not record.formatted
         _ensure_formatted(context, volume, device.path)
-        if not new and "ro" not in options:
+        mounted = attachments.filesystem_mounts(context.host, [device])
+        if not new and not mounted and "ro" not in options:
             context.host.filesystems.grow_unmounted(device.path, spec.filesystem)
         context.host.paths.make_folder(staging)
         context.host.mounts.mount(device.path, staging, spec.filesystem.value, options)

@@ -1,0 +1,356 @@
+"""A node without a kernel: pools, records, loops, mounts and filesystems in memory.
+
+`World` outlives the process that works on it, as disks and kernels do: a test kills one
+`LocalNode` between two effects and starts another on the same world.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mooring.adapters.pools.memory import MemoryPool
+from mooring.domain import errors, ids, volumes
+from mooring.ports import host
+from mooring.ports.pools import NodeParts, OpenPool
+from mooring.ports.records import Listing
+from mooring.runtime.locks import ThreadLocks
+from mooring.volumes.local.node import LocalNode
+
+GIB = 1 << 30
+POOL = ids.PoolName("fast")
+IMAGES = Path("/pool/images")
+
+
+class Killed(BaseException):
+    """The process died: no rollback runs, unlike for an error."""
+
+
+class Killer:
+    """Counts effects and kills before the chosen one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.fatal: int | None = None
+
+    def arm(self, fatal: int) -> None:
+        self.count = 0
+        self.fatal = fatal
+
+    def disarm(self) -> None:
+        self.fatal = None
+
+    def effect(self) -> None:
+        self.count += 1
+        if self.fatal is not None and self.count >= self.fatal:
+            raise Killed
+
+
+class Mortal:
+    """Passes calls on, and lets a killer strike before each of the named ones."""
+
+    def __init__(self, inner: object, effects: Sequence[str], killer: Killer) -> None:
+        self._inner = inner
+        self._effects = frozenset(effects)
+        self._killer = killer
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self._inner, name)
+        if name not in self._effects:
+            return member
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._killer.effect()
+            return member(*args, **kwargs)
+
+        return call
+
+
+class AttachablePool(MemoryPool):
+    """A memory pool whose images have paths that the fake loop devices know."""
+
+    def __init__(self, capacity_bytes: int, *, snapshots_while_published: bool = True) -> None:
+        super().__init__(capacity_bytes, snapshots_while_published=snapshots_while_published)
+        self.content: dict[ids.ImageId, str] = {}
+
+    def path(self, image: ids.ImageId) -> Path:
+        self._require(image)
+        return IMAGES / image
+
+    def copy(
+        self, source: ids.ImageId, target: ids.ImageId, size_bytes: int, *, preallocate: bool
+    ) -> None:
+        fresh = target not in self._sizes
+        super().copy(source, target, size_bytes, preallocate=preallocate)
+        if fresh and source in self.content:
+            self.content[target] = self.content[source]
+
+    def remove(self, image: ids.ImageId) -> None:
+        super().remove(image)
+        self.content.pop(image, None)
+
+
+class MemoryRecords:
+    """Records in memory."""
+
+    def __init__(self) -> None:
+        self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
+        self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
+        self.faults: tuple[str, ...] = ()
+
+    def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
+        return self.volumes.get(volume_id)
+
+    def put_volume(self, record: volumes.VolumeRecord) -> None:
+        self.volumes[record.spec.volume_id] = record
+
+    def remove_volume(self, volume_id: ids.VolumeId) -> None:
+        self.volumes.pop(volume_id, None)
+
+    def list_volumes(self) -> Listing[volumes.VolumeRecord]:
+        return Listing(tuple(self.volumes[key] for key in sorted(self.volumes)), self.faults)
+
+    def snapshot(self, snapshot_id: ids.SnapshotId) -> volumes.SnapshotRecord | None:
+        return self.snapshots.get(snapshot_id)
+
+    def put_snapshot(self, record: volumes.SnapshotRecord) -> None:
+        self.snapshots[record.snapshot_id] = record
+
+    def remove_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
+        self.snapshots.pop(snapshot_id, None)
+
+    def list_snapshots(self) -> Listing[volumes.SnapshotRecord]:
+        return Listing(tuple(self.snapshots[key] for key in sorted(self.snapshots)), ())
+
+
+class FakeKernel:
+    """Loop devices, mounts, filesystems and paths of one machine."""
+
+    def __init__(self, images: AttachablePool, killer: Killer) -> None:
+        self._images = images
+        self._killer = killer
+        self.devices: dict[Path, tuple[ids.ImageId, host.LoopDevice]] = {}
+        self.mounts: list[host.Mount] = []
+        self.folders: set[Path] = set()
+        self.files: set[Path] = set()
+        self.frozen_at: set[Path] = set()
+        self.watchdog_strikes = False
+        self.during_freeze: list[Callable[[], None]] = []
+        self.groups: dict[Path, int] = {}
+
+    # loop devices
+    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
+        for present in self.find_all(image):
+            if present.read_only == read_only:
+                return present
+        number = next(n for n in range(99) if Path(f"/dev/loop{n}") not in self.devices)
+        image_id = ids.ImageId(image.name)
+        device = host.LoopDevice(
+            path=Path(f"/dev/loop{number}"),
+            number=f"7:{number}",
+            backing=self._identity(image),
+            sector_size_bytes=sector_size_bytes,
+            direct_io=True,
+            read_only=read_only,
+            size_bytes=self._images.images()[image_id].size_bytes,
+        )
+        self.devices[device.path] = (image_id, device)
+        return device
+
+    def find(self, image: Path) -> host.LoopDevice | None:
+        return next((one for one in self.find_all(image) if not one.read_only), None)
+
+    def find_all(self, image: Path) -> Sequence[host.LoopDevice]:
+        return tuple(d for d in self.attached() if d.backing == self._identity(image))
+
+    def attached(self) -> Sequence[host.LoopDevice]:
+        return tuple(device for _, device in self.devices.values())
+
+    def flush(self, device: Path) -> None:
+        assert device in self.devices
+
+    def permit(self, device: Path, group_id: int) -> None:
+        self.groups[device] = group_id
+
+    def resize(self, device: Path) -> None:
+        image, old = self.devices[device]
+        size_bytes = self._images.images()[image].size_bytes
+        self.devices[device] = (image, host.LoopDevice(**{**vars(old), "size_bytes": size_bytes}))
+
+    def detach(self, device: Path, image: Path) -> None:
+        found = self.devices.get(device)
+        if found is None or found[1].backing != self._identity(image):
+            return
+        if any(mount.device == found[1].number for mount in self.mounts):
+            raise errors.InUse(f"{device} is mounted")
+        del self.devices[device]
+        self.groups.pop(device, None)
+
+    # mounts
+    def table(self) -> Sequence[host.Mount]:
+        return tuple(self.mounts)
+
+    def mount(
+        self, source: Path, target: Path, filesystem: str, options: Sequence[str] = ()
+    ) -> None:
+        image, device = self.devices[source]
+        if self._images.content.get(image) != filesystem:
+            raise errors.DataCorrupt(f"{source} holds no {filesystem}")
+        self.mounts.append(
+            host.Mount(target, "/", device.number, filesystem, tuple(options), str(source))
+        )
+
+    def bind(self, source: Path, target: Path, options: Sequence[str] = ()) -> None:
+        if source in self.devices:
+            self.mounts.append(
+                host.Mount(target, f"/{source.name}", "0:5", "devtmpfs", (), "devtmpfs")
+            )
+            return
+        origin = next(mount for mount in reversed(self.mounts) if mount.target == source)
+        both = tuple(dict.fromkeys((*origin.options, *options)))
+        self.mounts.append(
+            host.Mount(target, "/", origin.device, origin.filesystem, both, origin.source)
+        )
+
+    def unmount(self, target: Path) -> None:
+        for index in reversed(range(len(self.mounts))):
+            if self.mounts[index].target == target:
+                del self.mounts[index]
+                return
+
+    # filesystems
+    def probe(self, device: Path) -> str | None:
+        found = self._images.content.get(self.devices[device][0])
+        if found == "garbage":
+            raise errors.DataCorrupt(f"{device} holds unknown content")
+        return found
+
+    def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
+        image = self.devices[device][0]
+        assert not (blank and image in self._images.content)
+        self._images.content[image] = "garbage"
+        self._killer.effect()
+        self._images.content[image] = filesystem.value
+
+    def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
+        assert any(mount.target == mountpoint for mount in self.mounts)
+
+    def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
+        assert not any(mount.device == self.devices[device][1].number for mount in self.mounts)
+
+    @contextmanager
+    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
+        self.frozen_at.add(mountpoint)
+        for act in self.during_freeze:
+            act()
+        try:
+            yield
+        finally:
+            self.frozen_at.discard(mountpoint)
+        if self.watchdog_strikes:
+            raise errors.HostFailure(f"{mountpoint} was thawed before the work on it ended")
+
+    def thaw(self, mountpoint: Path) -> None:
+        self.frozen_at.discard(mountpoint)
+
+    # paths
+    def resolve(self, path: str) -> Path:
+        return Path(path)
+
+    def make_folder(self, path: Path) -> None:
+        self.folders.add(path)
+
+    def make_file(self, path: Path) -> None:
+        self.files.add(path)
+
+    def remove(self, path: Path) -> None:
+        assert not any(mount.target == path for mount in self.mounts)
+        self.folders.discard(path)
+        self.files.discard(path)
+
+    def block_device(self, path: Path) -> str | None:
+        for mount in reversed(self.mounts):
+            if mount.target == path and mount.root.startswith("/loop"):
+                return f"7:{mount.root.removeprefix('/loop')}"
+        return None
+
+    def identity(self, path: Path) -> host.FileIdentity | None:
+        return self._identity(path)
+
+    def usage(self, path: Path) -> host.FilesystemUsage:
+        return host.FilesystemUsage(100, 40, 60, 10, 4, 6)
+
+    def _identity(self, image: Path) -> host.FileIdentity:
+        return host.FileIdentity(1, int.from_bytes(image.name.encode(), "big"))
+
+
+@dataclass
+class SteppingClock:
+    """A clock that moves a second with each look."""
+
+    moment: datetime = field(default_factory=lambda: datetime(2030, 1, 1, tzinfo=UTC))
+
+    def now(self) -> datetime:
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+
+class World:
+    """One machine with one pool.
+
+    Args:
+        capacity_bytes: Size of the pool.
+        snapshots_while_published: Which kind of backend the pool stands in for.
+    """
+
+    def __init__(
+        self, capacity_bytes: int = 100 * GIB, *, snapshots_while_published: bool = True
+    ) -> None:
+        self.killer = Killer()
+        self.images = AttachablePool(
+            capacity_bytes, snapshots_while_published=snapshots_while_published
+        )
+        self.records = MemoryRecords()
+        self.kernel = FakeKernel(self.images, self.killer)
+
+    def node(self) -> LocalNode:
+        """Starts a process on this world: its locks are its own."""
+        kernel = Mortal(
+            self.kernel,
+            ("attach", "detach", "resize", "permit", "mount", "bind", "unmount", "make", "grow",
+             "grow_unmounted", "frozen", "thaw", "make_folder", "make_file", "remove"),
+            self.killer,
+        )  # fmt: skip
+        images = Mortal(self.images, ("allocate", "copy", "grow", "remove"), self.killer)
+        records = Mortal(
+            self.records,
+            ("put_volume", "remove_volume", "put_snapshot", "remove_snapshot"),
+            self.killer,
+        )
+        ports: Any = kernel
+        pool = OpenPool(POOL, "uuid", images, records, 1.0)  # type: ignore[arg-type]
+        parts = NodeParts(host.Host(ports, ports, ports, ports), (pool,), ())
+        return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), SteppingClock())
+
+    def state(self) -> tuple[object, ...]:
+        """Everything that outlives a process, but for the times in records."""
+        return (
+            {k: (v.spec, v.state, v.formatted, v.formatting, v.growing_to_bytes)
+             for k, v in self.records.volumes.items()},
+            {k: (v.size_bytes, v.state, v.formatted) for k, v in self.records.snapshots.items()},
+            dict(self.images.images()),
+            dict(self.images.content),
+            {path: image for path, (image, _) in self.kernel.devices.items()},
+            list(self.kernel.mounts),
+            set(self.kernel.folders),
+            set(self.kernel.files),
+            set(self.kernel.frozen_at),
+        )  # fmt: skip
+
+
+def spec(name: str, **changes: Any) -> volumes.VolumeSpec:
+    """Returns what a caller asks for; 1 GiB of ext4 unless changed."""
+    given: dict[str, Any] = {"size_bytes": GIB, "pool": POOL, **changes}
+    return volumes.VolumeSpec(volume_id=ids.volume_id_for(name), name=name, **given)

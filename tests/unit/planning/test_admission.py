@@ -1,0 +1,72 @@
+"""Admission: what a pool promises, it can keep."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.domain import errors, pools, volumes
+from mooring.planning import admission
+
+MIB = 1 << 20
+sizes = st.integers(min_value=1, max_value=1 << 20).map(lambda count: count * MIB)
+
+
+@given(
+    total=sizes,
+    wanted=st.lists(st.tuples(sizes, st.booleans()), max_size=30),
+    overcommit=st.floats(min_value=0.1, max_value=1.0),
+)
+def test_preallocated_volumes_that_were_admitted_always_fit(
+    total: int, wanted: list[tuple[int, bool]], overcommit: float
+) -> None:
+    promises: list[admission.Promise] = []
+    taken = 0
+    for size_bytes, preallocated in wanted:
+        capacity = pools.PoolCapacity(total, total - taken)
+        cost = admission.volume_cost_bytes(
+            size_bytes, preallocated=preallocated, overcommit=overcommit
+        )
+        try:
+            admission.admit(cost, admission.budget(capacity, promises), "a volume")
+        except errors.SpaceExhausted:
+            continue
+        used = size_bytes if preallocated else 0
+        taken += used
+        promises.append(admission.Promise(cost, used))
+        assert taken <= total
+        assert sum(one.cost_bytes for one in promises) <= total
+
+
+@given(total=sizes, free=sizes, promised=sizes, outstanding=sizes)
+def test_available_is_what_admit_takes(
+    total: int, free: int, promised: int, outstanding: int
+) -> None:
+    budget = admission.Budget(pools.PoolCapacity(total, min(free, total)), promised, outstanding)
+    admission.admit(budget.available_bytes, budget, "all of it")
+    with pytest.raises(errors.SpaceExhausted, match="can promise only"):
+        admission.admit(budget.available_bytes + 1, budget, "more")
+
+
+@given(size=sizes, held=sizes, overcommit=st.floats(min_value=0.1, max_value=1.0))
+def test_a_snapshot_costs_what_it_can_hold(size: int, held: int, overcommit: float) -> None:
+    sparse = admission.snapshot_cost_bytes(size, held, preallocated=False, overcommit=overcommit)
+    whole = admission.snapshot_cost_bytes(size, held, preallocated=True, overcommit=overcommit)
+    assert sparse <= min(size, held)
+    assert whole == size
+
+
+@pytest.mark.parametrize("size_bytes", [0, -1, -MIB, 1, MIB - 1, MIB + 1, 65 * MIB])
+def test_sizes_that_no_volume_can_have(size_bytes: int) -> None:
+    with pytest.raises(errors.SizeOutOfRange):
+        admission.check_size(size_bytes, None, pools.PoolCapacity(64 * MIB, 64 * MIB))
+
+
+@pytest.mark.parametrize("filesystem", [None, *volumes.FilesystemType])
+def test_the_smallest_volume_of_each_filesystem(
+    filesystem: volumes.FilesystemType | None,
+) -> None:
+    smallest = admission.minimum_size_bytes(filesystem)
+    capacity = pools.PoolCapacity(1 << 40, 1 << 40)
+    admission.check_size(smallest, filesystem, capacity)
+    with pytest.raises(errors.SizeOutOfRange):
+        admission.check_size(smallest - MIB, filesystem, capacity)
