@@ -1,0 +1,144 @@
+"""The CRDs on a real API server: accepted, and refusing what they have to refuse."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mooring.api import keys
+from mooring.api.v1alpha1 import kinds
+from support.api_server import ApiServer
+
+pytestmark = pytest.mark.cluster
+_numbers = itertools.count()
+
+CLAIM = {"size": "10Gi"}
+BACKUP = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
+REPOSITORY = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": "key"}}
+RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
+GOOD = {
+    "VolumeClaim": CLAIM,
+    "Backup": BACKUP,
+    "BackupRepository": REPOSITORY,
+    "Restore": RESTORE,
+    "Pool": {},
+}
+
+
+def document(kind: str, spec: Any, name: str | None = None) -> str:
+    metadata: dict[str, Any] = {"name": name or f"test-{next(_numbers)}"}
+    if kind not in ("Volume", "Pool"):
+        metadata["namespace"] = "default"
+    body = {"apiVersion": keys.API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return json.dumps(body)
+
+
+def test_every_kind_is_established_structural_and_listed(
+    control_plane: ApiServer, tmp_path: Path
+) -> None:
+    for kind in kinds.ALL:
+        name = f"crd/{kind.plural}.{keys.GROUP}"
+        found = json.loads(control_plane.must("get", name, "-o", "json"))
+        conditions = {entry["type"]: entry for entry in found["status"]["conditions"]}
+        assert conditions["Established"]["status"] == "True"
+        assert "NonStructuralSchema" not in conditions
+    fresh = f"--cache-dir={tmp_path}"  # kubectl remembers which kinds there are
+    control_plane.must("get", keys.CATEGORY, "-A", fresh)
+    for short in ("vcl", "vol", "bk", "bkr", "rst"):
+        control_plane.must("get", short, "-A")
+
+
+@pytest.mark.parametrize("kind", sorted(GOOD))
+def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
+    control_plane.must("create", "-f", "-", stdin=document(kind, GOOD[kind]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "words"),
+    [
+        ("VolumeClaim", {}, "size"),
+        ("VolumeClaim", {"size": "0"}, "must not be 0"),
+        ("VolumeClaim", {"size": "-1Gi"}, "spec.size"),
+        ("VolumeClaim", {"size": "ten"}, "spec.size"),
+        ("VolumeClaim", {"size": None}, "size"),
+        ("VolumeClaim", {"size": "9" * 300}, "spec.size"),
+        ("VolumeClaim", CLAIM | {"volumeMode": "Tape"}, "volumeMode"),
+        ("VolumeClaim", CLAIM | {"storageClassName": "../../etc"}, "storageClassName"),
+        ("VolumeClaim", CLAIM | {"source": {}}, "exactly one"),
+        (
+            "VolumeClaim",
+            CLAIM | {"source": {"backupName": "a", "snapshotName": "b"}},
+            "exactly one",
+        ),
+        (
+            "VolumeClaim",
+            CLAIM | {"placement": {"node": "a", "nodeSelector": {"b": "c"}}},
+            "at most one",
+        ),
+        ("Backup", BACKUP | {"source": {}}, "exactly one"),
+        (
+            "Backup",
+            BACKUP | {"source": {"volumeClaimName": "a", "persistentVolumeClaimName": "b"}},
+            "exactly one",
+        ),
+        ("Backup", BACKUP | {"freezeTimeoutSeconds": 0}, "freezeTimeoutSeconds"),
+        ("Backup", BACKUP | {"freezeTimeoutSeconds": 3600}, "freezeTimeoutSeconds"),
+        ("Backup", BACKUP | {"repositoryName": "a/../b"}, "repositoryName"),
+        ("BackupRepository", REPOSITORY | {"directory": {}}, "exactly one"),
+        ("BackupRepository", REPOSITORY | {"directory": {"folder": "/etc"}}, "folder"),
+        ("BackupRepository", {"directory": {"folder": "backups"}}, "encryption"),
+        ("Restore", {"target": {"claimName": "data"}}, "exactly one"),
+        (
+            "Restore",
+            {"point": {"repositoryName": "a", "backupId": "b"}, "target": {"claimName": "c"}},
+            "size is needed",
+        ),
+        ("Restore", RESTORE | {"target": {"claimName": "../x"}}, "claimName"),
+    ],
+)
+def test_bad_objects_are_refused_with_a_reason(
+    control_plane: ApiServer, kind: str, spec: dict[str, Any], words: str
+) -> None:
+    done = control_plane.run("create", "-f", "-", stdin=document(kind, spec))
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> None:
+    done = control_plane.run("create", "-f", "-", stdin=document("Backup", BACKUP | {"keep": 3}))
+    assert 'unknown field "spec.keep"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "change", "words"),
+    [
+        ("VolumeClaim", CLAIM, {"size": "9Gi"}, "cannot shrink"),
+        ("VolumeClaim", CLAIM, {"size": "9999Mi"}, "cannot shrink"),
+        ("VolumeClaim", CLAIM, {"storageClassName": "other"}, "cannot be changed"),
+        ("VolumeClaim", CLAIM, {"source": {"backupName": "a"}}, "cannot be changed"),
+        ("Backup", BACKUP, {"repositoryName": "other"}, "cannot be changed"),
+        ("BackupRepository", REPOSITORY, {"directory": {"folder": "x"}}, "cannot be changed"),
+        ("Restore", RESTORE, {"target": {"claimName": "x"}}, "cannot be changed"),
+    ],
+)
+def test_what_must_not_change_cannot(
+    control_plane: ApiServer,
+    kind: str,
+    before: dict[str, Any],
+    change: dict[str, Any],
+    words: str,
+) -> None:
+    name = f"fixed-{next(_numbers)}"
+    control_plane.must("create", "-f", "-", stdin=document(kind, before, name))
+    patch = json.dumps({"spec": change})
+    done = control_plane.run("patch", kind, name, "--type=merge", "-p", patch)
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_a_claim_may_grow_and_change_its_policy(control_plane: ApiServer) -> None:
+    control_plane.must("create", "-f", "-", stdin=document("VolumeClaim", CLAIM, "grows"))
+    patch = json.dumps({"spec": {"size": "10241Mi", "deletionPolicy": "Delete"}})
+    control_plane.must("patch", "vcl", "grows", "--type=merge", "-p", patch)
