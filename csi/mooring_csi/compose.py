@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +10,7 @@ import grpc
 import structlog
 import yaml
 
+import mooring
 from mooring.adapters import registry
 from mooring.adapters.catalogue.directory import DirectoryCatalogue
 from mooring.adapters.catalogue.memory import MemoryCatalogue
@@ -292,7 +292,7 @@ def _open_node(settings: AgentSettings) -> LocalNode:
 
 
 def _csi_server(socket: Path, register: Sequence[server.Register]) -> server.SocketServer:
-    who = identity.Identity(metadata.version("mooring"), lambda: True)
+    who = identity.Identity(mooring.__version__, lambda: True)
 
     def add_identity(target: grpc.Server) -> None:
         csi_pb2_grpc.add_IdentityServicer_to_server(  # type: ignore[no-untyped-call]

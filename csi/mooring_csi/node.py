@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.message import Message
 
 from mooring.api import keys
 from mooring.domain import errors, handles, ids, volumes
@@ -85,9 +86,10 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeStageVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeStageVolumeResponse:
         """Attaches a volume and mounts the filesystem inside it."""
+        _require(request, "volume_id", "staging_target_path", "volume_capability")
         handle = requests.handle(request.volume_id)
         path = requests.path(request.staging_target_path, "staging_target_path")
-        capability = _capability(request, handle)
+        capability = _capability(request.volume_capability, handle)
         if isinstance(handle, handles.UserVolume):
             self._node.publisher.stage(handle.volume_id, path, _access(capability))
             self._changed()
@@ -97,8 +99,9 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeUnstageVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeUnstageVolumeResponse:
         """Undoes NodeStageVolume."""
-        path = requests.path(request.staging_target_path, "staging_target_path")
+        _require(request, "volume_id", "staging_target_path")
         handle = requests.handle(request.volume_id)
+        path = requests.path(request.staging_target_path, "staging_target_path")
         if isinstance(handle, handles.UserVolume):
             self._node.publisher.unstage(handle.volume_id, path)
             self._changed()
@@ -108,9 +111,10 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodePublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodePublishVolumeResponse:
         """Shows a staged volume to a pod, or a snapshot, new volume or folder to a mover."""
+        _require(request, "volume_id", "target_path", "volume_capability")
         handle = requests.handle(request.volume_id)
         target = requests.path(request.target_path, "target_path")
-        capability = _capability(request, handle)
+        capability = _capability(request.volume_capability, handle)
         match handle:
             case handles.UserVolume(volume_id):
                 self._publish(volume_id, target, request, capability)
@@ -125,6 +129,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeUnpublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         """Undoes NodePublishVolume."""
+        _require(request, "volume_id", "target_path")
         handle = requests.handle(request.volume_id)
         target = requests.path(request.target_path, "target_path")
         match handle:
@@ -141,8 +146,9 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeGetVolumeStatsRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
         """Returns use and health of a published volume."""
-        path = requests.path(request.volume_path, "volume_path")
-        stats = self._node.publisher.stats(_user_volume(request.volume_id), path)
+        _require(request, "volume_id", "volume_path")
+        volume_id = _user_volume(request.volume_id)
+        stats = self._node.publisher.stats(volume_id, _present_path(request.volume_path))
         bytes_unit, inodes_unit = csi_pb2.VolumeUsage.BYTES, csi_pb2.VolumeUsage.INODES
         if stats.usage is None:
             usage = [csi_pb2.VolumeUsage(total=stats.size_bytes, unit=bytes_unit)]
@@ -170,10 +176,12 @@ class Node(csi_pb2_grpc.NodeServicer):
         self, request: csi_pb2.NodeExpandVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeExpandVolumeResponse:
         """Grows the filesystem to its grown image."""
-        path = requests.path(request.volume_path, "volume_path")
+        _require(request, "volume_id", "volume_path")
+        volume_id = _user_volume(request.volume_id)
+        path = _present_path(request.volume_path)
         if request.HasField("capacity_range"):
             requests.size_range(request.capacity_range)
-        size_bytes = self._node.publisher.node_expand(_user_volume(request.volume_id), path)
+        size_bytes = self._node.publisher.node_expand(volume_id, path)
         self._changed()
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size_bytes)
 
@@ -221,14 +229,26 @@ def _user_volume(value: str) -> ids.VolumeId:
     return handle.volume_id
 
 
+def _require(request: Message, *fields: str) -> None:
+    """Refuses a request that lacks a field, before anything is looked up."""
+    given = {field.name for field, _ in request.ListFields()}
+    for field in fields:
+        if field not in given:
+            raise errors.InvalidInput(f"{field} is missing")
+
+
+def _present_path(value: str) -> str:
+    """Reads a path that a volume must already be at; a path that cannot exist is not found."""
+    try:
+        return requests.path(value, "volume_path")
+    except errors.InvalidInput as error:
+        raise errors.NotFound(f"no volume is there: {error}") from error
+
+
 def _capability(
-    request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest,
-    handle: handles.Handle,
+    capability: csi_pb2.VolumeCapability, handle: handles.Handle
 ) -> csi_pb2.VolumeCapability:
     """Checks a capability; what a mover opens may name any access mode, its volume is not real."""
-    if not request.HasField("volume_capability"):
-        raise errors.InvalidInput("volume_capability is missing")
-    capability = request.volume_capability
     if isinstance(handle, handles.UserVolume):
         return requests.capability(capability)
     if capability.WhichOneof("access_type") is None:

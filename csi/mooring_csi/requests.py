@@ -120,14 +120,12 @@ def mode_of(capability: csi_pb2.VolumeCapability) -> volumes.VolumeMode:
     return volumes.VolumeMode.FILESYSTEM
 
 
-def capability(message: csi_pb2.VolumeCapability | None) -> csi_pb2.VolumeCapability:
+def capability(message: csi_pb2.VolumeCapability) -> csi_pb2.VolumeCapability:
     """Checks one capability.
 
     Raises:
-        InvalidInput: It is missing or cannot be met.
+        InvalidInput: It cannot be met.
     """
-    if message is None:
-        raise errors.InvalidInput("volume_capability is missing")
     fault = capability_fault(message)
     if fault is not None:
         raise errors.InvalidInput(fault)

@@ -1,0 +1,152 @@
+"""The driver's own processes, started as users start them, on sockets in one folder."""
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mooring.adapters import registry
+from mooring.runtime import settings
+
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 40.0
+NODE = "node-a"
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Where the services are; one process serves both on one socket."""
+
+    node: Path
+    controller: Path
+
+
+@contextmanager
+def served(mode: str, backend: str, folder: Path) -> Iterator[Sockets]:
+    """Serves one node with one pool: `standalone`, or as two processes (`agents`)."""
+    config = write_settings(folder, backend)
+    with ExitStack() as stack:
+        stack.callback(release_pools, config)
+        if mode == "standalone":
+            endpoint = folder / "csi.sock"
+            stack.enter_context(standalone(config, endpoint))
+            yield Sockets(endpoint, endpoint)
+            return
+        address = f"127.0.0.1:{free_port()}"
+        make_tls(folder)
+        stack.enter_context(node(folder, config, address))
+        wait_for_port(address)
+        stack.enter_context(controller(folder, {NODE: address}))
+        yield Sockets(folder / "node.sock", folder / "controller.sock")
+
+
+def write_settings(folder: Path, backend: str, name: str = NODE) -> Path:
+    """Writes a node's settings with one pool and returns their path."""
+    size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
+    config = folder / f"{name}.yaml"
+    config.write_text(
+        f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
+        f"pools:\n  - name: main\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
+    )
+    return config
+
+
+def release_pools(config: Path) -> None:
+    """Takes a stopped node's embedded pools off this machine."""
+    found = settings.load_agent_settings(config)
+    for pool in found.pool_configurations():
+        registry.PoolOpener(pool, found.state_folder, registry.kernel_host()).unmount()
+
+
+@contextmanager
+def standalone(config: Path, endpoint: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with process("standalone", "--config", config, "--csi-socket", f"unix://{endpoint}") as running:
+        wait_for_socket(endpoint)
+        yield running
+
+
+@contextmanager
+def node(
+    folder: Path, config: Path, address: str, endpoint: Path | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serves the kubelet's socket and an agent; `make_tls` comes before."""
+    endpoint = endpoint or folder / "node.sock"
+    with process(
+        *("node", "--config", config, "--csi-socket", f"unix://{endpoint}"),
+        *("--agent-listen", address, "--tls-folder", folder / "tls"),
+    ) as running:
+        wait_for_socket(endpoint)
+        yield running
+
+
+@contextmanager
+def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    endpoint = folder / "controller.sock"
+    pairs = [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
+    with process(
+        *("controller", "--csi-socket", f"unix://{endpoint}"),
+        *("--tls-folder", folder / "tls", *pairs),
+    ) as running:
+        wait_for_socket(endpoint)
+        yield running
+
+
+def make_tls(folder: Path) -> None:
+    subprocess.run(command("make-tls", folder / "tls"), check=True, capture_output=True)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "mooring_csi.main", *map(str, arguments)]
+
+
+@contextmanager
+def process(*arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs a process of the driver and ends it by SIGTERM; a crash shows the end of its log."""
+    with tempfile.TemporaryFile() as log:
+        running = subprocess.Popen(command(*arguments), stdout=log, stderr=log)
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.send_signal(signal.SIGTERM)
+                running.wait(STOP_TIMEOUT_SECONDS)
+            if running.returncode not in (0, -signal.SIGKILL):
+                log.seek(0)
+                tail = log.read()[-4000:].decode(errors="replace")
+                sys.stderr.write(f"{arguments[0]} ended with {running.returncode}:\n{tail}\n")
+
+
+def wait_for_socket(path: Path) -> None:
+    def connect() -> None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
+
+    _wait(connect, str(path))
+
+
+def wait_for_port(address: str) -> None:
+    host, _, port = address.partition(":")
+    _wait(lambda: socket.create_connection((host, int(port)), timeout=1).close(), address)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(connect: Callable[[], None], what: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            connect()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing serves on {what}"
+        time.sleep(0.05)

@@ -1,0 +1,28 @@
+"""csi-sanity over the matrix: one process and two, each backend, mounts and block devices."""
+
+import pytest
+from support import csi_sanity
+
+pytestmark = pytest.mark.system
+
+# What csi-sanity may skip, by its own words: each names a capability that is not advertised, or
+# an option of csi-sanity that is not given.
+SKIPS = {
+    "GroupControllerService not supported",
+    "Modify volume not supported",
+    "Modify Volume not supported",
+    "ControllerModifyVolume not supported",
+    "ControllerPublishVolume not supported",
+    "ControllerPublishVolume.readonly field not supported",
+    "Controller Publish, UnpublishVolume not supported",
+    "ControllerUnpublishVolume not supported",
+    "testnodevolumeattachlimit not enabled",
+}
+
+
+@pytest.mark.parametrize("case", csi_sanity.MATRIX, ids=str)
+def test_csi_sanity(case: csi_sanity.Case) -> None:
+    report = csi_sanity.run(case)
+    assert not report.failures(), csi_sanity.show([report])
+    assert {spec.reason for spec in report.named("skipped")} <= SKIPS
+    assert report.ran() >= csi_sanity.SPECS_THAT_RUN, csi_sanity.show([report])
