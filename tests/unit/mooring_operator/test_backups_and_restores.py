@@ -1,0 +1,371 @@
+"""Backups and restores from end to end, against a cluster in memory."""
+
+import contextlib
+
+import pytest
+
+from mooring.api import keys
+from mooring.domain import errors, ids, volumes
+from mooring.ports import cluster
+from mooring_operator import resources
+from mooring_operator.work_queue import Key
+from support.operator_world import GIB, NAMESPACE, OperatorWorld
+
+
+@pytest.fixture
+def world() -> OperatorWorld:
+    world = OperatorWorld()
+    world.make_repository()
+    world.make_volume()
+    return world
+
+
+def test_a_repository_becomes_ready_and_its_probe_goes(world: OperatorWorld) -> None:
+    world.settle(6)
+    status = world.status(resources.BACKUP_REPOSITORIES, "main")
+    ready = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("True", "Available")
+    assert status["repositoryId"] == "r" * 32
+    assert world.cluster.names(cluster.JOBS) == []
+    volume = world.cluster.find(cluster.PERSISTENT_VOLUMES)[0]["spec"]
+    assert volume["csi"]["volumeHandle"] == "folder/backups/shop/main"
+
+
+def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorWorld) -> None:
+    before = world.cluster.names(cluster.CLAIMS)
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    status = world.status(resources.BACKUPS, "one")
+    done = world.succeeded(resources.BACKUPS, "one")
+    assert (done["status"], done["reason"]) == ("True", "Succeeded")
+    assert status["progress"] == {
+        "percent": 100, "bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3,
+    }  # fmt: skip
+    assert (status["consistency"], status["node"]) == ("Filesystem", "node-1")
+    assert status["released"] is True
+    assert status["backupId"]
+    assert world.cluster.names(cluster.JOBS) == []
+    assert world.nodes[0].snapshots == {}
+    repository = world.cluster.must_get(resources.BACKUP_REPOSITORIES, "main", NAMESPACE)
+    kept = f"mooring-repository-{repository['metadata']['uid']}"
+    assert sorted(world.cluster.names(cluster.CLAIMS)) == sorted([*before, kept])
+
+
+def test_progress_is_shown_while_it_runs(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.paused.add("backup")
+    world.make_backup()
+    world.settle()
+    status = world.status(resources.BACKUPS, "one")
+    assert status["progress"]["percent"] == 50
+    now = world.succeeded(resources.BACKUPS, "one")
+    assert (now["status"], now["reason"]) == ("Unknown", "Transferring")
+    assert "512.0 MiB of 1.0 GiB" in now["message"]
+
+
+def test_a_failed_mover_fails_the_backup_and_everything_is_put_away(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.failing["backup"] = {"reason": "SpaceExhausted", "message": "no room in the repository"}
+    world.make_backup()
+    world.settle()
+    now = world.succeeded(resources.BACKUPS, "one")
+    assert (now["status"], now["reason"]) == ("False", "SpaceExhausted")
+    assert "no room in the repository" in now["message"]
+    assert world.cluster.names(cluster.JOBS) == []
+    assert world.nodes[0].snapshots == {}
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"), [("nowhere", "SourceNotFound"), ("unbound", "SourceNotBound")]
+)
+def test_waiting_has_an_end(world: OperatorWorld, claim: str, reason: str) -> None:
+    world.apply(cluster.CLAIMS, "unbound", {"resources": {"requests": {"storage": "1"}}})
+    world.make_backup(claim=claim)
+    world.settle(8)
+    now = world.succeeded(resources.BACKUPS, "one")
+    assert (now["status"], now["reason"]) == ("Unknown", reason)
+    world.clock.advance(600)
+    world.settle(3)
+    assert world.succeeded(resources.BACKUPS, "one")["status"] == "False"
+
+
+def test_a_foreign_volume_is_refused_at_once(world: OperatorWorld) -> None:
+    body = {"metadata": {"name": "nfs"}, "spec": {"nfs": {}, "claimRef": {"uid": ""}}}
+    body["spec"]["capacity"] = {"storage": "1Gi"}
+    claim = world.apply(cluster.CLAIMS, "foreign", {"resources": {"requests": {"storage": "1"}}})
+    body["spec"]["claimRef"]["uid"] = claim["metadata"]["uid"]
+    world.cluster.create(cluster.PERSISTENT_VOLUMES, body)
+    world.make_backup(claim="foreign")
+    world.settle(6)
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "NotAMooringVolume"
+
+
+def test_a_silent_node_is_waited_for_within_bounds(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.nodes[0].silent = True
+    world.make_backup()
+    world.settle(4)
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "NeverReached"
+    world.nodes[0].silent = False
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["status"] == "True"
+
+
+def test_a_restore_fills_a_new_claim_on_the_other_node(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    status = world.status(resources.RESTORES, "back")
+    done = world.succeeded(resources.RESTORES, "back")
+    assert (done["status"], status["node"]) == ("True", "node-2")
+    claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
+    uid = claim["metadata"]["uid"]
+    volume = world.cluster.must_get(cluster.PERSISTENT_VOLUMES, f"pvc-{uid}")
+    record = world.nodes[1].volumes[ids.volume_id_for(f"pvc-{uid}")]
+    assert record.state is volumes.VolumeState.READY
+    assert volume["spec"]["csi"]["volumeHandle"] == record.spec.volume_id
+    assert volume["spec"]["csi"]["fsType"] == "ext4"
+    assert volume["spec"]["mountOptions"] == ["noatime"]
+    assert volume["spec"]["claimRef"]["uid"] == uid
+    assert volume["metadata"]["annotations"][keys.PROVISIONED_BY] == keys.DRIVER
+    assert claim["metadata"]["finalizers"] == []
+    assert world.cluster.names(cluster.JOBS) == []
+
+
+def test_nothing_is_bound_before_the_mover_has_verified_everything(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.paused.add("restore")
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
+    assert claim.get("status", {}).get("phase") != "Bound"
+    (record,) = world.nodes[1].volumes.values()
+    assert record.state is volumes.VolumeState.FILLING
+    names = world.cluster.names(cluster.PERSISTENT_VOLUMES)
+    assert f"pvc-{claim['metadata']['uid']}" not in names
+    world.paused.clear()
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+
+
+def test_a_mover_that_fails_for_good_binds_nothing_and_gives_the_space_back(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.failing["restore"] = {"reason": "DataCorrupt", "message": "chunk 7 is damaged"}
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    now = world.succeeded(resources.RESTORES, "back")
+    assert (now["status"], now["reason"]) == ("False", "DataCorrupt")
+    assert world.nodes[1].volumes == {}
+    claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
+    assert claim.get("status", {}).get("phase") != "Bound"
+    world.cluster.delete(cluster.CLAIMS, "restored", NAMESPACE)
+    world.settle()
+    assert "restored" not in world.cluster.names(cluster.CLAIMS)
+
+
+def test_without_a_placement_the_first_pod_decides(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore()
+    world.settle()
+    now = world.succeeded(resources.RESTORES, "back")
+    assert (now["status"], now["reason"]) == ("Unknown", "WaitingForFirstPod")
+    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
+    world.cluster.patch(cluster.CLAIMS, "restored", note, NAMESPACE)
+    world.settle()
+    assert world.status(resources.RESTORES, "back")["node"] == "node-1"
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+
+
+def test_two_restores_to_one_claim_the_second_is_refused(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.paused.add("restore")
+    world.make_restore("first", placement={"node": "node-1"})
+    world.settle(4)
+    world.make_restore("second", placement={"node": "node-2"})
+    world.settle(4)
+    now = world.succeeded(resources.RESTORES, "second")
+    assert (now["status"], now["reason"]) == ("False", "ClaimTaken")
+    world.paused.clear()
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "first")["status"] == "True"
+
+
+def test_a_claim_that_exists_is_never_overwritten(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    before = world.cluster.must_get(cluster.CLAIMS, "data", NAMESPACE)
+    world.make_restore(claim="data")
+    world.settle(4)
+    assert world.succeeded(resources.RESTORES, "back")["reason"] == "ClaimExists"
+    assert world.cluster.must_get(cluster.CLAIMS, "data", NAMESPACE) == before
+
+
+@pytest.mark.parametrize(("size", "status"), [("512Mi", "False"), ("2Gi", "True")])
+def test_smaller_is_refused_and_larger_is_fine(
+    world: OperatorWorld, size: str, status: str
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    target = {"claimName": "restored", "size": size}
+    world.make_restore(target=target, placement={"node": "node-2"})
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == status
+
+
+def test_a_claim_of_a_users_own_is_filled_from_a_backup(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    source = {"apiGroup": keys.GROUP, "kind": "Backup", "name": "one"}
+    spec = {
+        "storageClassName": "mooring",
+        "dataSourceRef": source,
+        "resources": {"requests": {"storage": "1Gi"}},
+        "accessModes": ["ReadWriteOnce"],
+    }
+    world.apply(cluster.CLAIMS, "copy", spec)
+    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-2"}}}
+    world.cluster.patch(cluster.CLAIMS, "copy", note, NAMESPACE)
+    world.settle()
+    claim = world.cluster.must_get(cluster.CLAIMS, "copy", NAMESPACE)
+    assert claim["status"]["phase"] == "Bound"
+
+
+def test_another_namespaces_backup_is_not_to_be_had(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    source = {"apiGroup": keys.GROUP, "kind": "Backup", "name": "one", "namespace": NAMESPACE}
+    body = {
+        "metadata": {"name": "theft", "namespace": "thieves"},
+        "spec": {
+            "storageClassName": "mooring",
+            "dataSourceRef": source,
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    body["metadata"]["annotations"] = {keys.SELECTED_NODE: "node-2"}
+    world.cluster.create(cluster.CLAIMS, body)
+    world.settle()
+    claim = world.cluster.must_get(cluster.CLAIMS, "theft", "thieves")
+    assert claim.get("status", {}).get("phase") != "Bound"
+    (event,) = world.cluster.find(cluster.EVENTS, "thieves")
+    assert "another namespace" in event["message"]
+
+
+def test_a_backup_being_restored_is_held_and_says_by_whom(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.paused.add("restore")
+    world.make_restore(placement={"node": "node-2"})
+    world.settle(6)
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle(4)
+    now = world.succeeded(resources.BACKUPS, "one")
+    assert now["reason"] == "InUse"
+    assert "kubectl delete restore back" in now["message"]
+    world.paused.clear()
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    assert world.cluster.names(resources.BACKUPS) == []
+
+
+@pytest.mark.parametrize(("policy", "forgotten"), [("Retain", False), ("Delete", True)])
+def test_deleting_a_backup_keeps_its_bytes_unless_told(
+    world: OperatorWorld, policy: str, forgotten: bool
+) -> None:
+    world.settle(6)
+    world.make_backup(deletionPolicy=policy)
+    world.settle()
+    world.cluster.calls.clear()
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle()
+    assert world.cluster.names(resources.BACKUPS) == []
+    made = [call for call in world.cluster.calls if call.startswith("create jobs")]
+    assert any("mooring-forget-" in call for call in made) is forgotten
+    assert world.cluster.names(cluster.JOBS) == []
+
+
+@pytest.mark.parametrize("folder", ["etc", "private"])
+def test_a_folder_that_is_not_yours_is_refused(world: OperatorWorld, folder: str) -> None:
+    world.make_repository("bad", folder)
+    world.settle(3)
+    status = world.status(resources.BACKUP_REPOSITORIES, "bad")
+    ready = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "FolderNotAllowed")
+    assert "/srv" not in ready["message"]
+    assert not [v for v in world.cluster.names(cluster.PERSISTENT_VOLUMES) if "bad" in v]
+
+
+def test_a_wrong_key_is_said_and_tried_again(world: OperatorWorld) -> None:
+    world.failing["probe"] = {"reason": "WrongKey", "message": "this key does not open it"}
+    world.settle(6)
+    status = world.status(resources.BACKUP_REPOSITORIES, "main")
+    ready = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "WrongKey")
+    world.failing.clear()
+    world.clock.advance(61)
+    world.settle(6)
+    status = world.status(resources.BACKUP_REPOSITORIES, "main")
+    ready = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
+    assert ready["status"] == "True"
+
+
+def test_deleting_a_restore_stops_it_and_frees_the_space(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.paused.add("restore")
+    world.make_restore(placement={"node": "node-2"})
+    world.settle(6)
+    world.cluster.delete(resources.RESTORES, "back", NAMESPACE)
+    world.settle(6)
+    assert world.cluster.names(resources.RESTORES) == []
+    assert world.nodes[1].volumes == {}
+    assert world.cluster.names(cluster.JOBS) == []
+
+
+def test_a_kill_at_any_call_of_backup_or_restore_is_made_good(world: OperatorWorld) -> None:
+    """Each look is cut short after n calls of the API, for growing n: a crash loop."""
+    world.settle(6)
+    world.make_backup()
+    _crash_loop(world, Key("Backup", NAMESPACE, "one"))
+    assert world.succeeded(resources.BACKUPS, "one")["status"] == "True"
+    world.make_restore(placement={"node": "node-2"})
+    _crash_loop(world, Key("Restore", NAMESPACE, "back"))
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    assert len(world.nodes[1].volumes) == 1
+    assert world.nodes[0].snapshots == {}
+    assert world.cluster.names(cluster.JOBS) == []
+
+
+def _crash_loop(world: OperatorWorld, key: Key) -> None:
+    for number in range(400):
+        left = [number % 40 + 1]
+
+        def killed(_: str, left: list[int] = left) -> errors.MooringError | None:
+            left[0] -= 1
+            return errors.Unreachable("killed here") if left[0] < 0 else None
+
+        world.cluster.fail = killed
+        with contextlib.suppress(errors.Unreachable):
+            world.reconcilers[key.kind](key)
+        world.cluster.fail = lambda _: None
+        world.play()
+    world.settle(4)
