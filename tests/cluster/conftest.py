@@ -1,12 +1,55 @@
-"""Fixtures of the cluster tier: a real control plane for what needs no node."""
+"""Fixtures of the cluster tier: a control plane alone, and one cluster of nodes for all tests."""
 
+import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mooring.api import generate
+from mooring_dev.cluster import lifecycle
+from mooring_dev.kubectl import Kubectl
+from mooring_dev.prerequisites import check_machine
+from mooring_dev.steps import DevError
 from support import api_server
+from support.development_cluster import DevelopmentCluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[DevelopmentCluster]:
+    """A running cluster of two nodes, stopped at the end.
+
+    With MOORING_KEEP_CLUSTER=1 a running one is used and left running.
+    """
+    try:
+        check_machine()
+    except DevError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    keep = bool(os.environ.get("MOORING_KEEP_CLUSTER"))
+    seen = lifecycle.status()
+    is_running = seen.cluster and all(seen.nodes.values())
+    layout = lifecycle.current() if keep and is_running else lifecycle.up(2)
+    yield DevelopmentCluster(layout, lifecycle.kubectl_of(layout))
+    if not keep:
+        lifecycle.down()
+
+
+@pytest.fixture
+def kubectl(cluster: DevelopmentCluster) -> Kubectl:
+    """kubectl as the cluster's administrator."""
+    return cluster.kubectl
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    """A namespace of its own for one test."""
+    name = f"test-{secrets.token_hex(3)}"
+    kubectl.run("create", "namespace", name)
+    yield name
+    kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ awk '$1 ~ "^/dev/loop" { print $2 }' /proc/self/mounts | sort -r | while read -r
   umount -l "$folder"
 done
 
+mount -t tmpfs -o mode=755 run /run
 hostname control
 ip link set lo up
 ip link add switch type bridge

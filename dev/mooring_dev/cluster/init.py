@@ -12,6 +12,7 @@ import time
 
 RESTART_SECONDS = 1.0
 TICK_SECONDS = 0.1
+READY_FILE = "/run/mooring-dev-ready"  # set up; /run is the namespace's own by then
 
 
 def main(spec_file: str) -> None:
@@ -27,6 +28,7 @@ def main(spec_file: str) -> None:
     logs = {program["name"]: _open_log(program["log"]) for program in spec["programs"]}
     subprocess.run(spec["setup"], env=environment, check=True, stdin=subprocess.DEVNULL)
     os.chdir("/")
+    os.close(os.open(READY_FILE, os.O_CREAT | os.O_WRONLY, 0o644))
     running: dict[int, dict[str, object]] = {}
     due = [(0.0, program) for program in spec["programs"]]
     while True:

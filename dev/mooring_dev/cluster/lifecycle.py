@@ -12,7 +12,7 @@ from mooring_dev.cluster import addons, control_plane, leftovers, loops, machine
 from mooring_dev.cluster.layout import MAX_NODES, ClusterLayout, NodeLayout, layout_of
 from mooring_dev.images import loading
 from mooring_dev.kubectl import Kubectl, KubectlError, WaitError, condition
-from mooring_dev.steps import DevError, cache_folder, locked, say, step
+from mooring_dev.steps import DevError, cache_folder, locked, run, say, step
 
 READY_SECONDS = 90.0
 
@@ -126,8 +126,11 @@ def _wait_ready(cluster: ClusterLayout, kubectl: Kubectl) -> None:
     say(f"  ready: {', '.join(addons.DEPLOYMENTS)}")
 
 
-def _is_ready(kubectl: Kubectl, name: str) -> bool:
-    return condition(kubectl.find("node", name), "Ready").get("status") == "True"
+def _is_ready(kubectl: Kubectl, name: str, boot_id: str = "") -> bool:
+    found = kubectl.find("node", name) or {}
+    if boot_id and found["status"]["nodeInfo"]["bootID"] != boot_id:
+        return False
+    return condition(found, "Ready").get("status") == "True"
 
 
 def down() -> None:
@@ -178,4 +181,6 @@ def start_node(name: str) -> None:
     node = node_named(cluster, name)
     machines.start_node(cluster, node)
     kubectl = kubectl_of(cluster)
-    _wait(node.name, lambda: _is_ready(kubectl, node.name))
+    boot_id = run([*machines.inside_node(node), "cat", "/proc/sys/kernel/random/boot_id"]).strip()
+    # Kubernetes calls it ready for a while after it is gone: only this boot's word counts.
+    _wait(node.name, lambda: _is_ready(kubectl, node.name, boot_id))

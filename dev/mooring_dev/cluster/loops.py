@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mooring_dev.steps import DevError
+from mooring_dev.steps import DevError, run
 
 _LOOP_GET_STATUS64 = 0x4C05
 _LOOP_CLR_FD = 0x4C01
@@ -80,23 +80,27 @@ def owned(folder: Path) -> list[LoopDevice]:
             return list(mine.values())
         mine |= {loop.number: loop for loop in new}
         filesystems |= {os.makedev(_LOOP_MAJOR, loop.number) for loop in new}
-        filesystems |= _btrfs_filesystems({loop.number for loop in new})
+        filesystems |= _btrfs_filesystems({loop.number for loop in new}, folder)
 
 
-def _btrfs_filesystems(numbers: set[int]) -> set[int]:
+def _btrfs_filesystems(numbers: set[int], folder: Path) -> set[int]:
     """Returns the device numbers that btrfs invented for filesystems on these loop devices.
 
-    They are seen only in the mounts of a process; without one, nothing more is known.
+    Mounting one again, where no one else sees it, gives the same filesystem and so its number.
     """
-    sources = {f"/dev/loop{number}" for number in numbers}
+    active = {path.name for path in Path("/sys/fs/btrfs").glob("*/devices/loop*")}
     found = set()
-    for mounts in Path("/proc").glob("[0-9]*/mountinfo"):
-        with contextlib.suppress(OSError):
-            for line in mounts.read_text().splitlines():
-                fields, _, rest = line.partition(" - ")
-                if rest.split()[:1] == ["btrfs"] and rest.split()[1] in sources:
-                    major, minor = fields.split()[2].split(":")
-                    found.add(os.makedev(int(major), int(minor)))
+    for name in sorted(active & {f"loop{number}" for number in numbers}):
+        script = 'mount -t btrfs "/dev/$1" "$2" && exec cat /proc/self/mountinfo'
+        alone = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
+        try:
+            mounts = run([*alone, name, folder], timeout_seconds=30)
+        except DevError:
+            continue  # it is going away, and all on it with it
+        for line in mounts.splitlines():
+            if f" {folder} " in line and " - btrfs " in line:
+                major, minor = line.split()[2].split(":")
+                found.add(os.makedev(int(major), int(minor)))
     return found
 
 

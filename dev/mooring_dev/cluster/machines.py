@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mooring_dev.cluster import cgroups, control_plane, node_config
+from mooring_dev.cluster.init import READY_FILE
 from mooring_dev.cluster.layout import ClusterLayout, NodeLayout
 from mooring_dev.steps import DevError, run
 
@@ -66,22 +67,33 @@ def start_cluster(cluster: ClusterLayout) -> int:
 
 def _plug_in_host(cluster: ClusterLayout, process: int, log: Path) -> None:
     inside = ["nsenter", "-t", str(process), "-n"]
-    _wait_for_link([*inside, "ip", "link", "show", "switch"], log)
+    _wait_until_set_up(process, log)
     run(
-        ["ip", "link", "add", cluster.host_link, "type", "veth"]
-        + ["peer", "name", "host", "netns", str(process)]
+        [
+            "ip",
+            "link",
+            "add",
+            cluster.host_link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "host",
+            "netns",
+            str(process),
+        ]
     )
     run(["ip", "address", "add", f"{cluster.host_address}/24", "dev", cluster.host_link])
     run(["ip", "link", "set", cluster.host_link, "up"])
     run([*inside, "ip", "link", "set", "host", "master", "switch", "up"])
 
 
-def _wait_for_link(command: Sequence[str], log: Path) -> None:
+def _wait_until_set_up(process: int, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
-    while subprocess.run(command, capture_output=True, check=False).returncode:
-        if time.monotonic() > end:
-            raise DevError(f"the cluster's network did not come up: {_tail(log)}")
-        time.sleep(0.05)
+    while not Path(f"/proc/{process}/root{READY_FILE}").exists():
+        if time.monotonic() > end or not _numbers(process):
+            raise DevError(f"the namespaces could not be set up: {_tail(log)}")
+        time.sleep(0.02)
 
 
 def start_node(cluster: ClusterLayout, node: NodeLayout) -> int:
@@ -106,6 +118,7 @@ def start_node(cluster: ClusterLayout, node: NodeLayout) -> int:
     inside = ["nsenter", "-t", str(outer), "-n", "ip", "link"]
     run([*inside, "add", node.name, "type", "veth", "peer", "name", "eth0", "netns", str(process)])
     run([*inside, "set", node.name, "master", "switch", "up"])
+    _wait_until_set_up(process, log)
     return process
 
 
@@ -131,7 +144,7 @@ def inside_node(node: NodeLayout) -> list[str]:
     if process is None:
         raise DevError(f"{node.name} is not running")
     names = ["-m", "-n", "-p", "-u", "-i", "-C"]
-    return ["nsenter", "-t", str(process), *names, "--wd=/", "--"]
+    return ["nsenter", "-t", str(process), *names, "env", "--chdir=/"]
 
 
 def _init(specification: Path) -> list[str]:
@@ -142,21 +155,20 @@ def _init(specification: Path) -> list[str]:
 def _launch(command: Sequence[str], cgroup: str, log: Path, depth: int) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        launched = subprocess.Popen(
-            [*cgroups.entering(cgroup), *command],
+        # Forked once more, so that it is no child of this program and outlives it.
+        subprocess.run(
+            ["setsid", "--fork", *cgroups.entering(cgroup), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
             cwd="/",
+            check=True,
         )
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         process = _first_process(cgroup, depth)
         if process is not None:
             return process
-        if launched.poll() is not None:
-            break
         time.sleep(0.02)
     raise DevError(f"the namespaces did not start: {_tail(log)}")
 

@@ -86,9 +86,18 @@ def _bootstrap(target: Path, packages: tuple[str, ...], options: list[str]) -> N
     unneeded = ("doc", "info", "locale", "man")
     excludes = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in unneeded]
     run(
-        ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", "--quiet"]
-        + ["--aptopt=Acquire::Languages none", *excludes, *options]
-        + ['--customize-hook=rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*', SUITE, part],
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(packages)}",
+            "--quiet",
+            "--aptopt=Acquire::Languages none",
+            *excludes,
+            *options,
+            '--customize-hook=rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*',
+            SUITE,
+            part,
+        ],
         timeout_seconds=900,
         environment={"SOURCE_DATE_EPOCH": "0", "TMPDIR": os.environ.get("TMPDIR", "/tmp")},
     )

@@ -57,12 +57,14 @@ def _buildah(command: str) -> list[str]:
     """Returns a buildah command with a store and a policy of its own, apart from the machine's."""
     folder = cache_folder() / "buildah"
     folder.mkdir(parents=True, exist_ok=True)
+    # It leaves its store mounted on itself; in a namespace of its own, that goes with it.
+    alone = ["unshare", "--mount", "--propagation=private", "--"]
     store = [f"--root={folder}/storage", f"--runroot={folder}/run", "--storage-driver=overlay"]
     if command in ("images", "add"):
-        return ["buildah", *store, command]
+        return [*alone, "buildah", *store, command]
     policy = folder / "policy.json"
     policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
-    return ["buildah", *store, command, f"--signature-policy={policy}"]
+    return [*alone, "buildah", *store, command, f"--signature-policy={policy}"]
 
 
 def _base_image() -> str:
@@ -92,8 +94,18 @@ def _build(base: str, target: Path) -> None:
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
     run(
-        [*_buildah("bud"), "--isolation=chroot", "--layers", "--pull-never", *options]
-        + ["--tag", IMAGE, "--file", CHECKOUT / "Dockerfile", CHECKOUT],
+        [
+            *_buildah("bud"),
+            "--isolation=chroot",
+            "--layers",
+            "--pull-never",
+            *options,
+            "--tag",
+            IMAGE,
+            "--file",
+            CHECKOUT / "Dockerfile",
+            CHECKOUT,
+        ],
         timeout_seconds=1200,
     )
     run([*_buildah("push"), IMAGE, f"docker-archive:{part}:{IMAGE}"], timeout_seconds=300)

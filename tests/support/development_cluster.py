@@ -1,0 +1,81 @@
+"""What the cluster tests share: one running cluster, and what a machine shows of leftovers."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mooring_dev.cluster import lifecycle, machines
+from mooring_dev.cluster.layout import ClusterLayout
+from mooring_dev.kubectl import Kubectl
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class DevelopmentCluster:
+    """A running cluster, its kubectl and its nodes."""
+
+    layout: ClusterLayout
+    kubectl: Kubectl
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.layout.admin_kubeconfig
+
+    @property
+    def node_names(self) -> list[str]:
+        return [node.name for node in self.layout.nodes]
+
+    def on_node(self, name: str, *command: str) -> str:
+        """Runs a command on a node as root and returns what it printed."""
+        prefix = machines.inside_node(lifecycle.node_named(self.layout, name))
+        done = subprocess.run(
+            [*prefix, *command], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{command} on {name}: {done.stderr}"
+        return done.stdout
+
+
+def run_tool(*arguments: str, cluster: str = "", timeout_seconds: float = 240) -> str:
+    """Runs `python -m mooring_dev`, on a cluster of its own name when one is given."""
+    environment = {**os.environ, "MOORING_CLUSTER": cluster, "PYTHONPATH": str(CHECKOUT / "dev")}
+    done = subprocess.run(
+        [sys.executable, "-m", "mooring_dev", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=timeout_seconds,
+        check=False,
+    )
+    assert done.returncode == 0, f"mooring_dev {arguments}: {done.stderr}"
+    return done.stdout
+
+
+def traces() -> dict[str, set[str]]:
+    """Returns what a cluster may leave on the machine, by kind."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    cgroups = [path for path in Path("/sys/fs/cgroup").glob("**/mooring-*") if path.is_dir()]
+    state = Path("/var/lib/mooring-dev")
+    return {
+        "mounts": {line.split()[4] for line in mounts},
+        "loops": {path.parent.name for path in Path("/sys/block").glob("loop*/loop")},
+        "links": {path.name for path in Path("/sys/class/net").iterdir()},
+        "cgroups": {str(path) for path in cgroups},
+        "folders": {str(path) for path in state.iterdir()} if state.exists() else set(),
+        "programs": _cluster_programs(),
+    }
+
+
+def _cluster_programs() -> set[str]:
+    names = {"etcd", "kubelet", "kube-proxy", "containerd", "containerd-shim", "kube-apiserver"}
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "comm").read_text().strip()
+        except OSError:
+            continue
+        if any(name.startswith(each[:15]) for each in names):
+            found.add(f"{process.name} {name}")
+    return found
