@@ -57,9 +57,21 @@ def read(folder: int, name: str) -> bytes | None:
         return file.read()
 
 
+def _opened_to_list(folder: int) -> int:
+    """Opens an open folder once more, to list it; the caller closes the descriptor.
+
+    On btrfs a descriptor lists only what was there when it was opened.
+    """
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+
+
 def names(folder: int) -> list[str]:
     """Returns the names in an open folder, sorted."""
-    return sorted(os.listdir(folder))
+    fresh = _opened_to_list(folder)
+    try:
+        return sorted(os.listdir(fresh))  # noqa: PTH208 (a descriptor, not a path)
+    finally:
+        os.close(fresh)
 
 
 def remove_leftovers(folder: int) -> None:

@@ -102,17 +102,16 @@ class ImageFolder:
     def images(self) -> Mapping[ids.ImageId, pools.ImageUsage]:
         """Returns every whole image with its size and use."""
         found: dict[ids.ImageId, pools.ImageUsage] = {}
-        with os.scandir(self._descriptor) as entries:
-            for entry in entries:
-                if not _IMAGE_ID.match(entry.name):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                found[ids.ImageId(entry.name)] = pools.ImageUsage(
-                    status.st_size, status.st_blocks * _BLOCK_BYTES
-                )
+        for name in files.names(self._descriptor):
+            if not _IMAGE_ID.match(name):
+                continue
+            try:
+                status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            found[ids.ImageId(name)] = pools.ImageUsage(
+                status.st_size, status.st_blocks * _BLOCK_BYTES
+            )
         return found
 
     def path(self, image: ids.ImageId) -> Path:

@@ -131,7 +131,7 @@ class _Shelf(Generic[Record]):
             key = name.removesuffix(_SUFFIX)
             try:
                 self._records[key] = self._parsed(key, files.read(self._folder, name) or b"")
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, RecursionError) as error:
                 first_line = str(error).splitlines()[0]
                 self._faults[key] = (
                     f"the record {self._path / name} cannot be read ({first_line}); "
