@@ -46,6 +46,10 @@ def registry(queue: WorkQueue) -> kopf.OperatorRegistry:
     async def on_startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
 
+    @kopf.on.login(registry=result)
+    def on_login(**context: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+
     return result
 
 
