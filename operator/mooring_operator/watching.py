@@ -20,7 +20,7 @@ from mooring_operator import (
 from mooring_operator.work_queue import Key, WorkQueue
 
 _INACTIVITY_SECONDS = 70.0
-_SERVER_TIMEOUT_SECONDS = 300.0
+_SERVER_TIMEOUT_SECONDS = 300  # whole: the API server parses it as an integer
 _REQUEST_TIMEOUT_SECONDS = 30.0
 
 _OWN_KINDS = {
