@@ -24,24 +24,21 @@ class _Table:
     """Open addressing over a map; ids are uniform, so their first bytes are the hash."""
 
     def __init__(self, expected: int) -> None:
-        slots = 1024
-        while slots < expected * 3 // 2:
-            slots *= 2
-        self._mask = slots - 1
+        self._slots = expected + expected // 3 + 8
         self._room = expected
         self._size = segments.ENTRY.size
-        size_bytes = slots * self._size
+        size_bytes = self._slots * self._size
         self._map = _map(size_bytes)
 
     def find(self, ident: bytes) -> int:
         """Returns the position of the entry, or of the free slot where it belongs."""
-        slot = int.from_bytes(ident[:8], "little") & self._mask
+        slot = int.from_bytes(ident[:8], "little") % self._slots
         while True:
             position = slot * self._size
             there = self._map[position : position + layout.ID_BYTES]
             if there in (ident, _FREE):
                 return position
-            slot = (slot + 1) & self._mask
+            slot = (slot + 1) % self._slots
 
     def get(self, position: int) -> bytes:
         return self._map[position : position + self._size]

@@ -1,6 +1,7 @@
 """Backup: what is asked for, what it builds on, and the manifest that makes it exist."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,6 +11,9 @@ from mooring.backup import capture_pipeline, devices, progress, sessions
 from mooring.backup import repository as repositories
 from mooring.domain import backups, errors
 from mooring.planning import backup_parents
+
+_MAXIMUM_ORIGINS = 1000  # a hint for readers; what is left out is found all the same
+_MAXIMUM_DOCUMENT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def back_up(
         watch: Told of progress.
 
     Raises:
+        InvalidInput: The documents are too large.
         PreconditionFailed: The source has another size than the request says, or the parent named
             does not fit.
         NotFound: The parent named is not there.
@@ -80,11 +85,7 @@ def back_up(
         return BackupOutcome(existing, existed=True)
     except errors.NotFound:
         pass
-    if source.size_bytes != request.volume.size_bytes:
-        raise errors.PreconditionFailed(
-            f"the volume should have {request.volume.size_bytes} bytes, but the device has "
-            f"{source.size_bytes}"
-        )
+    _check(request, source)
     notes: list[str] = []
     choice = backup_parents.choose_parent(
         _candidates(repository, request, notes),
@@ -102,6 +103,18 @@ def back_up(
     made = sessions.commit(repository, opened, manifest)
     notes.extend(capture.notes)
     return BackupOutcome(made, existed=made.session != manifest.session, notes=tuple(notes))
+
+
+def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
+    if len(json.dumps(dict(request.documents))) > _MAXIMUM_DOCUMENT_BYTES:
+        raise errors.InvalidInput(
+            f"the documents to keep with the backup exceed {_MAXIMUM_DOCUMENT_BYTES} bytes"
+        )
+    if source.size_bytes != request.volume.size_bytes:
+        raise errors.PreconditionFailed(
+            f"the volume should have {request.volume.size_bytes} bytes, but the device has "
+            f"{source.size_bytes}"
+        )
 
 
 def _candidates(
@@ -159,7 +172,7 @@ def _manifest(
         parent=parent.backup_id if parent else None,
         session=session.session_id,
         root=root,
-        origins=tuple(dict.fromkeys((session.session_id, *earlier))),
+        origins=tuple(dict.fromkeys((session.session_id, *earlier)))[:_MAXIMUM_ORIGINS],
         documents=request.documents,
         tool_version=request.tool_version,
         stats=replace(stats, duration_seconds=(finished_at - session.started_at).total_seconds()),

@@ -116,6 +116,8 @@ def restore(
         `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten` and `verified`.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
+    if not spec.device.exists():  # a mover fills what it was given, and never makes a file
+        raise errors.NotFound(f"there is no device {spec.device} to fill")
 
     def target(manifest: backups.BackupManifest) -> devices.VolumeTarget:
         return devices.VolumeTarget(spec.device, manifest.volume.size_bytes, replace=True)

@@ -1,5 +1,6 @@
 """A repository that is open: its store, its configuration and its keys."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterator
@@ -92,10 +93,11 @@ class Repository:
 
     def backup_ids(self) -> list[backups.BackupId]:
         """Returns the ids of all backups, sorted."""
-        return sorted(
-            backups.parse_backup_id(info.key.removeprefix(layout.MANIFESTS))
-            for info in self.store.list(layout.MANIFESTS)
-        )
+        found = []
+        for info in self.store.list(layout.MANIFESTS):
+            with contextlib.suppress(errors.InvalidInput):  # somebody else's file
+                found.append(backups.parse_backup_id(info.key.removeprefix(layout.MANIFESTS)))
+        return sorted(found)
 
     def catalogue(
         self,

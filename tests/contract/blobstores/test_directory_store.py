@@ -87,8 +87,8 @@ def test_a_retried_link_that_had_worked_is_success(tmp_path: Path) -> None:
     [
         (28, errors.SpaceExhausted),
         (122, errors.SpaceExhausted),
-        (30, errors.PermissionDenied),
-        (13, errors.PermissionDenied),
+        (30, errors.ReadOnly),
+        (13, errors.ReadOnly),
         (2, errors.NotFound),
         (40, errors.DataCorrupt),
         (95, errors.Unsupported),

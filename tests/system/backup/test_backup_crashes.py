@@ -25,6 +25,7 @@ DATA_BYTES = 96 << 20
 def movers(tmp_path: Path) -> MoverFolder:
     folder = MoverFolder(tmp_path)
     folder.run("probe", repository={"initialize": True})
+    (tmp_path / "out").touch()
     return folder
 
 

@@ -33,6 +33,7 @@ def test_memory_is_flat_in_the_size_of_the_volume(tmp_path: Path) -> None:
     for name, size_bytes, data_bytes in (("s", 512 << 20, 256 << 20), ("l", 8 << 30, 512 << 20)):
         image, out = tmp_path / f"image-{name}", tmp_path / f"out-{name}"
         make_image(image, size_bytes, data_bytes)
+        out.touch()
         common = {"device": str(image), "volume": {"uid": f"volume-{name}"}}
         peaks["backup"].append(peak_kib(movers, "backup", backupId=f"bk-{name}1", **common))
         peaks["incremental"].append(peak_kib(movers, "backup", backupId=f"bk-{name}2", **common))

@@ -146,6 +146,14 @@ def test_a_damaged_parent_costs_the_saving_not_the_backup(engine: Engine) -> Non
     assert engine.restore("bk-3") == SECOND
 
 
+def test_foreign_objects_are_no_backups(engine: Engine) -> None:
+    engine.store.put("manifests/bk-1.part", b"x")
+    engine.store.put("index/readme", b"x")
+    engine.store.put("packs/readme", b"x")
+    assert engine.open().backup_ids() == ["bk-1", "bk-2"]
+    assert list(outcomes(engine)) == [None, None]
+
+
 def test_a_huge_manifest_is_not_read(engine: Engine) -> None:
     engine.store.put("manifests/bk-9", bytes(layout.MAXIMUM_MANIFEST_BYTES + 1))
     with pytest.raises(errors.DataCorrupt, match="more than"):

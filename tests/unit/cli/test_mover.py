@@ -31,6 +31,7 @@ class Mover:
         (folder / "repo").mkdir()
         (folder / "key").write_bytes(bytes(range(32)))
         (folder / "image").write_bytes(IMAGE)
+        (folder / "out").touch()
         self.log: list[dict[str, Any]] = []
 
     def spec(self, **fields: Any) -> dict[str, Any]:
@@ -199,12 +200,22 @@ def test_a_wrong_key_is_told(mover: Mover) -> None:
         assert "xxxx" not in json.dumps(mover.log)
 
 
-def test_an_image_that_is_too_large_for_the_target(mover: Mover) -> None:
+def test_a_missing_backup_or_device_is_told(mover: Mover) -> None:
     mover.probe()
     mover.run("backup", mover.backup_spec())
-    code, message = mover.run("restore", mover.restore_spec(backupId="bk-2"))
-    assert (code, message["reason"]) == (3, "NotFound")
-    assert not (mover.folder / "out").exists()
+    nowhere = str(mover.folder / "nowhere")
+    for change in ({"backupId": "bk-2"}, {"device": nowhere}):
+        code, message = mover.run("restore", mover.restore_spec(**change))
+        assert (code, message["reason"]) == (3, "NotFound")
+    assert (mover.folder / "out").read_bytes() == b""
+    assert not list(mover.folder.glob("nowhere*"))
+
+
+def test_documents_that_are_too_large_are_refused(mover: Mover) -> None:
+    mover.probe()
+    huge = {"persistentVolumeClaim": {"metadata": "x" * (5 << 20)}}
+    code, message = mover.run("backup", mover.backup_spec(documents=huge))
+    assert (code, message["reason"]) == (2, "InvalidInput")
 
 
 def test_a_bug_is_told_too(mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
