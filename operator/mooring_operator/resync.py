@@ -6,8 +6,8 @@ from mooring_operator.work_queue import Key, WorkQueue
 
 KIND = "Resync"
 KEY = Key(KIND, "", "all")
-_ROUND_SECONDS = 180.0
-_SPREAD_SECONDS = 20.0
+_ROUND_SECONDS = 60.0
+_PACE_SECONDS = 0.01
 _OWN = (
     resources.VOLUME_CLAIMS,
     resources.BACKUPS,
@@ -33,5 +33,5 @@ class Resync:
         for claim in self._objects.find(cluster.CLAIMS):
             found += watching.keys_of_claim(claim)
         for number, key in enumerate(found):
-            self._queue.add(key, _SPREAD_SECONDS * number / len(found))
+            self._queue.add(key, _PACE_SECONDS * number)
         return _ROUND_SECONDS

@@ -51,6 +51,15 @@ class ApiServer:
             check=False,
         )
 
+    def as_service_account(self, name: str, namespace: str = "mooring-system") -> Path:
+        """Returns a kubeconfig of a service account, with a token that lives for an hour."""
+        token = self.must("-n", namespace, "create", "token", name, "--duration=1h").strip()
+        document = yaml.safe_load(self.kubeconfig.read_text())
+        document["users"][0]["user"] = {"token": token}
+        path = self.kubeconfig.with_name(f"kubeconfig-{name}")
+        path.write_text(yaml.safe_dump(document))
+        return path
+
     def must(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs kubectl and fails the test with its words when it fails."""
         done = self.run(*arguments, stdin=stdin)
@@ -174,7 +183,8 @@ def _write_keys(folder: Path, token: str) -> None:
 
 def _write_kubeconfig(folder: Path, port: int, token: str) -> Path:
     path = folder / "kubeconfig"
-    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+    authority = str(folder / "certificates" / "apiserver.crt")  # self-signed
+    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": authority}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
