@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mooring.domain import volumes
+from mooring.domain import errors, volumes
 from mooring.ports import host
 
 _MAXIMUM_LAYERS = 32
@@ -74,6 +74,23 @@ def unmount_own(ports: host.Host, target: Path, devices: Sequence[host.LoopDevic
             return True
         ports.mounts.unmount(target)
     return True
+
+
+def release_idle(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevice]:
+    """Detaches the devices of an image that are mounted and bound nowhere; returns the others.
+
+    What a mover or the kubelet still has open is detached by the kernel with the last close.
+    """
+    left: list[host.LoopDevice] = []
+    for device in devices_of(ports, image):
+        if image is None or filesystem_mounts(ports, [device]) or device_targets(ports, [device]):
+            left.append(device)
+            continue
+        try:
+            ports.loops.detach(device.path, image)
+        except errors.InUse:
+            left.append(device)
+    return left
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Both are raw block devices whose node belongs to the mover's group for as long as it is exposed.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,17 +90,18 @@ class Exposures:
                     f"what is mounted at {target} is not {handle}; it is left alone"
                 )
             self._host.paths.remove(target)
-            for device in devices:
-                if image and not attachments.device_targets(self._host, [device]):
-                    self._let_go(device.path, image)
+            if image is not None:
+                self._let_go(handle, image)
 
-    def _let_go(self, device: Path, image: Path) -> None:
-        try:
-            self._host.loops.detach(device, image)
-        except errors.InUse:
-            # A mover or a loop of the kubelet's own still has it open; the kernel detaches it
-            # with the last close, and until then its snapshot or volume counts as in use.
+    def _let_go(self, handle: str, image: Path) -> None:
+        """Detaches what nobody else was given; until it is gone the image counts as in use."""
+        if handle.startswith(SNAPSHOT_PREFIX):  # several movers may read one snapshot
+            attachments.release_idle(self._host, image)
             return
+        for device in attachments.devices_of(self._host, image):
+            # A volume is filled by one mover, so a bind that is left is the kubelet's own.
+            with contextlib.suppress(errors.InUse):
+                self._host.loops.detach(device.path, image)
 
     def _image(self, handle: str) -> Path | None:
         if handle.startswith(SNAPSHOT_PREFIX):

@@ -49,7 +49,7 @@ def finish_filling(context: NodeContext, volume_id: ids.VolumeId) -> volumes.Vol
         if record.state is not volumes.VolumeState.FILLING:
             context.require_ready(record)
         path = book.image_path(image_of(volume_id))
-        if attachments.devices_of(context.host, path):
+        if attachments.release_idle(context.host, path):
             raise errors.InUse(f"volume {volume_id} is still attached for the mover that fills it")
         done = replace(record, state=volumes.VolumeState.READY, formatted=True)
         book.records.put_volume(done)

@@ -14,7 +14,10 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
         if found is None:
             return
         book, record = found
-        devices = attachments.devices_of(context.host, book.image_path(image_of(volume_id)))
+        image = book.image_path(image_of(volume_id))
+        if record.state is volumes.VolumeState.FILLING:
+            attachments.release_idle(context.host, image)
+        devices = attachments.devices_of(context.host, image)
         if devices:
             raise errors.InUse(
                 f"volume {volume_id} is still in use: {devices[0].path} carries it; "

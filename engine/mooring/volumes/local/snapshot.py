@@ -43,7 +43,7 @@ def delete_snapshot(context: NodeContext, snapshot_id: ids.SnapshotId) -> None:
         if found is None:
             return
         book, record = found
-        if attachments.devices_of(context.host, book.image_path(image_of(snapshot_id))):
+        if attachments.release_idle(context.host, book.image_path(image_of(snapshot_id))):
             raise errors.InUse(f"snapshot {snapshot_id} is still attached for a mover")
         book.records.put_snapshot(replace(record, state=volumes.SnapshotState.DELETING))
         discard(book, snapshot_id)
