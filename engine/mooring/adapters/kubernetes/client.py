@@ -110,7 +110,7 @@ class KubernetesObjects:
     def create(self, resource: cluster.Resource, body: cluster.Object) -> cluster.Object:
         """Makes an object."""
         namespace = body.get("metadata", {}).get("namespace", "")
-        return self._json("POST", _path(resource, namespace), body=body)
+        return self._json("POST", _path(resource, namespace), body=_typed(resource, body))
 
     def patch(
         self,
@@ -129,7 +129,7 @@ class KubernetesObjects:
         """Puts a whole object in place of the one that had its resourceVersion."""
         metadata = body["metadata"]
         path = _path(resource, metadata.get("namespace", ""), metadata["name"])
-        return self._json("PUT", path, body=body)
+        return self._json("PUT", path, body=_typed(resource, body))
 
     def delete(
         self, resource: cluster.Resource, name: str, namespace: str = "", *, uid: str = ""
@@ -230,6 +230,11 @@ def _status_words(data: bytes) -> tuple[str, str]:
     if not isinstance(status, dict):
         return "", ""
     return str(status.get("reason", "")), str(status.get("message", ""))
+
+
+def _typed(resource: cluster.Resource, body: cluster.Object) -> cluster.Object:
+    """Names the kind in a body whose maker left that to the resource."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **body}
 
 
 def _path(resource: cluster.Resource, namespace: str, name: str = "") -> str:
