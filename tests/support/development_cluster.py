@@ -54,18 +54,37 @@ def run_tool(*arguments: str, cluster: str = "", timeout_seconds: float = 240) -
 
 
 def traces() -> dict[str, set[str]]:
-    """Returns what a cluster may leave on the machine, by kind."""
+    """Returns what a cluster may leave on the machine, by kind.
+
+    What lies in folders for temporary files is left out: other tests make and remove it meanwhile.
+    """
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     cgroups = [path for path in Path("/sys/fs/cgroup").glob("**/mooring-*") if path.is_dir()]
     state = Path("/var/lib/mooring-dev")
     return {
-        "mounts": {line.split()[4] for line in mounts},
-        "loops": {path.parent.name for path in Path("/sys/block").glob("loop*/loop")},
+        "mounts": {target for line in mounts if not _is_temporary(target := line.split()[4])},
+        "loops": _loops(),
         "links": {path.name for path in Path("/sys/class/net").iterdir()},
         "cgroups": {str(path) for path in cgroups},
         "folders": {str(path) for path in state.iterdir()} if state.exists() else set(),
         "programs": _cluster_programs(),
     }
+
+
+def _is_temporary(path: str) -> bool:
+    return path.startswith(("/tmp/", "/var/tmp/"))
+
+
+def _loops() -> set[str]:
+    found = set()
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            backing = file.read_text().strip()
+        except OSError:
+            continue  # detached meanwhile
+        if not _is_temporary(backing):
+            found.add(f"{file.parts[3]} {backing}")
+    return found
 
 
 def _cluster_programs() -> set[str]:

@@ -56,6 +56,7 @@ def specification(cluster: ClusterLayout) -> dict[str, Any]:
         ],
     }
     return {
+        "name": "control",
         "setup": ["sh", str(Path(__file__).with_name("control_plane.sh"))],
         "environment": {
             "PATH": PROGRAM_PATH,

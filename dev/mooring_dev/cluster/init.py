@@ -12,14 +12,14 @@ import time
 
 RESTART_SECONDS = 1.0
 TICK_SECONDS = 0.1
-READY_FILE = "/run/mooring-dev-ready"  # set up; /run is the namespace's own by then
+READY_FILE = "/run/set-up-{name}"  # made in the /run that the machine has of its own by then
 
 
 def main(spec_file: str) -> None:
     """Runs the specification: `setup` once, then `programs` for ever.
 
-    The specification is JSON: `{"setup": [argv], "environment": {}, "programs": [{"name", "argv",
-    "log"}]}`; the logs are opened before the root folder changes.
+    The specification is JSON: `{"name", "setup": [argv], "environment": {}, "programs": [{"name",
+    "argv", "log"}]}`; the logs are opened before the root folder changes.
     """
     with open(spec_file, encoding="utf-8") as file:  # noqa: PTH123 - no imports beyond these
         spec = json.load(file)
@@ -28,7 +28,7 @@ def main(spec_file: str) -> None:
     logs = {program["name"]: _open_log(program["log"]) for program in spec["programs"]}
     subprocess.run(spec["setup"], env=environment, check=True, stdin=subprocess.DEVNULL)
     os.chdir("/")
-    os.close(os.open(READY_FILE, os.O_CREAT | os.O_WRONLY, 0o644))
+    os.close(os.open(READY_FILE.format(name=spec["name"]), os.O_CREAT | os.O_WRONLY, 0o644))
     running: dict[int, dict[str, object]] = {}
     due = [(0.0, program) for program in spec["programs"]]
     while True:

@@ -80,27 +80,27 @@ def owned(folder: Path) -> list[LoopDevice]:
             return list(mine.values())
         mine |= {loop.number: loop for loop in new}
         filesystems |= {os.makedev(_LOOP_MAJOR, loop.number) for loop in new}
-        filesystems |= _btrfs_filesystems({loop.number for loop in new}, folder)
+        files |= _btrfs_files({loop.number for loop in new}, folder)
 
 
-def _btrfs_filesystems(numbers: set[int], folder: Path) -> set[int]:
-    """Returns the device numbers that btrfs invented for filesystems on these loop devices.
+def _btrfs_files(numbers: set[int], folder: Path) -> set[tuple[int, int]]:
+    """Returns device and inode of every file of the btrfs filesystems on these loop devices.
 
-    Mounting one again, where no one else sees it, gives the same filesystem and so its number.
+    btrfs invents a device number for each subvolume. Mounting the same disk again, where no one
+    else sees it, gives the same filesystem and so the same numbers.
     """
     active = {path.name for path in Path("/sys/fs/btrfs").glob("*/devices/loop*")}
     found = set()
     for name in sorted(active & {f"loop{number}" for number in numbers}):
-        script = 'mount -t btrfs "/dev/$1" "$2" && exec cat /proc/self/mountinfo'
+        script = 'mount -t btrfs "/dev/$1" "$2" && exec find "$2" -type f -printf "%D %i\\n"'
         alone = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
         try:
-            mounts = run([*alone, name, folder], timeout_seconds=30)
+            listed = run([*alone, name, folder], timeout_seconds=30)
         except DevError:
             continue  # it is going away, and all on it with it
-        for line in mounts.splitlines():
-            if f" {folder} " in line and " - btrfs " in line:
-                major, minor = line.split()[2].split(":")
-                found.add(os.makedev(int(major), int(minor)))
+        for line in listed.splitlines():
+            device, inode = line.split()
+            found.add((int(device), int(inode)))
     return found
 
 

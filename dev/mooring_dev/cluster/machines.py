@@ -67,7 +67,7 @@ def start_cluster(cluster: ClusterLayout) -> int:
 
 def _plug_in_host(cluster: ClusterLayout, process: int, log: Path) -> None:
     inside = ["nsenter", "-t", str(process), "-n"]
-    _wait_until_set_up(process, log)
+    _wait_until_set_up(process, "control", log)
     run(
         [
             "ip",
@@ -88,9 +88,10 @@ def _plug_in_host(cluster: ClusterLayout, process: int, log: Path) -> None:
     run([*inside, "ip", "link", "set", "host", "master", "switch", "up"])
 
 
-def _wait_until_set_up(process: int, log: Path) -> None:
+def _wait_until_set_up(process: int, name: str, log: Path) -> None:
+    mark = READY_FILE.format(name=name)
     end = time.monotonic() + START_SECONDS
-    while not Path(f"/proc/{process}/root{READY_FILE}").exists():
+    while not Path(f"/proc/{process}/root{mark}").exists():
         if time.monotonic() > end or not _numbers(process):
             raise DevError(f"the namespaces could not be set up: {_tail(log)}")
         time.sleep(0.02)
@@ -118,7 +119,7 @@ def start_node(cluster: ClusterLayout, node: NodeLayout) -> int:
     inside = ["nsenter", "-t", str(outer), "-n", "ip", "link"]
     run([*inside, "add", node.name, "type", "veth", "peer", "name", "eth0", "netns", str(process)])
     run([*inside, "set", node.name, "master", "switch", "up"])
-    _wait_until_set_up(process, log)
+    _wait_until_set_up(process, node.name, log)
     return process
 
 

@@ -48,8 +48,8 @@ cat /proc/sys/kernel/random/uuid > run/boot_id
 mount --bind run/boot_id proc/sys/kernel/random/boot_id
 
 mkdir -p var/lib/kubelet var/lib/containerd var/lib/cni var/lib/mooring var/log/pods var/log/containers var/tmp
-[ -e var/run ] || ln -s /run var/run
-[ -e var/lock ] || ln -s /run/lock var/lock
+ln -sfn /run var/run
+ln -sfn /run/lock var/lock
 mkdir -p run/lock run/containerd
 
 mkdir .host

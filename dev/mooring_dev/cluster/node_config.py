@@ -72,6 +72,7 @@ def _specification(cluster: ClusterLayout, node: NodeLayout) -> dict[str, Any]:
         "kube-proxy": ["/bin/bash", "-c", proxy],
     }
     return {
+        "name": node.name,
         "setup": ["sh", str(Path(__file__).with_name("node.sh"))],
         "environment": _environment(cluster, node),
         "programs": [
