@@ -44,6 +44,8 @@ def _around(
             return behaviour(request, context)
         except errors.MooringError as error:
             code, message = statuses.code_of(error), str(error)
+        except NotImplementedError:  # what the generated base class raises
+            code, message = grpc.StatusCode.UNIMPLEMENTED, "this driver does not advertise it"
         except Exception:  # the shell's one boundary
             code, message = grpc.StatusCode.INTERNAL, "a fault in the driver; see its log"
             _log.exception("fault", method=method)

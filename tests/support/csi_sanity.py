@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 from support import csi_processes
 
@@ -165,7 +165,7 @@ def show(reports: Sequence[Report]) -> str:
     for report in reports:
         count = Counter(spec.outcome for spec in report.specs)
         lines.append(
-            f"  {str(report.case):28} {count['passed']} passed, {len(report.failures())} failed, "
+            f"  {report.case!s:28} {count['passed']} passed, {len(report.failures())} failed, "
             f"{len(report.disagreements())} known disagreement, {count['skipped']} skipped, "
             f"{count['pending']} pending"
         )
@@ -190,9 +190,10 @@ def main() -> int:
     """Runs the matrix and prints the report; 1 if a spec failed."""
     reports = []
     for case in MATRIX:
-        print(f"csi-sanity {case} (about 10 s)", flush=True)
+        sys.stdout.write(f"csi-sanity {case} (about 12 s)\n")
+        sys.stdout.flush()
         reports.append(run(case))
-    print(show(reports))
+    sys.stdout.write(show(reports) + "\n")
     return 1 if any(report.failures() for report in reports) else 0
 
 

@@ -1,6 +1,7 @@
 """csi-sanity over the matrix: one process and two, each backend, mounts and block devices."""
 
 import pytest
+
 from support import csi_sanity
 
 pytestmark = pytest.mark.system

@@ -1,0 +1,101 @@
+"""The driver on a unix socket in this process, over fakes, called as an orchestrator calls it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.domain import handles
+from mooring.ports import nodes as nodes_port
+from mooring.runtime.locks import ThreadLocks
+from mooring.volumes.fleet.fleet import Fleet
+from mooring_csi import controller, identity, interceptors, server
+from mooring_csi import node as node_service
+from mooring_csi._generated import csi_pb2 as pb
+from mooring_csi._generated import csi_pb2_grpc as rpc
+from mooring_csi.compose import OneNode
+from support import fake_storage
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass
+class Driver:
+    """Stubs of the served driver, and what is behind it."""
+
+    identity: rpc.IdentityStub
+    controller: rpc.ControllerStub
+    node: rpc.NodeStub
+    world: fake_storage.World
+    folders: list[tuple[str, str]]
+
+
+@contextmanager
+def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Driver]:
+    """Serves one node in memory, or the given fleet."""
+    world = fake_storage.World()
+    local = world.node()
+    fleet = Fleet(MemoryCatalogue(), nodes or OneNode(local.name, local), ThreadLocks())
+    folders: list[tuple[str, str]] = []
+
+    def publish(handle: handles.RepositoryFolder, target: str, read_only: bool) -> None:
+        folders.append((handles.render(handle), target))
+
+    def unpublish(handle: handles.RepositoryFolder, target: str) -> None:
+        folders.remove((handles.render(handle), target))
+
+    mounts = node_service.FolderMounts(publish, unpublish)
+    services = (
+        (rpc.add_IdentityServicer_to_server, identity.Identity("test", lambda: True)),
+        (rpc.add_ControllerServicer_to_server, controller.Controller(fleet)),
+        (rpc.add_NodeServicer_to_server, node_service.Node(local, mounts, lambda: None)),
+    )
+    endpoint = folder / "csi.sock"
+    serving = server.SocketServer(
+        endpoint,
+        [
+            lambda target, add=add, service=service: add(service, target)
+            for add, service in services
+        ],
+        [interceptors.CallInterceptor()],
+    )
+    serving.start()
+    options = (("grpc.default_authority", "localhost"),)
+    with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
+        stubs = (rpc.IdentityStub(channel), rpc.ControllerStub(channel), rpc.NodeStub(channel))
+        yield Driver(*stubs, world, folders)
+    serving.stop(0)
+
+
+def mount_capability(
+    mode: "pb.VolumeCapability.AccessMode.Mode" = pb.VolumeCapability.AccessMode.SINGLE_NODE_WRITER,
+    **mount: object,
+) -> pb.VolumeCapability:
+    return pb.VolumeCapability(
+        mount=pb.VolumeCapability.MountVolume(**mount),  # type: ignore[arg-type]
+        access_mode=pb.VolumeCapability.AccessMode(mode=mode),
+    )
+
+
+def block_capability() -> pb.VolumeCapability:
+    return pb.VolumeCapability(
+        block=pb.VolumeCapability.BlockVolume(),
+        access_mode=pb.VolumeCapability.AccessMode(
+            mode=pb.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+        ),
+    )
+
+
+def create_request(
+    name: str = "pvc-1", size: int = GIB, **fields: object
+) -> pb.CreateVolumeRequest:
+    given: dict[str, object] = {
+        "capacity_range": pb.CapacityRange(required_bytes=size),
+        "volume_capabilities": [mount_capability()],
+        **fields,
+    }
+    return pb.CreateVolumeRequest(name=name, **given)  # type: ignore[arg-type]
