@@ -1,4 +1,4 @@
-"""`python -m mooring_dev.demo`: a fresh cluster, Mooring installed, the story told, all put away."""
+"""`python -m mooring_dev.demo`: a fresh cluster, Mooring on it, the story told, all put away."""
 
 import argparse
 import sys

@@ -173,4 +173,5 @@ def tidy(stage: Stage) -> None:
             )
         except kubectl.KubectlError:
             continue  # the namespace or the kind is not there yet
+    stage.cluster.run("delete", "pod", "filler", "-n", "default", "--ignore-not-found")
     stage.cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout_seconds=90)
