@@ -101,6 +101,8 @@ class Populator:
         decision = populate_plan.decide(seen)
         verdict, done = decision.verdict, False
         try:
+            if decision.action is Action.RECORD:
+                self._record(claim, seen.mover)
             done = self._act(decision.action, claim, source, storage_class, access)
         except errors.MooringError as error:
             if verdicts.is_transient(error):
@@ -142,6 +144,8 @@ class Populator:
             and entry is not None,
             exposed=self._movers.is_exposed(owner, keys.ROLE_RESTORE),
             finished=self._objects.get(cluster.PERSISTENT_VOLUMES, final_name) is not None,
+            verified=metadata.get("annotations", {}).get(keys.POPULATED) == metadata["uid"],
+            failure=_failure(metadata),
             mover=mover,
         )
         return seen, access
@@ -201,7 +205,7 @@ class Populator:
                 assert access is not None
                 self._start(claim, source, access)
             case Action.WITHDRAW:
-                self._movers.withdraw(owner, keys.ROLE_RESTORE)
+                self._withdraw(owner)
             case Action.FINISH:
                 self._finish(claim, source, storage_class)
             case Action.TIDY:
@@ -212,9 +216,25 @@ class Populator:
                 self._abandon_volume(claim)
             case Action.GIVE_UP:
                 return self.give_up(claim)
-            case Action.WAIT:
+            case Action.WAIT | Action.RECORD:
                 pass
         return False
+
+    def _record(self, claim: cluster.Object, mover: movers.Mover) -> None:
+        """Keeps on the claim how its mover ended, since the mover has to go before its device."""
+        if mover.state is movers.MoverState.SUCCEEDED:
+            self._annotate(claim, {keys.POPULATED: claim["metadata"]["uid"]})
+            return
+        reason = mover.reason or "MoverFailed"
+        message = mover.message or "the mover failed"
+        self._annotate(
+            claim, {keys.POPULATE_FAILED: f"{claim['metadata']['uid']} {reason}: {message}"}
+        )
+
+    def _withdraw(self, owner: owners.Owner) -> bool:
+        """Deletes the mover, then what it was shown: a pod that ended still holds its claims."""
+        mover_gone = self._movers.remove(owner, keys.ROLE_RESTORE)
+        return mover_gone and self._movers.withdraw(owner, keys.ROLE_RESTORE)
 
     def _create_volume(
         self, claim: cluster.Object, source: Source, storage_class: cluster.Object
@@ -277,9 +297,6 @@ class Populator:
 
     def give_up(self, claim: cluster.Object) -> bool:
         """Puts away everything made to fill a claim; True once it is, and the claim is free."""
-        owner = owners.owner_of(claim)
-        if not self._movers.remove(owner, keys.ROLE_RESTORE):
-            return False
         if not self._abandon_volume(claim):
             return False
         self._recorder.let_go(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
@@ -288,7 +305,7 @@ class Populator:
     def _abandon_volume(self, claim: cluster.Object) -> bool:
         """Takes the half-filled volume from its mover and deletes it; True once it is gone."""
         owner = owners.owner_of(claim)
-        if not self._movers.withdraw(owner, keys.ROLE_RESTORE):
+        if not self._withdraw(owner):
             return False
         if claim.get("status", {}).get("phase") == "Bound":
             return True  # it is the user's now
@@ -301,6 +318,15 @@ class Populator:
         except (errors.InUse, errors.Busy):
             return False
         return True
+
+
+def _failure(metadata: cluster.Object) -> tuple[str, str] | None:
+    text = metadata.get("annotations", {}).get(keys.POPULATE_FAILED, "")
+    uid, _, said = text.partition(" ")
+    if uid != metadata["uid"]:
+        return None  # none, or copied from another claim's manifest
+    reason, _, message = said.partition(": ")
+    return (reason if reason.isalnum() else "MoverFailed"), message
 
 
 def _csi_name(claim: cluster.Object) -> str:

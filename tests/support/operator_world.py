@@ -33,6 +33,7 @@ _RESOURCES = {
     BACKUP: resources.BACKUPS,
     RESTORE: resources.RESTORES,
 }
+_PROTECTION = "kubernetes.io/pvc-protection"
 _FOLDERS = """
 folders:
   - {name: backups, path: /srv/backups, namespaces: ["*"]}
@@ -179,6 +180,25 @@ class OperatorWorld:
     def play(self) -> None:
         self._bind()
         self._run_jobs()
+        self._protect_claims()
+
+    def _protect_claims(self) -> None:
+        """A claim is held as long as a pod names it, also one that has ended."""
+        used = {
+            (pod["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
+            for pod in self.cluster.find(cluster.PODS)
+            for volume in pod["spec"].get("volumes", [])
+            if "persistentVolumeClaim" in volume
+        }
+        for claim in self.cluster.find(cluster.CLAIMS):
+            metadata = claim["metadata"]
+            others = [f for f in metadata.get("finalizers", []) if f != _PROTECTION]
+            key = (metadata["namespace"], metadata["name"])
+            protected = "deletionTimestamp" not in metadata or key in used
+            wanted = [*others, _PROTECTION] if protected else others
+            if wanted != metadata.get("finalizers", []):
+                change = {"metadata": {"finalizers": wanted}}
+                self.cluster.patch(cluster.CLAIMS, key[1], change, key[0])
 
     def _bind(self) -> None:
         claims = {c["metadata"]["uid"]: c for c in self.cluster.find(cluster.CLAIMS)}

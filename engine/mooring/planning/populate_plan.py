@@ -19,11 +19,12 @@ class Action(enum.Enum):
     WAIT = "Wait"
     CREATE_VOLUME = "CreateVolume"  # reserve the intent, make the volume Filling on its node
     START = "Start"  # temporary volume and claim, and the mover
-    WITHDRAW = "Withdraw"  # delete the temporary claim and volume; the mover stays as evidence
+    RECORD = "Record"  # keep the mover's word on the claim, before the mover goes
+    WITHDRAW = "Withdraw"  # delete the mover, and then the temporary claim and volume
     FINISH = "Finish"  # make the volume Ready and its PersistentVolume
     TIDY = "Tidy"  # delete the mover, take the finalizer off
-    ABANDON = "Abandon"  # delete temporary objects and the half-filled volume
-    GIVE_UP = "GiveUp"  # like ABANDON, and the mover and finalizer too: the claim is leaving
+    ABANDON = "Abandon"  # delete mover, temporary objects and the half-filled volume
+    GIVE_UP = "GiveUp"  # like ABANDON, and the finalizer too: the claim is leaving
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Observed:
         volume_made: Whether the volume is recorded, Filling or Ready, on its node.
         exposed: Whether the temporary claim or volume exists.
         finished: Whether the final PersistentVolume exists.
+        verified: Whether it is on record that every byte is there, verified and synced.
+        failure: Reason and message on record of a mover that gave up; None otherwise.
         mover: The mover.
     """
 
@@ -77,7 +80,14 @@ class Observed:
     volume_made: bool
     exposed: bool
     finished: bool
+    verified: bool
+    failure: tuple[str, str] | None
     mover: movers.Mover
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether the mover, or what it was shown, is still there."""
+        return self.exposed or self.mover.state is not MoverState.ABSENT
 
 
 @dataclass(frozen=True)
@@ -103,10 +113,19 @@ def decide(seen: Observed) -> Decision:
 
 
 def _decide_unfinished(seen: Observed) -> Decision:
-    if seen.mover.state is MoverState.SUCCEEDED:
-        return _decide_finish(seen)
-    if seen.mover.state is MoverState.FAILED:
-        return _decide_failed(seen)
+    if seen.verified:
+        word = verdicts.working(
+            "Finishing", "all bytes are verified; the volume is being made ready"
+        )
+        return Decision(Action.WITHDRAW if seen.has_leftovers else Action.FINISH, word)
+    if seen.failure is not None:
+        return _decide_failed(seen, *seen.failure)
+    if seen.mover.state in (MoverState.SUCCEEDED, MoverState.FAILED):
+        return Decision(Action.RECORD, verdicts.working("Finishing", "its mover has ended"))
+    return _decide_filling(seen)
+
+
+def _decide_filling(seen: Observed) -> Decision:
     refusal = refuse(seen)
     if refusal is not None:
         return Decision(Action.WAIT, refusal)
@@ -159,17 +178,12 @@ def _decide_start(seen: Observed) -> Decision:
     return Decision(Action.START, verdicts.working("Starting", "the mover is being started"))
 
 
-def _decide_finish(seen: Observed) -> Decision:
-    word = verdicts.working("Finishing", "all bytes are verified; the volume is being made ready")
-    return Decision(Action.WITHDRAW if seen.exposed else Action.FINISH, word)
-
-
-def _decide_failed(seen: Observed) -> Decision:
+def _decide_failed(seen: Observed, reason: str, message: str) -> Decision:
     word = verdicts.failed(
-        seen.mover.reason or "MoverFailed",
-        f"{seen.mover.message or 'the mover failed'}; nothing was bound. When that is mended, "
-        f"delete claim {seen.claim} and restore again",
+        reason,
+        f"{message}; nothing was bound. When that is mended, delete claim {seen.claim} and "
+        "restore again",
     )
-    if seen.exposed or seen.volume_made:
+    if seen.has_leftovers or seen.volume_made:
         return Decision(Action.ABANDON, word)
     return Decision(Action.WAIT, word)

@@ -131,7 +131,7 @@ def test_a_restore_fills_a_new_claim_on_the_other_node(world: OperatorWorld) -> 
     assert volume["spec"]["mountOptions"] == ["noatime"]
     assert volume["spec"]["claimRef"]["uid"] == uid
     assert volume["metadata"]["annotations"][keys.PROVISIONED_BY] == keys.DRIVER
-    assert claim["metadata"]["finalizers"] == []
+    assert claim["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
     assert world.cluster.names(cluster.JOBS) == []
 
 
@@ -167,6 +167,7 @@ def test_a_mover_that_fails_for_good_binds_nothing_and_gives_the_space_back(
     assert world.nodes[1].volumes == {}
     claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
     assert claim.get("status", {}).get("phase") != "Bound"
+    assert world.cluster.names(cluster.JOBS) == []
     world.cluster.delete(cluster.CLAIMS, "restored", NAMESPACE)
     world.settle()
     assert "restored" not in world.cluster.names(cluster.CLAIMS)
