@@ -70,3 +70,11 @@ cluster-up: toolchain ## Start the development cluster
 .PHONY: cluster-down
 cluster-down: ## Stop the development cluster and tidy all it made
 	$(PYTHON) -m mooring_dev cluster down
+
+.PHONY: cluster-status
+cluster-status: ## Show which machines of the cluster run
+	$(PYTHON) -m mooring_dev cluster status
+
+.PHONY: images
+images: toolchain ## Build the product's image and the others, and load them into the running cluster
+	$(PYTHON) -m mooring_dev images load
