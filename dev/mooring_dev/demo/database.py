@@ -97,5 +97,5 @@ class Database:
 
 
 def new_repository_key() -> str:
-    """Makes a repository key for the story's Secret: 32 random bytes in base64url."""
-    return secrets.token_urlsafe(32)
+    """Makes a repository key for the story's Secret: 32 random bytes in hexadecimal."""
+    return secrets.token_hex(32)

@@ -72,13 +72,11 @@ class Stage:
         """Waits until a condition of an object is True and returns the object.
 
         Raises:
-            StoryError: It became False for good, or took too long.
+            StoryError: It took too long; says what the cluster says of the object.
         """
 
         def reached() -> dict[str, Any] | None:
             found = self.get(kind, name)
-            if kubectl.condition(found, "Stalled").get("status") == "True":
-                raise StoryError(f"{kind}/{name}: {kubectl.condition(found, 'Stalled')['message']}")
             state = kubectl.condition(found, condition_type)
             return found if state.get("status") == "True" else None
 
