@@ -1,0 +1,225 @@
+"""The port of the catalogue, held by every adapter: memory, a directory, Volume objects."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from mooring.adapters.catalogue.directory import DirectoryCatalogue
+from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
+from mooring.domain import errors, ids, volumes
+from support.fake_cluster import FakeCluster
+
+NODE, OTHER = ids.NodeName("node-a"), ids.NodeName("node-b")
+CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(params=["memory", "directory", "kubernetes"])
+def catalogue(request, tmp_path):
+    if request.param == "memory":
+        return MemoryCatalogue()
+    if request.param == "directory":
+        return DirectoryCatalogue(tmp_path / "catalogue")
+    return KubernetesCatalogue(FakeCluster())
+
+
+def make_spec(name: str = "pvc-1", **changes) -> volumes.VolumeSpec:
+    given = {"size_bytes": 64 << 20, "pool": ids.PoolName("fast"), "labels": {"claim": "data"}}
+    return volumes.VolumeSpec(volume_id=ids.volume_id_for(name), name=name, **(given | changes))
+
+
+def make_status(spec: volumes.VolumeSpec, used_bytes: int = 1 << 20) -> volumes.VolumeStatus:
+    record = volumes.VolumeRecord(
+        spec, volumes.VolumeState.READY, formatted=True, created_at=CREATED_AT
+    )
+    condition = volumes.VolumeCondition(abnormal=True, message="its image is missing")
+    return volumes.VolumeStatus(record, used_bytes, published=True, condition=condition)
+
+
+def make_snapshot(spec: volumes.VolumeSpec, name: str = "s") -> volumes.SnapshotRecord:
+    return volumes.SnapshotRecord(
+        snapshot_id=ids.snapshot_id_for(name, spec.volume_id),
+        name=name,
+        pool=spec.pool,
+        size_bytes=spec.size_bytes,
+        mode=spec.mode,
+        filesystem=spec.filesystem,
+        sector_size_bytes=spec.sector_size_bytes,
+        preallocated=spec.preallocated,
+        state=volumes.SnapshotState.READY,
+        created_at=CREATED_AT,
+    )
+
+
+SPECS = [
+    make_spec(),
+    make_spec(mode=volumes.VolumeMode.BLOCK, filesystem=None, preallocated=True),
+    make_spec(filesystem=volumes.FilesystemType.XFS, sector_size_bytes=512, filling=True),
+    make_spec(source=volumes.Source(volume_id=ids.volume_id_for("x"))),
+    make_spec(
+        source=volumes.Source(snapshot_id=ids.snapshot_id_for("s", ids.volume_id_for("x"))),
+        labels={},
+    ),
+    make_spec(name="../../etc/passwd \u00e9 \U0001f600"),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_reservation_is_kept_whole(catalogue, spec):
+    entry = catalogue.reserve(spec, NODE)
+    assert (entry.spec, entry.node, entry.deletion_requested, entry.status) == (
+        spec,
+        NODE,
+        False,
+        None,
+    )
+    assert catalogue.entry(spec.volume_id) == entry
+    assert list(catalogue.entries()) == [entry]
+
+
+def test_reserving_again_changes_nothing_and_returns_what_is_there(catalogue):
+    first = catalogue.reserve(make_spec(), NODE)
+    again = catalogue.reserve(make_spec(size_bytes=1 << 30), OTHER)
+    assert again == first
+    assert list(catalogue.entries()) == [first]
+
+
+def test_parallel_reservations_agree(catalogue):
+    def reserve(number: int):
+        return catalogue.reserve(make_spec(), ids.NodeName(f"node-{number}")).node
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(reserve, range(24)))) == 1
+
+
+def test_absent_things_are_no_error(catalogue):
+    volume_id = ids.volume_id_for("nothing")
+    assert catalogue.entry(volume_id) is None
+    assert list(catalogue.entries()) == []
+    catalogue.drop(volume_id)
+    catalogue.request_deletion(volume_id)
+    catalogue.request_snapshot_deletion(ids.snapshot_id_for("s", volume_id))
+    catalogue.record_size(volume_id, 1 << 30)
+    assert list(catalogue.entries()) == []
+
+
+def test_dropping_forgets(catalogue):
+    catalogue.reserve(make_spec(), NODE)
+    kept = catalogue.reserve(make_spec("pvc-2"), NODE)
+    catalogue.drop(make_spec().volume_id)
+    assert list(catalogue.entries()) == [kept]
+
+
+def test_entries_are_in_order_of_their_ids(catalogue):
+    specs = [make_spec(f"pvc-{number}") for number in range(9)]
+    for spec in specs:
+        catalogue.reserve(spec, NODE)
+    found = [entry.spec.volume_id for entry in catalogue.entries()]
+    assert found == sorted(spec.volume_id for spec in specs)
+
+
+def test_a_tombstone_stays_through_reports(catalogue):
+    spec = make_spec()
+    catalogue.reserve(spec, NODE)
+    for _ in range(2):
+        catalogue.request_deletion(spec.volume_id)
+    catalogue.report(NODE, [make_status(spec)], [])
+    assert catalogue.entry(spec.volume_id).deletion_requested
+
+
+def test_a_size_is_recorded(catalogue):
+    catalogue.reserve(make_spec(), NODE)
+    catalogue.record_size(make_spec().volume_id, 1 << 30)
+    assert catalogue.entry(make_spec().volume_id).spec.size_bytes == 1 << 30
+
+
+def test_a_report_adds_what_is_missing_and_updates_the_rest(catalogue):
+    known, lost = make_spec(), make_spec("pvc-2")
+    catalogue.reserve(known, NODE)
+    statuses = [make_status(known), make_status(lost)]
+    for _ in range(2):
+        catalogue.report(NODE, statuses, [make_snapshot(known)])
+    found = {entry.spec.volume_id: entry for entry in catalogue.entries()}
+    assert {entry.node for entry in found.values()} == {NODE}
+    for status in statuses:
+        entry = found[status.record.spec.volume_id]
+        assert entry.spec == status.record.spec
+        assert entry.status.condition == status.condition
+        assert entry.status.published
+        assert entry.status.used_bytes == status.used_bytes
+        assert entry.status.record.state is volumes.VolumeState.READY
+    assert found[known.volume_id].snapshots == (make_snapshot(known),)
+    assert found[lost.volume_id].snapshots == ()
+
+
+def test_a_report_removes_no_entry_and_touches_no_other_nodes(catalogue):
+    mine, others = make_spec(), make_spec("pvc-2")
+    catalogue.reserve(mine, NODE)
+    entry = catalogue.reserve(others, OTHER)
+    catalogue.report(NODE, [], [])
+    assert catalogue.entry(mine.volume_id) is not None
+    assert catalogue.entry(others.volume_id) == entry
+
+
+def test_a_snapshots_tombstone_goes_once_it_is_reported_no_more(catalogue):
+    spec = make_spec()
+    snapshot, kept = make_snapshot(spec), make_snapshot(spec, "kept")
+    catalogue.reserve(spec, NODE)
+    catalogue.report(NODE, [make_status(spec)], [snapshot, kept])
+    for _ in range(2):
+        catalogue.request_snapshot_deletion(snapshot.snapshot_id)
+    assert catalogue.entry(spec.volume_id).snapshot_deletions == (snapshot.snapshot_id,)
+    catalogue.report(NODE, [make_status(spec)], [snapshot, kept])
+    assert catalogue.entry(spec.volume_id).snapshot_deletions == (snapshot.snapshot_id,)
+    for _ in range(2):  # an adapter may leave it to the next report when something else changed
+        catalogue.report(NODE, [make_status(spec)], [kept])
+    entry = catalogue.entry(spec.volume_id)
+    assert (entry.snapshot_deletions, entry.snapshots) == ((), (kept,))
+
+
+def test_snapshots_of_a_deleted_volume_stay_with_its_entry(catalogue):
+    spec = make_spec()
+    catalogue.reserve(spec, NODE)
+    catalogue.request_deletion(spec.volume_id)
+    catalogue.report(NODE, [], [make_snapshot(spec)])
+    entry = catalogue.entry(spec.volume_id)
+    assert entry.deletion_requested
+    assert entry.snapshots == (make_snapshot(spec),)
+
+
+class TestDirectory:
+    """What only files can go through."""
+
+    def test_another_process_sees_the_same(self, tmp_path):
+        DirectoryCatalogue(tmp_path).reserve(make_spec(), NODE)
+        assert DirectoryCatalogue(tmp_path).entry(make_spec().volume_id).node == NODE
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"null", b'{"spec": 1, "node": "a"}'])
+    def test_a_record_that_cannot_be_read_is_named_and_left(self, tmp_path, content):
+        catalogue = DirectoryCatalogue(tmp_path)
+        catalogue.reserve(make_spec(), NODE)
+        [path] = tmp_path.glob("vol-*.json")
+        path.write_bytes(content)
+        with pytest.raises(errors.DataCorrupt, match=make_spec().volume_id):
+            catalogue.entries()
+        assert path.read_bytes() == content
+
+    def test_a_write_that_was_cut_off_leaves_the_old_entry(self, tmp_path):
+        catalogue = DirectoryCatalogue(tmp_path)
+        entry = catalogue.reserve(make_spec(), NODE)
+        [path] = tmp_path.glob("vol-*.json")
+        path.with_suffix(".new").write_bytes(path.read_bytes()[:10])
+        assert list(catalogue.entries()) == [entry]
+        catalogue.record_size(make_spec().volume_id, 1 << 30)
+        [after] = catalogue.entries()
+        assert after == replace(entry, spec=replace(entry.spec, size_bytes=1 << 30))
+
+    def test_a_folder_that_is_gone_is_unreachable(self, tmp_path):
+        catalogue = DirectoryCatalogue(tmp_path / "gone")
+        (tmp_path / "gone").rename(tmp_path / "away")
+        with pytest.raises(errors.Unreachable):
+            catalogue.reserve(make_spec(), NODE)
+        with pytest.raises(errors.Unreachable):
+            catalogue.entries()
