@@ -1,0 +1,251 @@
+"""The operator's furniture: queue, workers, Lease, health, watching, statuses."""
+
+import threading
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.api import keys
+from mooring.domain import errors
+from mooring.planning import verdicts
+from mooring.ports import cluster
+from mooring_operator import statuses, watching
+from mooring_operator.health import HealthServer
+from mooring_operator.leadership import LEASE_SECONDS, Leadership
+from mooring_operator.work_queue import Key, WorkQueue
+from mooring_operator.workers import Workers
+from support.fake_cluster import FakeCluster
+
+KEY = Key("Backup", "shop", "one")
+OTHER = Key("Backup", "shop", "two")
+
+
+class Ticks:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_many_events_for_one_object_are_one_look() -> None:
+    queue = WorkQueue(Ticks())
+    for _ in range(5):
+        queue.add(KEY)
+    assert queue.take() == KEY
+    queue.done(KEY, None)
+    assert queue.waiting() == 0
+
+
+def test_an_event_during_work_brings_the_object_back_afterwards() -> None:
+    queue = WorkQueue(Ticks())
+    queue.add(KEY)
+    assert queue.take() == KEY
+    queue.add(KEY)
+    queue.add(OTHER)
+    assert queue.take() == OTHER, "the one at work is not given to a second thread"
+    queue.done(KEY, None)
+    assert queue.take() == KEY
+
+
+def test_of_two_times_the_earlier_counts() -> None:
+    ticks = Ticks()
+    queue = WorkQueue(ticks)
+    queue.add(KEY, 60)
+    queue.add(KEY, 5)
+    queue.add(KEY, 30)
+    ticks.seconds += 6
+    assert queue.take() == KEY
+    queue.done(KEY, None)
+    assert queue.waiting() == 0
+
+
+def test_failures_back_off_and_success_forgets_them() -> None:
+    queue = WorkQueue(Ticks())
+    pauses = []
+    for _ in range(9):
+        pauses.append(queue.failed(KEY))
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    queue.done(KEY, None)
+    assert queue.failed(KEY) == 1
+
+
+def test_stopping_wakes_everybody() -> None:
+    queue = WorkQueue()
+    taken: list[Key | None] = []
+    thread = threading.Thread(target=lambda: taken.append(queue.take()))
+    thread.start()
+    queue.stop()
+    thread.join(timeout=5)
+    assert taken == [None]
+
+
+def test_one_poison_object_costs_nobody_else_anything() -> None:
+    queue = WorkQueue()
+    seen = []
+
+    def reconcile(key: Key) -> float | None:
+        if key == KEY:
+            raise ZeroDivisionError
+        seen.append(key)
+        return None
+
+    workers = Workers(queue, {"Backup": reconcile}, lambda: True, 2)
+    queue.add(KEY)
+    queue.add(OTHER)
+    workers.start()
+    for _ in range(100):
+        if seen:
+            break
+        threading.Event().wait(0.02)
+    assert seen == [OTHER]
+    assert workers.alive()
+    workers.stop()
+
+
+def test_an_operator_that_is_not_active_acts_on_nothing() -> None:
+    def reconcile(_: Key) -> float | None:
+        raise AssertionError("it acted")
+
+    queue = WorkQueue(Ticks())
+    workers = Workers(queue, {"Backup": reconcile}, lambda: False, 1)
+    queue.add(KEY)
+    taken = queue.take()
+    assert taken is not None
+    workers.work(taken)
+    assert queue.waiting() == 1
+
+
+class TestLeadership:
+    """Two processes and one Lease."""
+
+    @pytest.fixture
+    def ticks(self) -> Ticks:
+        return Ticks()
+
+    @pytest.fixture
+    def objects(self) -> FakeCluster:
+        return FakeCluster()
+
+    def test_one_of_two_is_active(self, objects: FakeCluster, ticks: Ticks) -> None:
+        first = Leadership(objects, "a", monotonic=ticks)
+        second = Leadership(objects, "b", monotonic=ticks)
+        assert first.renew()
+        assert not second.renew()
+        assert (first.may_act(), second.may_act()) == (True, False)
+
+    def test_a_frozen_holder_has_stopped_before_another_begins(
+        self, objects: FakeCluster, ticks: Ticks
+    ) -> None:
+        first = Leadership(objects, "a", monotonic=ticks)
+        second = Leadership(objects, "b", monotonic=ticks)
+        first.renew()
+        second.renew()
+        while not second.renew():
+            ticks.seconds += 1
+            assert not (first.may_act() and second.may_act())
+        assert not first.may_act()
+        assert ticks.seconds - 100 >= LEASE_SECONDS
+        assert not first.renew()
+        assert first.lost
+
+    def test_a_holder_that_ends_in_order_is_followed_at_once(
+        self, objects: FakeCluster, ticks: Ticks
+    ) -> None:
+        first = Leadership(objects, "a", monotonic=ticks)
+        first.renew()
+        first.stop()
+        assert not first.may_act()
+        assert Leadership(objects, "b", monotonic=ticks).renew()
+
+    def test_an_api_server_that_is_away_ends_activity_in_time(
+        self, objects: FakeCluster, ticks: Ticks
+    ) -> None:
+        first = Leadership(objects, "a", monotonic=ticks)
+        first.renew()
+        objects.fail = lambda _: errors.Unreachable("away")
+        ticks.seconds += LEASE_SECONDS - 1
+        with pytest.raises(errors.Unreachable):
+            first.renew()
+        assert not first.may_act()
+        objects.fail = lambda _: None
+        assert first.renew()
+
+    def test_two_that_are_equally_quick_do_not_both_win(
+        self, objects: FakeCluster, ticks: Ticks
+    ) -> None:
+        leaders = [Leadership(objects, name, monotonic=ticks) for name in "abcdef"]
+        assert sum(leader.renew() for leader in leaders) == 1
+        lease = objects.must_get(cluster.LEASES, keys.OPERATOR_LEASE, keys.NAMESPACE)
+        assert lease["spec"]["holderIdentity"] == "a"
+
+
+@pytest.mark.parametrize(("path", "code"), [("/healthz", 200), ("/readyz", 503), ("/x", 404)])
+def test_health_is_told_over_http(path: str, code: int) -> None:
+    server = HealthServer("127.0.0.1:0", lambda: True, lambda: False)
+    server.start()
+    try:
+        url = f"http://127.0.0.1:{server.port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            found = error.code
+            error.close()
+        assert found == code
+    finally:
+        server.stop()
+
+
+def test_a_claim_names_all_who_care() -> None:
+    reference = {"apiGroup": keys.GROUP, "kind": "Restore", "name": "back"}
+    labels = {keys.VOLUME_CLAIM: "data"}
+    claim = {
+        "metadata": {"name": "data", "namespace": "shop", "labels": labels},
+        "spec": {"dataSourceRef": reference},
+    }
+    assert watching.keys_of_claim(claim) == [
+        Key("VolumeClaim", "shop", "data"),
+        Key("ClaimToFill", "shop", "data"),
+        Key("Restore", "shop", "back"),
+    ]
+    assert watching.keys_of_claim({"metadata": {"name": "x", "namespace": "y"}, "spec": {}}) == []
+
+
+_json = st.recursive(
+    st.integers() | st.text(max_size=3) | st.booleans(),
+    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner) | st.lists(inner, max_size=2),
+    max_leaves=8,
+)
+_object = st.dictionaries(st.sampled_from("abcd"), _json)
+
+
+@given(_object, _object)
+def test_a_patch_leads_from_one_status_to_the_other(
+    present: dict[str, object], wanted: dict[str, object]
+) -> None:
+    objects = FakeCluster()
+    objects.create(cluster.JOBS, {"metadata": {"name": "x", "namespace": "y"}})
+    objects.set_status(cluster.JOBS, "x", "y", present)
+    patch = statuses.changes(present, wanted)
+    assert bool(patch) is (present != wanted)
+    changed = objects.patch(cluster.JOBS, "x", {"status": patch}, "y", status=True)
+    assert changed["status"] == wanted
+
+
+@given(st.sampled_from(verdicts.Outcome), st.sampled_from(["Ready", "Succeeded"]))
+def test_conditions_speak_kstatus(outcome: verdicts.Outcome, main: str) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    obj = {"metadata": {"generation": 3}}
+    verdict = verdicts.Verdict(outcome, "Word", "x")
+    found = {c["type"]: c for c in statuses.conditions(main, verdict, obj, moment)}
+    assert all(entry["observedGeneration"] == 3 for entry in found.values())
+    done = found[main]["status"] == "True"
+    abnormal = [found[name]["status"] == "True" for name in ("Reconciling", "Stalled")]
+    assert sum([done, *abnormal]) == 1
