@@ -78,3 +78,15 @@ cluster-status: ## Show which machines of the cluster run
 .PHONY: images
 images: toolchain ## Build the product's image and the others, and load them into the running cluster
 	$(PYTHON) -m mooring_dev images load
+
+.PHONY: demo
+demo: toolchain ## Tell the whole story on a real cluster, each step checked
+	$(PYTHON) -m mooring_dev.demo
+
+.PHONY: csi-sanity
+csi-sanity: toolchain ## Run csi-sanity in every form; its report comes last
+	$(PYTEST) tests/system/test_csi_sanity.py -s
+
+.PHONY: bench-data-path
+bench-data-path: prerequisites ## fio in a volume against fio on its pool; writes docs/reference/performance.md
+	$(PYTHON) -m mooring_dev.bench.data_path

@@ -146,3 +146,7 @@ def fio(place: Path, workload: Workload, *, seconds: int) -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     job = json.loads(done.stdout)["jobs"][0]
     return float(job["read"]["bw"] + job["write"]["bw"]) / 1024
+
+
+if __name__ == "__main__":
+    run(Console(), keep=True)
