@@ -43,7 +43,9 @@ def test_module_keeps_the_house_rules(path: Path) -> None:
     assert len(source.splitlines()) <= MODULE_LINES, "split it: a module has at most 400 lines"
     assert path.stem not in {"utils", "helpers", "common", "manager"}
     assert ast.get_docstring(tree), "open the module with why it exists"
-    too_long = [f"{name}: {lines} lines" for name, lines in functions(tree) if lines > FUNCTION_LINES]
+    too_long = [
+        f"{name}: {lines} lines" for name, lines in functions(tree) if lines > FUNCTION_LINES
+    ]
     assert not too_long
     asserts = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     assert not asserts, "raise an error of the tree: asserts vanish under -O"
