@@ -7,6 +7,7 @@ from mooring_dev import toolchain
 from mooring_dev.cluster import certificates
 from mooring_dev.cluster.layout import API_SERVICE_ADDRESS, SERVICE_CIDR, ClusterLayout
 
+IN_MEMORY_FROM_BYTES = 12 * 1024**3
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,6 +63,8 @@ def specification(cluster: ClusterLayout) -> dict[str, Any]:
             "PATH": PROGRAM_PATH,
             "API_ADDRESS": cluster.api_address,
             "HOST_ADDRESS": cluster.host_address,
+            "IMAGES_FOLDER": str(cluster.images_folder),
+            "IMAGES_IN_MEMORY": "1" if _has_much_memory() else "0",
             "NETWORK": cluster.network,
             "NODES": " ".join(str(node.number) for node in cluster.nodes),
         },
@@ -74,6 +77,13 @@ def specification(cluster: ClusterLayout) -> dict[str, Any]:
             for name, arguments in programs.items()
         ],
     }
+
+
+def _has_much_memory() -> bool:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 >= IN_MEMORY_FROM_BYTES
+    return False
 
 
 def _etcd(cluster: ClusterLayout) -> list[str]:

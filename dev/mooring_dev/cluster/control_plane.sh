@@ -7,6 +7,12 @@ awk '$1 ~ "^/dev/loop" { print $2 }' /proc/self/mounts | sort -r | while read -r
 done
 
 mount -t tmpfs -o mode=755 run /run
+# Images are unpacked many times over and never kept: memory spares the disk, where there is enough of it.
+mkdir -p "$IMAGES_FOLDER"
+if [ "$IMAGES_IN_MEMORY" = 1 ]; then
+  mount -t tmpfs -o mode=711,size=50% images "$IMAGES_FOLDER"
+fi
+
 hostname control
 ip link set lo up
 ip link add switch type bridge

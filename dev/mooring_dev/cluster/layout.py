@@ -95,6 +95,11 @@ class ClusterLayout:
         """The folder on the host that every node sees at `BACKUPS_FOLDER`, as if by NFS."""
         return self.folder / "backups"
 
+    @property
+    def images_folder(self) -> Path:
+        """The nodes' unpacked images; it outlives a node's restart, and may lie in memory."""
+        return self.folder / "images"
+
     def node(self, number: int) -> NodeLayout:
         """Returns the layout of one node, counted from 1."""
         name = f"node{number}"

@@ -1,7 +1,5 @@
 """Ends and removes all that a cluster made, whatever state it is in, or a killed one left."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -57,9 +55,6 @@ def _remove_folder(folder: Path) -> None:
         return
     if _mounts_below(folder):
         raise DevError(f"something is still mounted below {folder}")
-    # Containers leave files that no one may change; nothing else here is worth keeping either.
-    for parent, names, _ in os.walk(folder):
-        names[:] = [name for name in names if not Path(parent, name).is_symlink()]
-    shutil.rmtree(folder)
+    run(["rm", "-rf", "--one-file-system", folder], timeout_seconds=300)
     if not any(folder.parent.iterdir()):
         folder.parent.rmdir()

@@ -2,7 +2,7 @@
 set -eu
 
 root="$NODE_FOLDER/root"
-mkdir -p "$root" "$NODE_FOLDER/etc" "$NODE_FOLDER/etc-work" "$NODE_FOLDER/var" "$NODE_FOLDER/tmp"
+mkdir -p "$IMAGES_FOLDER/$NODE_NAME" "$root" "$NODE_FOLDER/etc" "$NODE_FOLDER/etc-work" "$NODE_FOLDER/var" "$NODE_FOLDER/tmp"
 mount -t tmpfs -o mode=755,size=64m root "$root"
 cd "$root"
 
@@ -48,6 +48,7 @@ cat /proc/sys/kernel/random/uuid > run/boot_id
 mount --bind run/boot_id proc/sys/kernel/random/boot_id
 
 mkdir -p var/lib/kubelet var/lib/containerd var/lib/cni var/lib/mooring var/log/pods var/log/containers var/tmp
+mount --bind "$IMAGES_FOLDER/$NODE_NAME" var/lib/containerd
 ln -sfn /run var/run
 ln -sfn /run/lock var/lock
 mkdir -p run/lock run/containerd

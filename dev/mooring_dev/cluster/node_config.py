@@ -96,6 +96,7 @@ def _environment(cluster: ClusterLayout, node: NodeLayout) -> dict[str, str]:
         "API_ADDRESS": cluster.api_address,
         "NETWORK": cluster.network,
         "OTHER_NODES": " ".join(str(n.number) for n in cluster.nodes if n != node),
+        "IMAGES_FOLDER": str(cluster.images_folder),
         "BACKUPS_FOLDER": str(cluster.backups_folder),
         "PROGRAMS_FOLDER": str(toolchain.tool_path("kubelet").parent),
         "CGROUP_VERSION": "2" if cgroups.is_version_2() else "1",
