@@ -20,8 +20,8 @@ from mooring_operator.surroundings import Surroundings
 from mooring_operator.work_queue import Key
 
 KIND = "Backup"
-_SOON_SECONDS = 1.0
-_WATCH_SECONDS = 2.0
+_SOON_SECONDS = 0.3
+_WATCH_SECONDS = 1.0
 _WAIT_SECONDS = 10.0
 _NEVER = None
 _WORTH_WAITING = (
@@ -177,7 +177,8 @@ class Backups:
                 again = _WATCH_SECONDS if active else _WAIT_SECONDS
                 status |= run_statuses.progress_fields(seen.mover.progress, seen.mover.attempts)
             case Action.SNAPSHOT:
-                verdict = self._snapshot(obj, spec, status, found) or verdict
+                said = verdict or run_statuses.present(obj)
+                verdict = self._snapshot(obj, spec, status, found, said)
             case Action.START:
                 self._start(obj, spec, status, found)
             case Action.SUCCEED:
@@ -200,11 +201,16 @@ class Backups:
         return again
 
     def _snapshot(
-        self, obj: cluster.Object, spec: models.BackupSpec, status: dict[str, Any], found: _Found
-    ) -> verdicts.Verdict | None:
-        """Takes the snapshot and notes it; returns a verdict when that is not possible now."""
-        assert found.claim is not None
-        assert found.volume is not None
+        self,
+        obj: cluster.Object,
+        spec: models.BackupSpec,
+        status: dict[str, Any],
+        found: _Found,
+        verdict: verdicts.Verdict,
+    ) -> verdicts.Verdict:
+        """Takes the snapshot and notes it; returns the verdict, another one when it failed."""
+        if found.claim is None or found.volume is None:
+            raise errors.Busy("the claim changed while it was looked at")
         owner, volume = owners.owner_of(obj), found.volume
         name = f"backup-{owner.uid}"
         snapshot_id = ids.snapshot_id_for(name, volume.volume_id)
@@ -219,8 +225,8 @@ class Backups:
             "storageClassName": found.claim["spec"].get("storageClassName"),
         }
         # The intent is on record before the node is asked: whatever happens next, it is put away.
-        self._report(obj, run_statuses.present(obj), status)
-        obj["status"] = {**obj.get("status", {}), **status}
+        self._report(obj, verdict, status)
+        obj["status"] = self._objects_status(obj)
         try:
             record = self._nodes.storage(volume.node).create_snapshot(
                 snapshot_id, name, freeze_timeout_seconds=float(spec.freeze_timeout_seconds)
@@ -229,7 +235,12 @@ class Backups:
             return self._bounded(obj, spec, error, "the snapshot could not be taken")
         elapsed = self._time.now() - started
         status |= run_statuses.snapshot_status(record, int(elapsed.total_seconds() * 1000))
-        return None
+        return verdict
+
+    def _objects_status(self, obj: cluster.Object) -> dict[str, Any]:
+        metadata = obj["metadata"]
+        found = self._objects.get(resources.BACKUPS, metadata["name"], metadata["namespace"])
+        return dict((found or obj).get("status", {}))
 
     def _bounded(
         self, obj: cluster.Object, spec: models.BackupSpec, error: errors.MooringError, what: str
@@ -244,20 +255,23 @@ class Backups:
     def _start(
         self, obj: cluster.Object, spec: models.BackupSpec, status: dict[str, Any], found: _Found
     ) -> None:
-        assert found.access is not None
+        if found.access is None:
+            raise errors.Busy("the repository changed while it was looked at")
         owner = owners.owner_of(obj)
         node = ids.NodeName(str(status["node"]))
         snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
         exposure = persistent_volumes.snapshot_exposure(
             owner, snapshot_id, int(status["sizeBytes"]), node
         )
+        if not self._movers.expose(exposure):
+            return
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_BACKUP,
             repository_claim=found.access.claim,
             key_secret=found.access.key_secret,
             deadline_seconds=spec.active_deadline_seconds,
-            device_claim=self._movers.expose(exposure),
+            device_claim=exposure.name,
             read_only_device=True,
             node=node,
             taints=self._movers.taints(node),
@@ -288,7 +302,8 @@ class Backups:
         }
 
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
-        assert found.access is not None
+        if found.access is None:
+            raise errors.Busy("the repository changed while it was looked at")
         run = jobs.MoverRun(
             owner=owners.owner_of(obj),
             role=keys.ROLE_FORGET,

@@ -10,7 +10,8 @@ from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
 
 KIND = "ClaimToFill"
-_WATCH_SECONDS = 2.0
+_SOON_SECONDS = 0.3
+_WATCH_SECONDS = 1.0
 _WAIT_SECONDS = 15.0
 
 
@@ -41,6 +42,8 @@ class ClaimsToFill:
             self._recorder.event(claim, progress.verdict)
         if progress.done:
             return None
+        if progress.acting:
+            return _SOON_SECONDS
         waits = progress.verdict.outcome is verdicts.Outcome.STUCK
         return _WAIT_SECONDS if waits else _WATCH_SECONDS
 

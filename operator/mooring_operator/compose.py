@@ -76,7 +76,8 @@ class IdentityService:
 
     def serve(self) -> Callable[[], None]:
         """Serves the signer; call it once there is a certificate. Returns what stops it."""
-        assert self._authority is not None
+        if self._authority is None:
+            raise errors.PreconditionFailed("there is no authority before the first certificate")
         prefix = f"system:serviceaccount:{self._namespace}:"
         accounts = {
             f"{prefix}{keys.NODE_SERVICE_ACCOUNT}": authorization.Role.NODE,

@@ -133,13 +133,17 @@ class MoverJobs:
         found = self._objects.get(cluster.NODES, node) or {}
         return list(found.get("spec", {}).get("taints") or [])
 
-    def expose(self, exposure: Exposure) -> str:
-        """Makes the claim and the volume behind it; returns the claim's name."""
+    def expose(self, exposure: Exposure) -> bool:
+        """Makes the claim and the volume behind it; True once they are bound.
+
+        A pod made earlier would only be refused by the scheduler, and wait for its next turn.
+        """
         claim = self._make(cluster.CLAIMS, persistent_volumes.exposing_claim(exposure))
         if "deletionTimestamp" in claim["metadata"]:
             raise errors.Busy(f"an earlier claim {exposure.name} is going away")
         self._make(cluster.PERSISTENT_VOLUMES, persistent_volumes.exposing_volume(exposure, claim))
-        return exposure.name
+        phase: str = claim.get("status", {}).get("phase", "")
+        return phase == "Bound"
 
     def is_exposed(self, owner: owners.Owner, role: str) -> bool:
         """Whether a claim or a volume of that role is there."""

@@ -66,13 +66,23 @@ class Source:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the filling of a claim is."""
+    """How far the filling of a claim is.
+
+    Attributes:
+        verdict: What to say.
+        mover: Its mover.
+        node: Where it is filled; None before that is known.
+        volume_id: The volume that is filled.
+        done: Whether nothing is left to do.
+        acting: Whether the next look will find something to do at once.
+    """
 
     verdict: verdicts.Verdict
     mover: movers.Mover
     node: str | None
     volume_id: ids.VolumeId
     done: bool
+    acting: bool
 
 
 class Populator:
@@ -110,7 +120,8 @@ class Populator:
             verdict = verdicts.of_error(error)
         at_rest = decision.action is Action.WAIT and seen.bound
         volume_id = ids.volume_id_for(_csi_name(claim))
-        return Progress(verdict, seen.mover, seen.node, volume_id, done or at_rest)
+        acting = decision.action is not Action.WAIT and verdict is decision.verdict
+        return Progress(verdict, seen.mover, seen.node, volume_id, done or at_rest, acting)
 
     def _class(self, claim: cluster.Object) -> cluster.Object:
         name = claim["spec"].get("storageClassName") or ""
@@ -202,7 +213,8 @@ class Populator:
             case Action.CREATE_VOLUME:
                 self._create_volume(claim, source, storage_class)
             case Action.START:
-                assert access is not None
+                if access is None:
+                    raise errors.Busy("the repository changed while it was looked at")
                 self._start(claim, source, access)
             case Action.WITHDRAW:
                 self._withdraw(owner)
@@ -259,13 +271,15 @@ class Populator:
         exposure = persistent_volumes.populate_exposure(
             owner, spec.volume_id, spec.size_bytes, node
         )
+        if not self._movers.expose(exposure):
+            return
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_RESTORE,
             repository_claim=access.claim,
             key_secret=access.key_secret,
             deadline_seconds=source.deadline_seconds,
-            device_claim=self._movers.expose(exposure),
+            device_claim=exposure.name,
             node=node,
             taints=self._movers.taints(node),
         )

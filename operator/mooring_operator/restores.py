@@ -17,8 +17,8 @@ from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
 
 KIND = "Restore"
-_WATCH_SECONDS = 2.0
-_SOON_SECONDS = 1.0
+_WATCH_SECONDS = 1.0
+_SOON_SECONDS = 0.3
 _WAIT_FOR_BACKUP = timedelta(minutes=10)
 
 
@@ -87,7 +87,7 @@ class Restores:
             return self._make_claim(obj, spec, source)
         progress = self._populator.advance(claim, source)
         self._report(obj, progress.verdict, self._fields(claim, source, progress))
-        return _WATCH_SECONDS
+        return _SOON_SECONDS if progress.acting else _WATCH_SECONDS
 
     def _after(self, claim: cluster.Object) -> float | None:
         """Tidies up behind a restore that is over."""

@@ -1,6 +1,7 @@
 """VolumeClaim: observe its claim, plan, act, say how it stands."""
 
 from mooring.api import keys
+from mooring.api.v1alpha1 import base
 from mooring.api.v1alpha1 import volume_claims as models
 from mooring.domain import errors, ids, quantities
 from mooring.planning import claim_plan, placement_plan, verdicts
@@ -126,13 +127,11 @@ class VolumeClaims:
             return  # made since it was read; the next look judges it
 
     def _choose(self, spec: models.VolumeClaimSpec) -> placement_plan.Choice:
-        assert spec.placement is not None
+        place = spec.placement or base.Placement()
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, spec.storage_class_name) or {}
         pool = storage_class.get("parameters", {}).get("pool")
-        node = spec.placement.node
-        wish = placement_plan.Wish(
-            ids.NodeName(node) if node else None, spec.placement.node_selector
-        )
+        node = place.node
+        wish = placement_plan.Wish(ids.NodeName(node) if node else None, place.node_selector)
         return placement_plan.choose(
             wish, observing.candidates(self._objects, pool), quantities.parse_bytes(spec.size)
         )

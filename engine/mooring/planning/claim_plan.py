@@ -130,13 +130,14 @@ def plan(
     """Decides what a VolumeClaim needs next."""
     if wish.deleting:
         return _plan_deletion(wish, claim)
+    if storage_class is None:
+        return Plan((), _missing_class(wish))
     obstacle = _obstacle(wish, claim, storage_class)
     if obstacle is not None:
         return Plan((), obstacle)
     if claim is None:
         return Plan((Create(),), verdicts.working("Creating", "its claim is being made"))
     steps: tuple[Step, ...] = () if claim.owner_current else (Adopt(),)
-    assert storage_class is not None  # or `_obstacle` had said so
     if claim.bound:
         return _plan_bound(wish, claim, storage_class, steps)
     return _plan_waiting(wish, claim, storage_class, steps, now)
@@ -161,17 +162,21 @@ def _plan_deletion(wish: Wish, claim: Claim | None) -> Plan:
     return Plan((), verdicts.working("Deleting", f"waits for claim {wish.name} to go"))
 
 
+def _missing_class(wish: Wish) -> verdicts.Verdict:
+    if wish.size_bytes <= 0:
+        return verdicts.stuck("InvalidInput", "spec.size must be more than 0, for example 10Gi")
+    return verdicts.stuck(
+        "StorageClassNotFound",
+        f"there is no StorageClass {wish.storage_class!r}; see kubectl get storageclass",
+    )
+
+
 def _obstacle(
-    wish: Wish, claim: Claim | None, storage_class: StorageClass | None
+    wish: Wish, claim: Claim | None, storage_class: StorageClass
 ) -> verdicts.Verdict | None:
     """Returns why nothing can be done, or None."""
     if wish.size_bytes <= 0:
         return verdicts.stuck("InvalidInput", "spec.size must be more than 0, for example 10Gi")
-    if storage_class is None:
-        return verdicts.stuck(
-            "StorageClassNotFound",
-            f"there is no StorageClass {wish.storage_class!r}; see kubectl get storageclass",
-        )
     if not storage_class.ours:
         return verdicts.stuck(
             "ForeignStorageClass",
