@@ -213,8 +213,6 @@ class Populator:
             case Action.CREATE_VOLUME:
                 self._create_volume(claim, source, storage_class)
             case Action.START:
-                if access is None:
-                    raise errors.Busy("the repository changed while it was looked at")
                 self._start(claim, source, access)
             case Action.WITHDRAW:
                 self._withdraw(owner)
@@ -263,7 +261,9 @@ class Populator:
             raise
         self._annotate(claim, {keys.POPULATE_NODE: entry.node})
 
-    def _start(self, claim: cluster.Object, source: Source, access: Access) -> None:
+    def _start(self, claim: cluster.Object, source: Source, access: Access | None) -> None:
+        if access is None:
+            raise errors.Busy("the repository changed while it was looked at")
         owner, entry = owners.owner_of(claim), self._entry(claim)
         if entry is None:
             raise errors.Busy("the volume was not reported yet")
