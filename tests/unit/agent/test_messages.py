@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.agent import messages
@@ -80,21 +80,25 @@ pool_statuses = st.builds(
 
 
 @given(specs)
+@settings(max_examples=30)
 def test_spec(value):
     assert messages.spec(messages.spec_message(value)) == value
 
 
 @given(statuses)
+@settings(max_examples=30)
 def test_volume_status(value):
     assert messages.status(messages.status_message(value)) == value
 
 
 @given(snapshots)
+@settings(max_examples=30)
 def test_snapshot(value):
     assert messages.snapshot(messages.snapshot_message(value)) == value
 
 
 @given(pool_statuses)
+@settings(max_examples=30)
 def test_pool_status(value):
     assert messages.pool(messages.pool_message(value)) == value
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.domain import errors, ids, volumes
@@ -125,6 +125,7 @@ def test_a_path_is_absolute_and_has_no_detours(value):
 
 
 @given(st.text(max_size=200))
+@settings(max_examples=50)
 def test_any_name_becomes_a_request_or_an_error_and_never_a_path(name):
     try:
         found = requests.create_volume(create_request(name))
@@ -134,6 +135,7 @@ def test_any_name_becomes_a_request_or_an_error_and_never_a_path(name):
 
 
 @given(st.dictionaries(st.text(max_size=30), st.text(max_size=30), min_size=1, max_size=3))
+@settings(max_examples=50)
 def test_random_parameters_never_pass_silently(parameters):
     known = {"pool", "preallocate", "fsType", "fstype"}
     try:

@@ -120,7 +120,7 @@ def test_a_refusal_makes_the_socket_anew(tmp_path):
     st.integers(1, 7),
     st.data(),
 )
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_pages_hold_everything_once_whatever_comes_and_goes(items, limit, data):
     """What exists during the whole listing is seen exactly once."""
     names = [f"{item:07d}" for item in items]
