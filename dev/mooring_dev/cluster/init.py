@@ -50,7 +50,8 @@ def _open_log(path: str) -> int:
 
 def _start(program: dict[str, object], environment: dict[str, str], log: int) -> int:
     argv = program["argv"]
-    assert isinstance(argv, list)
+    if not isinstance(argv, list):
+        raise TypeError("a program's argv is a list")
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, log, 1),

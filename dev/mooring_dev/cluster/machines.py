@@ -133,6 +133,8 @@ def stop_node(node: NodeLayout) -> None:
     if process is not None:
         os.kill(process, signal.SIGKILL)
     cgroups.end_processes(node.cgroup)
+    # They go with the power too; a kubelet that finds its last boot's pods there starts slowly.
+    cgroups.remove(node.cgroup)
 
 
 def inside_node(node: NodeLayout) -> list[str]:
