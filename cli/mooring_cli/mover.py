@@ -19,6 +19,7 @@ import typer
 import mooring
 from mooring.backup import mover, mover_spec, progress
 from mooring.domain import errors
+from mooring.runtime import logging as log
 from mooring_cli import compose, exits
 
 MAXIMUM_MESSAGE_BYTES = 4096
@@ -78,14 +79,7 @@ def _run(
     model: type[mover_spec.S],
     work: Callable[[mover_spec.S, progress.Watch], dict[str, Any]],
 ) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-    )
+    log.set_up(stream=sys.stdout)
     message_path = mover_spec.MoverSpec.model_fields["termination_message_path"].default
     try:
         spec = mover_spec.read_spec(path, model)

@@ -11,12 +11,12 @@ import os
 import sys
 import threading
 import uuid
-from typing import TextIO
 
 import kopf
 import structlog
 
 from mooring.domain import errors
+from mooring.runtime import logging as log
 from mooring_operator import compose, fleet_surveys, resync
 from mooring_operator.health import HealthServer
 from mooring_operator.settings import OperatorSettings
@@ -29,8 +29,8 @@ _LOST_EXIT_CODE = 3
 def run() -> None:
     """Runs the operator until it is told to stop; the entry point `mooring-operator`."""
     settings = OperatorSettings()
-    _set_up_logging(settings.log_level)
     try:
+        _set_up_logging(settings.log_level)
         objects = compose.connect(settings)
         settings = compose.with_image(settings, objects)
     except errors.MooringError as error:
@@ -102,20 +102,10 @@ async def _serve_signer(operator: compose.Operator) -> None:
         stop()
 
 
-def _set_up_logging(level: str, stream: TextIO = sys.stderr) -> None:
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
-    )
-    logging.basicConfig(stream=stream, level=logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("kopf").setLevel(max(number, logging.WARNING))
+def _set_up_logging(level: str) -> None:
+    """Sets up the log; kopf's own lines come through the standard library, warnings and worse."""
+    log.set_up(level)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 

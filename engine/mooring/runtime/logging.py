@@ -9,12 +9,12 @@ import structlog
 from mooring.domain import errors
 
 
-def set_up(level: str = "info", stream: TextIO = sys.stderr) -> None:
+def set_up(level: str = "info", stream: TextIO | None = None) -> None:
     """Sets up logging for this process.
 
     Args:
         level: debug, info, warning or error.
-        stream: Where lines go.
+        stream: Where lines go; standard error when left out.
 
     Raises:
         InvalidInput: The level is none of these.
@@ -30,5 +30,5 @@ def set_up(level: str = "info", stream: TextIO = sys.stderr) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
     )
