@@ -75,6 +75,10 @@ cluster-down: ## Stop the development cluster and tidy all it made
 cluster-status: ## Show which machines of the cluster run
 	$(PYTHON) -m mooring_dev cluster status
 
+.PHONY: kubectl-alias
+kubectl-alias: ## Print an alias of kubectl for the development cluster
+	@echo "alias kubectl='$$($(PYTHON) -m mooring_dev tool-path kubectl) --kubeconfig=$$($(PYTHON) -m mooring_dev cluster kubeconfig)'"
+
 .PHONY: images
 images: toolchain ## Build the product's image and the others, and load them into the running cluster
 	$(PYTHON) -m mooring_dev images load
