@@ -44,6 +44,7 @@ from mooring_csi._generated import csi_pb2_grpc
 
 _log = structlog.get_logger("csi")
 _GRACE_SECONDS = 25.0
+_RETRY_SECONDS = 5.0
 
 
 class Part(Protocol):
@@ -244,17 +245,20 @@ class AgentServer:
             while not ready(1.0):
                 if self._stopping.is_set():
                     return
-        try:
-            self._server, port = agent_server.start(
-                self._address,
-                self._certificate,
-                interceptors=[agent_service.CallGuard(authorization.AGENT_RULES)],
-                register=[self._register],
-            )
-        except errors.MooringError as error:
-            _log.error("the agent does not serve", message=str(error))
-            return
-        _log.info("the agent serves", port=port)
+        while not self._stopping.is_set():
+            try:
+                self._server, port = agent_server.start(
+                    self._address,
+                    self._certificate,
+                    interceptors=[agent_service.CallGuard(authorization.AGENT_RULES)],
+                    register=[self._register],
+                )
+            except errors.MooringError as error:
+                _log.error("the agent does not serve yet", message=str(error))
+                self._stopping.wait(_RETRY_SECONDS)
+            else:
+                _log.info("the agent serves", port=port)
+                return
 
     def _register(self, target: grpc.Server) -> None:
         agent_pb2_grpc.add_NodeAgentServicer_to_server(  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ a report that began before it.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -19,6 +20,8 @@ _log = structlog.get_logger("reporting")
 _INTERVAL_SECONDS = 30.0
 _RETRY_SECONDS = 3.0
 _SETTLE_SECONDS = 0.2
+_REST_FACTOR = 8.0
+"""A report costs time with the number of volumes; it may take at most one part in nine of it."""
 _LONGEST_REPORT_SECONDS = 60.0
 
 
@@ -91,6 +94,7 @@ class Reporter:
         while not self._stopping.is_set():
             self._changed.clear()
             wait_seconds = self._interval_seconds
+            started = time.monotonic()
             try:
                 self.run_once()
             except errors.MooringError as error:
@@ -99,8 +103,9 @@ class Reporter:
             except Exception:  # a fault must not end the reports
                 _log.exception("fault while reporting")
                 wait_seconds = _RETRY_SECONDS
+            rest_seconds = max(_SETTLE_SECONDS, _REST_FACTOR * (time.monotonic() - started))
             if self._changed.wait(wait_seconds):
-                self._stopping.wait(_SETTLE_SECONDS)  # gathers a burst of changes
+                self._stopping.wait(rest_seconds)  # gathers a burst of changes
 
 
 class ReportingStorage:

@@ -46,7 +46,13 @@ class Provisioning:
             # Labels are for people, and a catalogue may shorten them.
             reserved_here = (replace(entry.spec, labels=spec.labels), entry.node) == (spec, node)
         self._check(request, entry)
-        record = self._call(entry, reserved_here=reserved_here)
+        try:
+            record = self._call(entry, reserved_here=reserved_here)
+        except errors.NotFound as error:
+            if request.source is not None:
+                raise
+            self._check_pool(request.pool)
+            raise errors.SpaceExhausted(str(error)) from error
         return replace(entry, spec=record.spec)
 
     def _check(self, request: requests.VolumeRequest, entry: catalogue_port.CatalogueEntry) -> None:
@@ -96,8 +102,10 @@ class Provisioning:
         return requests.build_spec(request, place.pool, size_bytes, None), place.node
 
     def _place(self, request: requests.VolumeRequest, size_bytes: int) -> placement.Placement:
-        known = self._nodes.names()
-        allowed = request.topology.allowed(known)
+        allowed = request.topology.allowed(self._nodes.names())
+        if request.pool is not None and len(allowed) == 1:
+            # Nothing is left to choose; the agent itself says if it has no room.
+            return placement.Placement(allowed[0], request.pool, "the only node allowed")
         answers = surveys.ask(self._nodes, allowed, lambda node: tuple(node.list_pools()))
         offers = [placement.Offer(node, answers[node]) for node in allowed]
         try:
