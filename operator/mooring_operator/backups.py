@@ -113,6 +113,7 @@ class Backups:
             or self._time.now(),
             starting_deadline_seconds=spec.starting_deadline_seconds,
             outcome=outcome,
+            stored="backupId" in status,
             released=bool(status.get("released")),
             deleting=deleting,
             held_by=self._readers(obj) if deleting else (),

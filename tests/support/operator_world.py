@@ -62,6 +62,7 @@ class OperatorWorld:
         }
         self.failing: dict[str, dict[str, str]] = {}
         self.paused: set[str] = set()
+        self.ended: list[str] = []
         self._prepare()
 
     def _prepare(self) -> None:
@@ -246,6 +247,7 @@ class OperatorWorld:
 
     def _end(self, job: cluster.Object) -> None:
         role, metadata = self._role(job), job["metadata"]
+        self.ended.append(role)
         failure = self.failing.get(role)
         message = failure or self.mover_answers[role]
         terminated = {"message": json.dumps(message), "exitCode": 1 if failure else 0}

@@ -50,6 +50,7 @@ class Observed:
         created_at: When it was made.
         starting_deadline_seconds: How long it may wait before the mover starts.
         outcome: True succeeded, False failed, None under way.
+        stored: Whether the repository holds it; stays true while it is being deleted.
         released: Whether everything made for it is put away.
         deleting: Whether its deletion was asked for.
         held_by: Restores that read it now.
@@ -64,6 +65,7 @@ class Observed:
     created_at: datetime
     starting_deadline_seconds: int
     outcome: bool | None
+    stored: bool
     released: bool
     deleting: bool
     held_by: tuple[str, ...]
@@ -107,7 +109,7 @@ def _decide_deletion(seen: Observed) -> Decision:
         )
     if not seen.released:
         return Decision(Action.RELEASE, verdicts.working("Deleting", "its mover is being stopped"))
-    if not seen.forget_bytes or seen.outcome is not True:
+    if not (seen.forget_bytes and seen.stored):
         return Decision(Action.LET_GO)
     return _decide_forgetting(seen)
 

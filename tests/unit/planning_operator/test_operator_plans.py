@@ -33,6 +33,7 @@ _backup = st.builds(
     created_at=st.just(NOW),
     starting_deadline_seconds=st.integers(1, 1000),
     outcome=st.sampled_from([True, False, None]),
+    stored=st.booleans(),
     released=st.booleans(),
     deleting=st.booleans(),
     held_by=st.sampled_from([(), ("back",)]),
@@ -92,6 +93,14 @@ def test_bytes_are_forgotten_only_when_asked_for(seen: backup_run_plan.Observed)
         assert seen.deleting
         assert seen.forget_bytes
         assert not seen.held_by
+
+
+@given(_backup)
+def test_it_is_let_go_only_when_its_bytes_are_settled(seen: backup_run_plan.Observed) -> None:
+    if backup_run_plan.decide(seen, NOW).action is backup_run_plan.Action.LET_GO:
+        assert seen.deleting
+        wanted = seen.forget_bytes and seen.stored
+        assert not wanted or seen.forgetting.state is MoverState.SUCCEEDED
 
 
 @given(_backup)
