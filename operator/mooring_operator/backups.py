@@ -24,6 +24,7 @@ _SOON_SECONDS = 0.3
 _WATCH_SECONDS = 1.0
 _WAIT_SECONDS = 10.0
 _NEVER = None
+_SUCCEEDED = movers.MoverState.SUCCEEDED
 _WORTH_WAITING = (
     errors.Busy,
     errors.Unreachable,
@@ -193,6 +194,10 @@ class Backups:
             case Action.FORGET:
                 self._forget(obj, status, found)
             case Action.LET_GO:
+                if status.pop("backupId", None) and seen.forgetting.state is _SUCCEEDED:
+                    # On record before its mover goes, or the next look would forget it again.
+                    text = "it was taken out of the repository"
+                    self._report(obj, verdicts.working("Forgotten", text), status)
                 if self._movers.remove(owners.owner_of(obj), keys.ROLE_FORGET):
                     self._recorder.let_go(resources.BACKUPS, obj)
                 return again
