@@ -194,17 +194,22 @@ class Backups:
             case Action.FORGET:
                 self._forget(obj, status, found)
             case Action.LET_GO:
-                if status.pop("backupId", None) and seen.forgetting.state is _SUCCEEDED:
-                    # On record before its mover goes, or the next look would forget it again.
-                    text = "it was taken out of the repository"
-                    self._report(obj, verdicts.working("Forgotten", text), status)
-                if self._movers.remove(owners.owner_of(obj), keys.ROLE_FORGET):
-                    self._recorder.let_go(resources.BACKUPS, obj)
+                self._let_go(obj, status, seen.forgetting)
                 return again
         self._report(obj, verdict or run_statuses.present(obj), status)
         if decision.action is Action.WAIT and seen.outcome is not None and not seen.deleting:
             return _NEVER
         return again
+
+    def _let_go(
+        self, obj: cluster.Object, status: dict[str, Any], forgetting: movers.Mover
+    ) -> None:
+        if status.pop("backupId", None) and forgetting.state is _SUCCEEDED:
+            # On record before its mover goes, or the next look would forget it again.
+            text = "it was taken out of the repository"
+            self._report(obj, verdicts.working("Forgotten", text), status)
+        if self._movers.remove(owners.owner_of(obj), keys.ROLE_FORGET):
+            self._recorder.let_go(resources.BACKUPS, obj)
 
     def _snapshot(
         self,
