@@ -9,9 +9,8 @@ from mooring.runtime.locks import ThreadLocks
 def test_a_held_key_is_busy_at_once_and_free_afterwards():
     locks = ThreadLocks()
     with locks.hold("a", "b"):
-        with pytest.raises(errors.Busy, match="another operation on b is under way"):
-            with locks.hold("b", "c"):
-                pytest.fail("b was held twice")
+        with pytest.raises(errors.Busy, match="another operation on b"), locks.hold("b", "c"):
+            pytest.fail("b was held twice")
         with locks.hold("c"):
             pass  # the refused call left nothing behind
     with locks.hold("a", "b", "c"):
