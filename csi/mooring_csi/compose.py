@@ -1,7 +1,7 @@
 """Where the CSI driver picks its adapters; nothing else here imports them."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -152,7 +152,10 @@ def build_controller(
     connections = agent_client.AgentConnections(found.certificate)
     nodes = agent_client.RemoteNodes(addresses, connections)
     fleet = Fleet(found.catalogue, nodes, ThreadLocks())
-    serving = _csi_server(csi_socket, [_controller_part(fleet)])
+    # The sidecars wait for this: without a certificate every node would seem to be away.
+    serving = _csi_server(
+        csi_socket, [_controller_part(fleet)], lambda: found.certificate.present is not None
+    )
     return Process(serving, [found.certificate, _Closing(connections)])
 
 
@@ -295,8 +298,10 @@ def _open_node(settings: AgentSettings) -> LocalNode:
     return node
 
 
-def _csi_server(socket: Path, register: Sequence[server.Register]) -> server.SocketServer:
-    who = identity.Identity(mooring.__version__, lambda: True)
+def _csi_server(
+    socket: Path, register: Sequence[server.Register], ready: Callable[[], bool] = lambda: True
+) -> server.SocketServer:
+    who = identity.Identity(mooring.__version__, ready)
 
     def add_identity(target: grpc.Server) -> None:
         csi_pb2_grpc.add_IdentityServicer_to_server(  # type: ignore[no-untyped-call]

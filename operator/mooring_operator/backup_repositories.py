@@ -16,7 +16,7 @@ from mooring_operator.work_queue import Key
 KIND = "BackupRepository"
 _PROBE_DEADLINE_SECONDS = 600
 _WAIT_SECONDS = 30.0
-_SOON_SECONDS = 2.0
+_SOON_SECONDS = 1.0
 
 
 class BackupRepositories:
@@ -65,7 +65,8 @@ class BackupRepositories:
         return _SOON_SECONDS
 
     def _reconcile(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> float:
-        self._reach(obj, spec)
+        if not self._reach(obj, spec):
+            return _SOON_SECONDS
         owner = owners.owner_of(obj)
         seen = self._observe(obj, spec, owner)
         decision = repository_plan.decide(seen, self._time.now())
@@ -86,14 +87,16 @@ class BackupRepositories:
         idle = waiting and seen.probe.state is MoverState.ABSENT
         return _WAIT_SECONDS if idle else _SOON_SECONDS
 
-    def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> None:
-        """Checks that the folder may be used, and makes the claim that movers mount."""
+    def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> bool:
+        """Checks that the folder may be used, and makes the claim that movers mount.
+
+        True once movers can mount it.
+        """
         metadata = obj["metadata"]
         if spec.directory.folder is not None:
             entry = self._access.folder(spec.directory.folder, metadata["namespace"])
             owner = owners.owner_of(obj)
-            self._movers.expose(persistent_volumes.folder_exposure(owner, entry.name))
-            return
+            return self._movers.expose(persistent_volumes.folder_exposure(owner, entry.name))
         name = spec.directory.claim_name
         if name is None:
             raise errors.InvalidInput("spec.directory: set exactly one of claimName, folder")
@@ -105,6 +108,7 @@ class BackupRepositories:
             )
         if claim.get("spec", {}).get("volumeMode", "Filesystem") != "Filesystem":
             raise errors.InvalidInput(f"claim {name} is a block device, not a folder")
+        return True
 
     def _observe(
         self, obj: cluster.Object, spec: models.BackupRepositorySpec, owner: owners.Owner

@@ -29,7 +29,18 @@ def claim_facts(
         selected_node=annotations.get(keys.SELECTED_NODE),
         placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
         users=users,
+        resize_error=_resize_error(status),
     )
+
+
+def _resize_error(status: cluster.Object) -> str:
+    """Returns what Kubernetes says hinders a claim's growth."""
+    errors_first = ("NodeResizeError", "ControllerResizeError", "FileSystemResizePending")
+    found = {entry["type"]: entry for entry in status.get("conditions", [])}
+    for name in errors_first:
+        if found.get(name, {}).get("status") == "True":
+            return str(found[name].get("message", ""))
+    return ""
 
 
 def requested_bytes(claim: cluster.Object) -> int:

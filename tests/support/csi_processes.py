@@ -11,8 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+
 from mooring.adapters import registry
 from mooring.runtime import settings
+from mooring_csi._generated import csi_pb2 as pb
+from mooring_csi._generated import csi_pb2_grpc as rpc
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 40.0
@@ -94,6 +98,7 @@ def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Pop
         *("--tls-folder", folder / "tls", *pairs),
     ) as running:
         wait_for_socket(endpoint)
+        wait_until_ready(endpoint)
         yield running
 
 
@@ -128,6 +133,17 @@ def wait_for_socket(path: Path) -> None:
             probe.connect(str(path))
 
     _wait(connect, str(path))
+
+
+def wait_until_ready(endpoint: Path) -> None:
+    """Waits as the sidecars do, by Probe."""
+    options = (("grpc.default_authority", "localhost"),)
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
+        stub = rpc.IdentityStub(channel)
+        while not stub.Probe(pb.ProbeRequest(), timeout=5).ready.value:
+            assert time.monotonic() < deadline, f"{endpoint} is never ready"
+            time.sleep(0.05)
 
 
 def wait_for_port(address: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from mooring.ports import host
 from mooring.ports.pools import PoolConfiguration
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.local.node import LocalNode
+from support import mount_namespace
 
 POOL = ids.PoolName("fast")
 GIB = 1 << 30
@@ -35,14 +37,27 @@ def mounted(folder: Path, filesystem: str, size_bytes: int = GIB) -> Iterator[Pa
         ports.mounts.mount(device.path, point, filesystem)
         yield point
     finally:
-        ports.mounts.unmount(point)
+        unmount(point)
         ports.loops.detach(device.path, image)
+
+
+def unmount(point: Path) -> None:
+    """Unmounts, after waiting for what a killed process still has open."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return registry.kernel_host().mounts.unmount(point)
+        except errors.InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder of its own; everything mounted or attached below it is taken away at the end."""
-    with tempfile.TemporaryDirectory(prefix="mooring-test-", dir="/var/tmp") as name:
+    mount_namespace.enter()
+    with tempfile.TemporaryDirectory(prefix="mooring-storage-", dir="/var/tmp") as name:
         folder = Path(name)
         try:
             yield folder

@@ -50,6 +50,7 @@ class Claim:
         selected_node: The node chosen for it.
         placement_set_at: When Mooring last chose the node.
         users: Names of pods that use it.
+        resize_error: What last hindered its growth; empty when nothing did.
     """
 
     ours: bool
@@ -64,6 +65,7 @@ class Claim:
     selected_node: str | None = None
     placement_set_at: datetime | None = None
     users: Sequence[str] = ()
+    resize_error: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,8 @@ def _plan_bound(
             steps,
             verdicts.working(
                 "Growing",
-                f"growing from {quantities.format_bytes(capacity)} to {_size(wish)}; a filesystem "
-                "follows while a pod runs, or when the next one starts",
+                f"growing from {quantities.format_bytes(capacity)} to {_size(wish)}: "
+                + (claim.resize_error or "the filesystem follows while a pod runs"),
             ),
         )
     return Plan(steps, verdicts.done("Bound", f"pods use it as claim {wish.name}"))

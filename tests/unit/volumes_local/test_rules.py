@@ -104,6 +104,7 @@ class TestCreate:
         node = world.node()
         node.create_volume(spec("one"))
         world.records.faults = ("the record x.json cannot be read",)
+        node = world.node()  # records are read when a pool is opened
         with pytest.raises(errors.HostFailure, match=r"x\.json"):
             node.create_volume(spec("two"))
         assert [one.record.spec.volume_id for one in node.list_volumes()] == [ONE]

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from mooring.domain import errors
 
 _STDERR_TAIL_CHARACTERS = 600
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+"""An mkfs or a mount that outlived a killed agent would race with its successor's own."""
+
+_NOT_STARTED = 127
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -44,7 +48,7 @@ def attempt(argv: Sequence[str], *, timeout_seconds: float = 120) -> Outcome:
     """
     try:
         done = subprocess.run(
-            list(argv),
+            [*_DIE_WITH_US, *argv],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,
@@ -52,9 +56,11 @@ def attempt(argv: Sequence[str], *, timeout_seconds: float = 120) -> Outcome:
             check=False,
         )
     except FileNotFoundError as error:
-        raise errors.HostFailure(f"{argv[0]} is not installed on this node") from error
+        raise errors.HostFailure("setpriv (util-linux) is not installed on this node") from error
     except subprocess.TimeoutExpired as error:
         raise errors.HostFailure(f"{argv[0]} did not end within {timeout_seconds:g} s") from error
+    if done.returncode == _NOT_STARTED:
+        raise errors.HostFailure(f"{argv[0]} is not installed on this node")
     return Outcome(
         done.returncode,
         done.stdout.decode(errors="replace"),

@@ -5,6 +5,7 @@ watchdog (`freeze_watchdog.py`) has the folder open and its timer armed before i
 thaws on a word, when the pipe to its parent closes, and when its time is up.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -111,13 +112,12 @@ def _answer(watchdog: subprocess.Popen[bytes], timeout_seconds: float) -> str:
 
 def _release(watchdog: subprocess.Popen[bytes], folder: int) -> str:
     if watchdog.stdin is not None:
-        try:
+        # When it is gone already, its last word is still in the other pipe.
+        with contextlib.suppress(BrokenPipeError):
             os.write(watchdog.stdin.fileno(), b"thaw\n")
-        except BrokenPipeError:
-            # It was killed: if the freeze still stands, all that was done inside is sound.
-            return "thawed" if _thaw(folder) else "the watchdog is gone"
     answer = _answer(watchdog, _GRACE_SECONDS)
     if answer not in {"thawed", "expired"}:
+        # It was killed: if the freeze still stands, all that was done inside is sound.
         return "thawed" if _thaw(folder) else answer
     return answer
 

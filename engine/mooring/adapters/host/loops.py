@@ -120,37 +120,35 @@ class KernelLoops:
         """
         status = image.stat(follow_symlinks=False)
         wanted = host.FileIdentity(status.st_dev, status.st_ino)
-        present = self._look(device)
-        if present is None or present.backing != wanted:
-            return
-        try:
-            self._clear(device, wanted)
-        except OSError as error:
-            if error.errno == errno.EBUSY:
-                raise errors.InUse(f"{device} is still in use{self._held_by(device)}") from error
-            raise errors.HostFailure(f"cannot detach {device}: {error}") from error
-        self._await_gone(device, wanted)
-
-    def _clear(self, device: Path, wanted: host.FileIdentity) -> None:
-        # An exclusive open fails while a filesystem on the device is mounted anywhere.
-        with _opened(device, os.O_RDONLY | os.O_EXCL) as descriptor:
-            status = _status(descriptor)
-            if status is None or host.FileIdentity(status[0], status[1]) != wanted:
-                return
-            os.fchown(descriptor, 0, 0)
-            os.fchmod(descriptor, _PRIVATE_MODE)
-            fcntl.ioctl(descriptor, _CLEAR, 0)
-
-    def _await_gone(self, device: Path, wanted: host.FileIdentity) -> None:
+        # An unmounted filesystem may live on for a moment, in a namespace that is being made.
         deadline = time.monotonic() + _DETACH_TIMEOUT_SECONDS
+        cleared = False
         pause_seconds = 0.001
         while (present := self._look(device)) is not None and present.backing == wanted:
+            cleared = cleared or self._clear(device, wanted)
             if time.monotonic() > deadline:
-                raise errors.InUse(
-                    f"{device} goes when its last user closes it{self._held_by(device)}"
-                )
+                raise errors.InUse(f"{device} is still in use{self._held_by(device)}")
             time.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, 0.1)
+
+    def _clear(self, device: Path, wanted: host.FileIdentity) -> bool:
+        """Tells the kernel to detach with the last close; returns whether it could be told."""
+        try:
+            # An exclusive open fails while a filesystem on the device is mounted anywhere.
+            with _opened(device, os.O_RDONLY | os.O_EXCL) as descriptor:
+                status = _status(descriptor)
+                if status is None or host.FileIdentity(status[0], status[1]) != wanted:
+                    return True
+                os.fchown(descriptor, 0, 0)
+                os.fchmod(descriptor, _PRIVATE_MODE)
+                fcntl.ioctl(descriptor, _CLEAR, 0)
+                return True
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            if error.errno == errno.ENXIO:
+                return True
+            raise errors.HostFailure(f"cannot detach {device}: {error}") from error
 
     def _held_by(self, device: Path) -> str:
         number = device.stat().st_rdev

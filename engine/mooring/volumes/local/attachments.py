@@ -4,7 +4,7 @@ Nothing here trusts a path: a device is ours if its backing file is our image, a
 ours if it shows such a device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,14 @@ _MAXIMUM_LAYERS = 32
 def devices_of(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevice]:
     """Returns every loop device that carries an image."""
     return ports.loops.find_all(image) if image else ()
+
+
+def by_image(ports: host.Host) -> Mapping[host.FileIdentity, Sequence[host.LoopDevice]]:
+    """Returns the loop devices of every image, from one scan of the kernel's devices."""
+    carried: dict[host.FileIdentity, list[host.LoopDevice]] = {}
+    for device in ports.loops.attached():
+        carried.setdefault(device.backing, []).append(device)
+    return carried
 
 
 def is_filesystem_of(mount: host.Mount, device: host.LoopDevice) -> bool:

@@ -1,17 +1,15 @@
 """What every use case of one node works with: its pools, its host, its locks and its clock."""
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mooring.domain import errors, ids, pools, volumes
-from mooring.planning import admission
+from mooring.domain import errors, ids, volumes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
+from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 
 
 def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
@@ -21,7 +19,7 @@ def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
 
 def cut_of(volume_id: ids.VolumeId) -> ids.ImageId:
     """Returns the image that holds a clone's point in time until the clone has its own blocks."""
-    return ids.ImageId(f"{volume_id}.cut")
+    return ids.ImageId(f"{volume_id}{CUT_SUFFIX}")
 
 
 class PoolBook:
@@ -35,15 +33,7 @@ class PoolBook:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
         self.images = pool.images
-        self.records = pool.records
-        self.overcommit = pool.overcommit
-        self._promising = threading.Lock()
-
-    @contextmanager
-    def promising(self) -> Iterator[None]:
-        """Holds off other promises from the check until the intent is recorded."""
-        with self._promising:
-            yield
+        self.records = Ledger(pool)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
@@ -51,50 +41,6 @@ class PoolBook:
             return self.images.path(image)
         except (errors.NotFound, errors.Unsupported):
             return None
-
-    def budget(self) -> admission.Budget:
-        """Adds up what the pool has promised; an image without a readable record costs its size."""
-        images = self.images.images()
-        promises = [self._volume(record, images) for record in self.records.list_volumes().records]
-        promises += [
-            self._snapshot(record, images) for record in self.records.list_snapshots().records
-        ]
-        known = {image_of(record.spec.volume_id) for record in self.records.list_volumes().records}
-        known |= {image_of(one.snapshot_id) for one in self.records.list_snapshots().records}
-        promises += [
-            admission.Promise(usage.size_bytes, usage.used_bytes)
-            for image, usage in images.items()
-            if image not in known and not image.endswith(".cut")
-        ]
-        return admission.budget(self.images.capacity(), promises)
-
-    def cost_of(self, spec: volumes.VolumeSpec, size_bytes: int) -> int:
-        """Returns what admission counts for a volume of that size."""
-        return admission.volume_cost_bytes(
-            size_bytes, preallocated=spec.preallocated, overcommit=self.overcommit
-        )
-
-    def _volume(
-        self, record: volumes.VolumeRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
-    ) -> admission.Promise:
-        size_bytes = max(record.spec.size_bytes, record.growing_to_bytes or 0)
-        usage = images.get(image_of(record.spec.volume_id))
-        return admission.Promise(
-            self.cost_of(record.spec, size_bytes), usage.used_bytes if usage else 0
-        )
-
-    def _snapshot(
-        self, record: volumes.SnapshotRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
-    ) -> admission.Promise:
-        usage = images.get(image_of(record.snapshot_id))
-        held_bytes = usage.used_bytes if usage else record.size_bytes
-        cost_bytes = admission.snapshot_cost_bytes(
-            record.size_bytes,
-            held_bytes,
-            preallocated=record.preallocated,
-            overcommit=self.overcommit,
-        )
-        return admission.Promise(cost_bytes, held_bytes if usage else 0)
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,14 @@ def settle(book: PoolBook, record: volumes.VolumeRecord) -> volumes.VolumeRecord
 
 def _grow(book: PoolBook, record: volumes.VolumeRecord, size_bytes: int) -> volumes.VolumeRecord:
     spec = record.spec
-    with book.promising():
-        budget = book.budget()
-        admission.check_size(size_bytes, spec.filesystem, budget.capacity)
-        added_bytes = book.cost_of(spec, size_bytes) - book.cost_of(spec, spec.size_bytes)
+    admission.check_size(size_bytes, spec.filesystem, book.images.capacity())
+    with book.records.promising():
+        cost_of = book.records.cost_of
         shown = quantities.show_bytes(size_bytes)
-        admission.admit(added_bytes, budget, f"growing volume {spec.volume_id} to {shown}")
+        book.records.admit(
+            cost_of(spec, size_bytes) - cost_of(spec, spec.size_bytes),
+            f"growing volume {spec.volume_id} to {shown}",
+        )
         record = replace(record, growing_to_bytes=size_bytes)
         book.records.put_volume(record)
     try:

@@ -15,9 +15,7 @@ _NOTHING = pools.PoolCapacity(0, 0)
 
 def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
     """Returns every volume of the node with use and health, by id."""
-    carried: dict[host.FileIdentity, list[host.LoopDevice]] = {}
-    for device in context.host.loops.attached():
-        carried.setdefault(device.backing, []).append(device)
+    carried = attachments.by_image(context.host)
     table = context.host.mounts.table()
     statuses: list[volumes.VolumeStatus] = []
     for book in context.pools.values():
@@ -25,7 +23,7 @@ def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
         for record in book.records.list_volumes().records:
             path = book.image_path(image_of(record.spec.volume_id)) if carried else None
             identity = context.host.paths.identity(path) if path else None
-            devices = carried.get(identity, []) if identity else []
+            devices = carried.get(identity, ()) if identity else ()
             statuses.append(_status(book, record, images, (devices, table)))
     return sorted(statuses, key=lambda status: status.record.spec.volume_id)
 
@@ -103,7 +101,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
     )
     try:
-        budget = book.budget()
+        budget = book.records.budget()
     except (errors.MooringError, OSError) as error:
         return pools.PoolStatus(
             book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,

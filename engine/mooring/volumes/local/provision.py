@@ -84,16 +84,15 @@ def _intend(
     book = context.pool(spec.pool)
     _require_sound(spec)
     origin = _origin(context, spec)
-    with book.promising():
-        budget = book.budget()
-        admission.check_size(spec.size_bytes, spec.filesystem, budget.capacity)
-        faults = book.records.list_volumes().faults
+    admission.check_size(spec.size_bytes, spec.filesystem, book.images.capacity())
+    with book.records.promising():
+        faults = book.records.faults()
         if faults:
             raise errors.HostFailure(f"pool {book.name} takes no new volumes: {faults[0]}")
-        admission.admit(
-            book.cost_of(spec, spec.size_bytes),
-            budget,
-            f"a volume of {quantities.show_bytes(spec.size_bytes)} in pool {book.name}",
+        shown = quantities.show_bytes(spec.size_bytes)
+        book.records.admit(
+            book.records.cost_of(spec, spec.size_bytes),
+            f"a volume of {shown} in pool {book.name}",
         )
         record = volumes.VolumeRecord(
             spec=spec,

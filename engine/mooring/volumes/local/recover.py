@@ -4,7 +4,7 @@ A creation is rolled back, because its caller, if it still wants it, asks again;
 finished; a freeze is thawed; a device that nothing uses is detached. Nothing is attached again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mooring.domain import errors, volumes
@@ -16,13 +16,31 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 def recover(context: NodeContext) -> list[str]:
     """Ends every interrupted operation of the node; returns what was done or could not be."""
     notes: list[str] = []
+    carried = attachments.by_image(context.host)
     for book in context.pools.values():
         for record in book.records.list_volumes().records:
             key = record.spec.volume_id
+            if _is_settled(context, book, record, carried):
+                continue
             notes += _noted(key, partial(_recover_volume, context, book, record))
         for one in book.records.list_snapshots().records:
             notes += _noted(one.snapshot_id, partial(_recover_snapshot, context, book, one))
     return notes
+
+
+def _is_settled(
+    context: NodeContext,
+    book: PoolBook,
+    record: volumes.VolumeRecord,
+    carried: Mapping[host.FileIdentity, Sequence[host.LoopDevice]],
+) -> bool:
+    """Whether a volume is whole and unused, as most are, so that there is nothing to look at."""
+    whole = record.state in (volumes.VolumeState.READY, volumes.VolumeState.FILLING)
+    if not whole or record.growing_to_bytes is not None:
+        return False
+    image = book.image_path(image_of(record.spec.volume_id)) if carried else None
+    identity = context.host.paths.identity(image) if image else None
+    return identity not in carried
 
 
 def _noted(key: str, step: Callable[[], list[str]]) -> list[str]:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from mooring.domain import errors, ids, quantities, volumes
-from mooring.planning import admission
 from mooring.volumes.local import attachments, provision
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
@@ -90,15 +89,11 @@ def _intend(
         created_at=context.clock.now(),
         formatted=source.formatted,
     )
-    with book.promising():
-        cost_bytes = admission.snapshot_cost_bytes(
-            spec.size_bytes,
-            usage.used_bytes,
-            preallocated=spec.preallocated,
-            overcommit=book.overcommit,
-        )
+    with book.records.promising():
         shown = f"a snapshot of a volume of {quantities.show_bytes(spec.size_bytes)}"
-        admission.admit(cost_bytes, book.budget(), f"{shown} in pool {book.name}")
+        book.records.admit(
+            book.records.snapshot_cost(spec, usage.used_bytes), f"{shown} in pool {book.name}"
+        )
         book.records.put_snapshot(record)
     return record
 

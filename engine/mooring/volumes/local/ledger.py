@@ -1,0 +1,182 @@
+"""What a pool has promised, kept up to date without looking at every image for every promise.
+
+A full count reads the use of all images. Between two counts only the promises of volumes are
+followed, and each new one counts as if nothing of it were written yet: that is never too
+generous, because free space is always read afresh. A promise is refused only after a full count.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from mooring.domain import ids, pools, volumes
+from mooring.planning import admission
+from mooring.ports import pools as pool_ports
+from mooring.ports.records import Listing, VolumeRecords
+
+CUT_SUFFIX = ".cut"
+"""Ends the name of an image that exists only while a clone is made; it costs nothing."""
+
+
+@dataclass(frozen=True)
+class _Count:
+    """A full count, and what volumes have added to it since, in bytes."""
+
+    promised_bytes: int
+    outstanding_bytes: int
+    added_bytes: int = 0
+
+
+class Ledger:
+    """The records of one pool, which count what they promise; itself a `VolumeRecords`.
+
+    Args:
+        pool: The pool.
+    """
+
+    def __init__(self, pool: pool_ports.OpenPool) -> None:
+        self._images = pool.images
+        self._records: VolumeRecords = pool.records
+        self._overcommit = pool.overcommit
+        self._promising = threading.Lock()
+        self._guard = threading.Lock()
+        self._count: _Count | None = None
+        self._faults: tuple[str, ...] = ()
+
+    @contextmanager
+    def promising(self) -> Iterator[None]:
+        """Holds off other promises from the check until the intent is recorded."""
+        with self._promising:
+            yield
+
+    def admit(self, wanted_bytes: int, what: str) -> None:
+        """Refuses a promise that the pool could not keep.
+
+        Raises:
+            SpaceExhausted: It could not; the message says how much it could.
+        """
+        with self._guard:
+            count = self._count
+        if count is not None:
+            quick = admission.Budget(
+                self._images.capacity(),
+                count.promised_bytes + count.added_bytes,
+                count.outstanding_bytes + max(0, count.added_bytes),
+            )
+            if wanted_bytes <= quick.available_bytes:
+                return
+        admission.admit(wanted_bytes, self.budget(), what)
+
+    def faults(self) -> tuple[str, ...]:
+        """Returns one message for each record that could not be read when the pool was opened."""
+        with self._guard:
+            counted = self._count is not None
+        if not counted:
+            self.budget()
+        return self._faults
+
+    def budget(self) -> admission.Budget:
+        """Counts all promises; an image without a readable record costs its size."""
+        images = self._images.images()
+        listed, kept = self._records.list_volumes(), self._records.list_snapshots()
+        promises = [self._volume(record, images) for record in listed.records]
+        promises += [self._snapshot(record, images) for record in kept.records]
+        known: set[str] = {record.spec.volume_id for record in listed.records}
+        known |= {record.snapshot_id for record in kept.records}
+        promises += [
+            admission.Promise(usage.size_bytes, usage.used_bytes)
+            for image, usage in images.items()
+            if image not in known and not image.endswith(CUT_SUFFIX)
+        ]
+        budget = admission.budget(self._images.capacity(), promises)
+        with self._guard:
+            self._count = _Count(budget.promised_bytes, budget.outstanding_bytes)
+            self._faults = (*listed.faults, *kept.faults)
+        return budget
+
+    def cost_of(self, spec: volumes.VolumeSpec, size_bytes: int) -> int:
+        """Returns what admission counts for a volume of that size."""
+        return admission.volume_cost_bytes(
+            size_bytes, preallocated=spec.preallocated, overcommit=self._overcommit
+        )
+
+    def snapshot_cost(self, spec: volumes.VolumeSpec, held_bytes: int) -> int:
+        """Returns what admission counts for a snapshot of a volume that holds so much now."""
+        return admission.snapshot_cost_bytes(
+            spec.size_bytes,
+            held_bytes,
+            preallocated=spec.preallocated,
+            overcommit=self._overcommit,
+        )
+
+    def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
+        """Returns the record, or None; see the port."""
+        return self._records.volume(volume_id)
+
+    def put_volume(self, record: volumes.VolumeRecord) -> None:
+        """Writes or replaces a record, and counts it."""
+        present = self._records.volume(record.spec.volume_id)
+        self._records.put_volume(record)
+        self._add(self._cost(record) - (self._cost(present) if present else 0))
+
+    def remove_volume(self, volume_id: ids.VolumeId) -> None:
+        """Removes a record and what it cost; an absent one is no error."""
+        present = self._records.volume(volume_id)
+        self._records.remove_volume(volume_id)
+        self._add(-self._cost(present) if present else 0)
+
+    def list_volumes(self) -> Listing[volumes.VolumeRecord]:
+        """Returns all records, and what cannot be read."""
+        return self._records.list_volumes()
+
+    def snapshot(self, snapshot_id: ids.SnapshotId) -> volumes.SnapshotRecord | None:
+        """Returns the record, or None; see the port."""
+        return self._records.snapshot(snapshot_id)
+
+    def put_snapshot(self, record: volumes.SnapshotRecord) -> None:
+        """Writes or replaces a record; the next promise counts anew."""
+        self._records.put_snapshot(record)
+        self._forget()
+
+    def remove_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
+        """Removes a record; the next promise counts anew."""
+        self._records.remove_snapshot(snapshot_id)
+        self._forget()
+
+    def list_snapshots(self) -> Listing[volumes.SnapshotRecord]:
+        """Returns all records, and what cannot be read."""
+        return self._records.list_snapshots()
+
+    def _add(self, cost_bytes: int) -> None:
+        with self._guard:
+            if self._count is not None:
+                added_bytes = self._count.added_bytes + cost_bytes
+                self._count = replace(self._count, added_bytes=added_bytes)
+
+    def _forget(self) -> None:
+        with self._guard:
+            self._count = None
+
+    def _cost(self, record: volumes.VolumeRecord) -> int:
+        size_bytes = max(record.spec.size_bytes, record.growing_to_bytes or 0)
+        return self.cost_of(record.spec, size_bytes)
+
+    def _volume(
+        self, record: volumes.VolumeRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
+    ) -> admission.Promise:
+        usage = images.get(ids.ImageId(record.spec.volume_id))
+        return admission.Promise(self._cost(record), usage.used_bytes if usage else 0)
+
+    def _snapshot(
+        self, record: volumes.SnapshotRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
+    ) -> admission.Promise:
+        usage = images.get(ids.ImageId(record.snapshot_id))
+        held_bytes = usage.used_bytes if usage else record.size_bytes
+        cost_bytes = admission.snapshot_cost_bytes(
+            record.size_bytes,
+            held_bytes,
+            preallocated=record.preallocated,
+            overcommit=self._overcommit,
+        )
+        return admission.Promise(cost_bytes, held_bytes if usage else 0)
