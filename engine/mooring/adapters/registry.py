@@ -17,6 +17,7 @@ from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
 from mooring.adapters.pools import embedded, pool_folder
 from mooring.adapters.pools.directory import DirectoryPool
+from mooring.adapters.pools.image_folder import ImageFilePool
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
 from mooring.domain import errors, pools
@@ -24,9 +25,7 @@ from mooring.ports import clock as clock_port
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 
-FolderBackend = DirectoryPool | ReflinkPool
-
-BACKENDS: Mapping[pools.PoolBackend, Callable[[Path], FolderBackend]] = {
+BACKENDS: Mapping[pools.PoolBackend, Callable[[Path], ImageFilePool]] = {
     pools.PoolBackend.DIRECTORY: DirectoryPool,
     pools.PoolBackend.REFLINK: ReflinkPool,
 }

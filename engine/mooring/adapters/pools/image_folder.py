@@ -23,18 +23,45 @@ Copier = Callable[[int, int, bool], None]
 """Gives the target descriptor the source's bytes; with True, in blocks of its own, no holes."""
 
 
-class ImageFolder:
-    """Images as files of one folder, which this process alone has opened.
+class ImageFilePool:
+    """Images as files of one folder, which this process alone has opened; `ports.pools.ImagePool`.
+
+    A backend derives from it and says how a copy is made, and what that makes possible.
 
     Args:
         folder: The folder; made if it is missing.
+        copier: How the backend copies.
+        backend: Which one it is.
+        copies_on_write: See `domain.pools.PoolProperties`.
+        snapshots_while_published: See there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        copier: Copier,
+        *,
+        backend: pools.PoolBackend,
+        copies_on_write: bool,
+        snapshots_while_published: bool,
+    ) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
+        self._copier = copier
         self._descriptor = files.open_folder(folder)
         files.remove_leftovers(self._descriptor)
+        self._properties = pools.PoolProperties(
+            backend=backend,
+            copies_on_write=copies_on_write,
+            snapshots_while_published=snapshots_while_published,
+            attachable=True,
+            direct_io=takes_direct_io(folder),
+        )
+
+    @property
+    def properties(self) -> pools.PoolProperties:
+        """What this backend can do; never changes."""
+        return self._properties
 
     def close(self) -> None:
         """Lets go of the folder."""
@@ -55,13 +82,7 @@ class ImageFolder:
                 reserve(descriptor, 0, size_bytes)
 
     def copy(
-        self,
-        source: ids.ImageId,
-        target: ids.ImageId,
-        size_bytes: int,
-        *,
-        preallocate: bool,
-        copier: Copier,
+        self, source: ids.ImageId, target: ids.ImageId, size_bytes: int, *, preallocate: bool
     ) -> None:
         """Makes `target` with the bytes of `source`; see `ports.pools.ImagePool.copy`."""
         if self._size(target) is not None:
@@ -73,7 +94,7 @@ class ImageFolder:
                 f"{quantities.format_bytes(size_bytes)}"
             )
         with self._opened(source, os.O_RDONLY) as origin, self._made(target) as descriptor:
-            copier(origin, descriptor, preallocate)
+            self._copier(origin, descriptor, preallocate)
             os.ftruncate(descriptor, size_bytes)
             if preallocate and size_bytes > present:
                 reserve(descriptor, present, size_bytes - present)

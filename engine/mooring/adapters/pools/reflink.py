@@ -6,18 +6,17 @@ meet a full pool. XFS unshares in place; btrfs cannot, so there the bytes are co
 
 import errno
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from mooring.adapters.host import files, syscalls
 from mooring.adapters.pools import image_folder
-from mooring.domain import errors, ids, pools
+from mooring.domain import errors, pools
 
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.EXDEV)
 
 
-class ReflinkPool:
-    """Image files with FICLONE; implements `ports.pools.ImagePool`.
+class ReflinkPool(image_folder.ImageFilePool):
+    """Image files with FICLONE; blocks that several images share count for each.
 
     Args:
         folder: Folder of the images, on XFS or btrfs; made if it is missing.
@@ -27,58 +26,18 @@ class ReflinkPool:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._images = image_folder.ImageFolder(folder)
-        try:
-            _require_sharing(folder)
-        except errors.MooringError:
-            self._images.close()
-            raise
-        self._properties = pools.PoolProperties(
+        super().__init__(
+            folder,
+            _clone,
             backend=pools.PoolBackend.REFLINK,
             copies_on_write=True,
             snapshots_while_published=True,
-            attachable=True,
-            direct_io=image_folder.takes_direct_io(folder),
         )
-
-    @property
-    def properties(self) -> pools.PoolProperties:
-        """What this backend can do; never changes."""
-        return self._properties
-
-    def allocate(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
-        """Makes an image that reads as zeros; see the port."""
-        self._images.allocate(image, size_bytes, preallocate=preallocate)
-
-    def copy(
-        self, source: ids.ImageId, target: ids.ImageId, size_bytes: int, *, preallocate: bool
-    ) -> None:
-        """Makes `target` share the blocks of `source`, or hold its own if preallocated."""
-        self._images.copy(source, target, size_bytes, preallocate=preallocate, copier=_clone)
-
-    def grow(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
-        """Extends an image with zeros; see the port."""
-        self._images.grow(image, size_bytes, preallocate=preallocate)
-
-    def remove(self, image: ids.ImageId) -> None:
-        """Removes an image and what is left of a half-made one; an absent one is no error."""
-        self._images.remove(image)
-
-    def images(self) -> Mapping[ids.ImageId, pools.ImageUsage]:
-        """Returns every whole image; blocks that several share count for each."""
-        return self._images.images()
-
-    def path(self, image: ids.ImageId) -> Path:
-        """Returns the image's file; see the port."""
-        return self._images.path(image)
-
-    def capacity(self) -> pools.PoolCapacity:
-        """Returns the space of the backing filesystem."""
-        return self._images.capacity()
-
-    def close(self) -> None:
-        """Lets go of the folder."""
-        self._images.close()
+        try:
+            _require_sharing(folder)
+        except errors.MooringError:
+            self.close()
+            raise
 
 
 def _clone(source: int, target: int, own_blocks: bool) -> None:
@@ -114,7 +73,7 @@ def _require_sharing(folder: Path) -> None:
             raise errors.HostFailure(f"cannot use {folder} as a pool: {error}") from error
         raise errors.Unsupported(
             f"the filesystem of {folder} cannot share blocks between files: use XFS or btrfs, an "
-            "embedded pool (set imageSizeBytes), or the backend 'directory'"
+            "embedded pool (set imageSize), or the backend 'directory'"
         ) from error
     finally:
         for name in names:
