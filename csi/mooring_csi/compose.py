@@ -308,7 +308,7 @@ def _csi_server(
             who, target
         )
 
-    return server.SocketServer(socket, [add_identity, *register], [interceptors.CallInterceptor()])
+    return server.SocketServer(socket, [add_identity, *register], [interceptors.call_interceptor()])
 
 
 def _controller_part(fleet: Fleet) -> server.Register:

@@ -4,12 +4,12 @@ The answer to an error is its code and message and nothing else: CSI demands emp
 """
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import structlog
 
+from mooring.agent import interceptors
 from mooring.domain import errors
 from mooring_csi import sanitizing, statuses
 
@@ -17,26 +17,12 @@ _log = structlog.get_logger("csi")
 _QUIET = ("/Probe", "GetCapabilities", "/GetPluginCapabilities", "/GetPluginInfo", "/GetCapacity")
 
 
-class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Maps errors and logs calls of every unary method."""
-
-    def intercept_service(
-        self, continuation: Callable[[Any], Any], handler_call_details: Any
-    ) -> Any:
-        """Wraps the handler of one method."""
-        handler = continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            _around(handler_call_details.method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+def call_interceptor() -> interceptors.UnaryInterceptor:
+    """Returns what maps errors and logs calls of every unary method."""
+    return interceptors.UnaryInterceptor(_around)
 
 
-def _around(
-    method: str, behaviour: Callable[[Any, grpc.ServicerContext], Any]
-) -> Callable[[Any, grpc.ServicerContext], Any]:
+def _around(method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         started = time.monotonic()
         code, message = grpc.StatusCode.OK, ""

@@ -61,7 +61,7 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
             lambda target, add=add, service=service: add(service, target)
             for add, service in services
         ],
-        [interceptors.CallInterceptor()],
+        [interceptors.call_interceptor()],
     )
     serving.start()
     options = (("grpc.default_authority", "localhost"),)

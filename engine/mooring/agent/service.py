@@ -1,12 +1,11 @@
 """The node agent's gRPC service: this node's storage, for peers whose certificate allows it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 import structlog
 
-from mooring.agent import authorization, failures, messages
+from mooring.agent import authorization, failures, interceptors, messages
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
 from mooring.domain import errors, ids
 from mooring.ports import nodes as nodes_port
@@ -98,29 +97,15 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
         return agent_pb2.Snapshots(snapshots=[messages.snapshot_message(item) for item in records])
 
 
-class CallGuard(grpc.ServerInterceptor):  # type: ignore[misc]
+class CallGuard(interceptors.UnaryInterceptor):
     """Lets through what a peer's certificate allows, and maps errors to the wire."""
 
     def __init__(self, allowed: authorization.Rules) -> None:
         """Takes the methods that each role may call."""
+        super().__init__(self._guarded)
         self._allowed = allowed
 
-    def intercept_service(
-        self, continuation: Callable[[Any], Any], handler_call_details: Any
-    ) -> Any:
-        """Wraps the handler of one method."""
-        handler = continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._around(handler_call_details.method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-
-    def _around(
-        self, method: str, behaviour: Callable[[Any, Any], Any]
-    ) -> Callable[[Any, Any], Any]:
+    def _guarded(self, method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 self._allowed.check(method, context.auth_context())
