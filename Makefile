@@ -51,13 +51,9 @@ test-contract: ## Each port's suite over each adapter
 test-system: ## Root: loop devices, mounts, csi-sanity
 	$(PYTEST) tests/system
 
-# One test fails: a deleted repository's PersistentVolume is not seen to go. It is left out until it
-# is mended; CLUSTER_TESTS=tests/cluster runs it too.
-CLUSTER_TESTS ?= tests/cluster -k 'not starts_a_probe_that_the_restricted_profile_takes'
-
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
-	$(PYTEST) $(CLUSTER_TESTS)
+	$(PYTEST) tests/cluster
 
 .PHONY: prerequisites
 prerequisites: ## Check the machine and install missing Debian packages

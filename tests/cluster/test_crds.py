@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ GOOD = {
     "Restore": RESTORE,
     "Pool": {},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _put_away(control_plane: ApiServer) -> Iterator[None]:
+    """Leaves the shared API server without objects that an operator under test would serve."""
+    yield
+    for kind in kinds.ALL:
+        everywhere = ["-A"] if kind.namespaced else []
+        control_plane.must("delete", f"{kind.plural}.{keys.GROUP}", "--all", *everywhere)
 
 
 def document(kind: str, spec: Any, name: str | None = None) -> str:
