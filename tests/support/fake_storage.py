@@ -14,7 +14,7 @@ from typing import Any
 from mooring.adapters.pools.memory import MemoryPool
 from mooring.domain import errors, ids, volumes
 from mooring.ports import host
-from mooring.ports.pools import NodeParts, OpenPool
+from mooring.ports.pools import FailedPool, NodeParts, OpenPool
 from mooring.ports.records import Listing
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.local.node import LocalNode
@@ -315,8 +315,11 @@ class World:
         self.records = MemoryRecords()
         self.kernel = FakeKernel(self.images, self.killer)
 
-    def node(self) -> LocalNode:
-        """Starts a process on this world: its locks are its own."""
+    def node(self, *, failed: Sequence[FailedPool] = ()) -> LocalNode:
+        """Starts a process on this world: its locks are its own; a pool named in `failed` is shut.
+
+        A failed pool of another name is one more that the node has.
+        """
         kernel = Mortal(
             self.kernel,
             ("attach", "detach", "resize", "permit", "mount", "bind", "unmount", "make", "grow",
@@ -331,7 +334,8 @@ class World:
         )
         ports: Any = kernel
         pool = OpenPool(POOL, "uuid", images, records, 1.0)  # type: ignore[arg-type]
-        parts = NodeParts(host.Host(ports, ports, ports, ports), (pool,), ())
+        opened = () if any(one.name == POOL for one in failed) else (pool,)
+        parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
         return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), SteppingClock())
 
     def state(self) -> tuple[object, ...]:

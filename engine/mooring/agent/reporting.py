@@ -14,7 +14,7 @@ import structlog
 from mooring.domain import errors, ids, pools, volumes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
-from mooring.volumes.fleet import tombstones
+from mooring.volumes.fleet import surveys, tombstones
 
 _log = structlog.get_logger("reporting")
 _INTERVAL_SECONDS = 30.0
@@ -85,9 +85,7 @@ class Reporter:
                 refused=carried.refused,
             )
         with self._reporting:
-            self._catalogue.report(
-                self._node, self._storage.list_volumes(), self._storage.list_snapshots()
-            )
+            self._catalogue.report(self._node, surveys.node_report(self._storage))
         self._reported.set()
 
     def _run(self) -> None:

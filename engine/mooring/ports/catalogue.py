@@ -5,8 +5,9 @@ reserved identity (an intent, before the agent is called) and a requested deleti
 It is the Volume objects of a cluster, a directory without one, or memory in tests.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from mooring.domain import ids, volumes
@@ -31,6 +32,60 @@ class CatalogueEntry:
     status: volumes.VolumeStatus | None = None
     snapshots: tuple[volumes.SnapshotRecord, ...] = ()
     snapshot_deletions: tuple[ids.SnapshotId, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node says of itself at one moment.
+
+    Attributes:
+        statuses: Its volumes.
+        snapshots: Its snapshots.
+        unread_pools: Pools that it has but cannot read whole, with the reason: what is said to lie
+            in one of these and is not among the above may be there all the same.
+    """
+
+    statuses: Sequence[volumes.VolumeStatus] = ()
+    snapshots: Sequence[volumes.SnapshotRecord] = ()
+    unread_pools: Mapping[ids.PoolName, str] = field(default_factory=dict)
+
+    @cached_property
+    def status_by_volume(self) -> Mapping[ids.VolumeId, volumes.VolumeStatus]:
+        """The statuses by volume."""
+        return {status.record.spec.volume_id: status for status in self.statuses}
+
+    @cached_property
+    def snapshots_by_volume(self) -> Mapping[ids.VolumeId, Sequence[volumes.SnapshotRecord]]:
+        """The snapshots by the volume that they were taken of."""
+        grouped: dict[ids.VolumeId, list[volumes.SnapshotRecord]] = {}
+        for record in self.snapshots:
+            grouped.setdefault(record.source_volume_id, []).append(record)
+        return grouped
+
+    def merged(self, entry: CatalogueEntry) -> CatalogueEntry:
+        """Puts the node's word over what was known of one of its volumes."""
+        volume_id, pool = entry.spec.volume_id, entry.spec.pool
+        status = self.status_by_volume.get(volume_id)
+        snapshots = {one.snapshot_id: one for one in self.snapshots_by_volume.get(volume_id, ())}
+        if pool in self.unread_pools:
+            status = status or doubtful(entry.status, f"pool {pool}: {self.unread_pools[pool]}")
+            snapshots = {one.snapshot_id: one for one in entry.snapshots} | snapshots
+        return replace(
+            entry,
+            spec=status.record.spec if status else entry.spec,
+            status=status,
+            snapshots=tuple(record for _, record in sorted(snapshots.items())),
+        )
+
+
+def doubt(why: str) -> volumes.VolumeCondition:
+    """Returns the health of a volume of which nothing new is known."""
+    return volumes.VolumeCondition(abnormal=True, message=f"{why}; shown is its last report")
+
+
+def doubtful(last: volumes.VolumeStatus | None, why: str) -> volumes.VolumeStatus | None:
+    """Returns the last known status of a volume that nothing new is known of, marked as such."""
+    return None if last is None else replace(last, condition=doubt(why))
 
 
 def spec_of_deleted_volume(snapshot: volumes.SnapshotRecord) -> volumes.VolumeSpec:
@@ -75,14 +130,10 @@ class Catalogue(Protocol):
     def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
         """Records the size that an expansion reached."""
 
-    def report(
-        self,
-        node: ids.NodeName,
-        statuses: Sequence[volumes.VolumeStatus],
-        snapshots: Sequence[volumes.SnapshotRecord],
-    ) -> None:
+    def report(self, node: ids.NodeName, report: NodeReport) -> None:
         """Projects a node's records: adds what is missing, updates status and snapshots.
 
         No entry is removed. Of the node's entries, `snapshots` becomes what is reported, and a
-        snapshot's tombstone goes once the snapshot is reported no more.
+        snapshot's tombstone goes once the snapshot is reported no more. An entry of an unread
+        pool keeps its snapshots and tombstones, and shows why nothing new is known of it.
         """

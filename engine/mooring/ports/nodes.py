@@ -35,6 +35,7 @@ class NodeStorage(Protocol):
 
         Raises:
             InUse: It is still staged, published or exposed on this node.
+            HostFailure: It may lie in a pool that could not be opened.
         """
 
     def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
@@ -83,6 +84,7 @@ class NodeSnapshots(Protocol):
 
         Raises:
             InUse: It is exposed to a mover.
+            HostFailure: It may lie in a pool that could not be opened.
         """
 
     def list_snapshots(self) -> Sequence[volumes.SnapshotRecord]:

@@ -10,6 +10,7 @@ from mooring.adapters.catalogue.directory import DirectoryCatalogue
 from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.domain import errors, ids, volumes
+from mooring.ports.catalogue import NodeReport
 from support.fake_cluster import FakeCluster
 
 NODE, OTHER = ids.NodeName("node-a"), ids.NodeName("node-b")
@@ -125,7 +126,7 @@ def test_a_tombstone_stays_through_reports(catalogue):
     catalogue.reserve(spec, NODE)
     for _ in range(2):
         catalogue.request_deletion(spec.volume_id)
-    catalogue.report(NODE, [make_status(spec)], [])
+    catalogue.report(NODE, NodeReport([make_status(spec)]))
     assert catalogue.entry(spec.volume_id).deletion_requested
 
 
@@ -140,7 +141,7 @@ def test_a_report_adds_what_is_missing_and_updates_the_rest(catalogue):
     catalogue.reserve(known, NODE)
     statuses = [make_status(known), make_status(lost)]
     for _ in range(2):
-        catalogue.report(NODE, statuses, [make_snapshot(known)])
+        catalogue.report(NODE, NodeReport(statuses, [make_snapshot(known)]))
     found = {entry.spec.volume_id: entry for entry in catalogue.entries()}
     assert {entry.node for entry in found.values()} == {NODE}
     for status in statuses:
@@ -158,7 +159,7 @@ def test_a_report_removes_no_entry_and_touches_no_other_nodes(catalogue):
     mine, others = make_spec(), make_spec("pvc-2")
     catalogue.reserve(mine, NODE)
     entry = catalogue.reserve(others, OTHER)
-    catalogue.report(NODE, [], [])
+    catalogue.report(NODE, NodeReport())
     assert catalogue.entry(mine.volume_id) is not None
     assert catalogue.entry(others.volume_id) == entry
 
@@ -167,14 +168,14 @@ def test_a_snapshots_tombstone_goes_once_it_is_reported_no_more(catalogue):
     spec = make_spec()
     snapshot, kept = make_snapshot(spec), make_snapshot(spec, "kept")
     catalogue.reserve(spec, NODE)
-    catalogue.report(NODE, [make_status(spec)], [snapshot, kept])
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot, kept]))
     for _ in range(2):
         catalogue.request_snapshot_deletion(snapshot.snapshot_id)
     assert catalogue.entry(spec.volume_id).snapshot_deletions == (snapshot.snapshot_id,)
-    catalogue.report(NODE, [make_status(spec)], [snapshot, kept])
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot, kept]))
     assert catalogue.entry(spec.volume_id).snapshot_deletions == (snapshot.snapshot_id,)
     for _ in range(2):  # an adapter may leave it to the next report when something else changed
-        catalogue.report(NODE, [make_status(spec)], [kept])
+        catalogue.report(NODE, NodeReport([make_status(spec)], [kept]))
     entry = catalogue.entry(spec.volume_id)
     assert (entry.snapshot_deletions, entry.snapshots) == ((), (kept,))
 
@@ -183,10 +184,42 @@ def test_snapshots_of_a_deleted_volume_stay_with_its_entry(catalogue):
     spec = make_spec()
     catalogue.reserve(spec, NODE)
     catalogue.request_deletion(spec.volume_id)
-    catalogue.report(NODE, [], [make_snapshot(spec)])
+    catalogue.report(NODE, NodeReport([], [make_snapshot(spec)]))
     entry = catalogue.entry(spec.volume_id)
     assert entry.deletion_requested
     assert entry.snapshots == (make_snapshot(spec),)
+
+
+def test_a_pool_that_is_not_read_takes_nothing_away(catalogue):
+    spec, elsewhere = make_spec(), make_spec("pvc-2", pool=ids.PoolName("slow"))
+    snapshot, marked = make_snapshot(spec), make_snapshot(spec, "marked")
+    for one in (spec, elsewhere):
+        catalogue.reserve(one, NODE)
+    statuses = [make_status(spec), make_status(elsewhere)]
+    catalogue.report(NODE, NodeReport(statuses, [snapshot, marked, make_snapshot(elsewhere)]))
+    catalogue.request_snapshot_deletion(marked.snapshot_id)
+    catalogue.report(NODE, NodeReport(unread_pools={spec.pool: "its disk is gone"}))
+    kept = catalogue.entry(spec.volume_id)
+    assert set(kept.snapshots) == {snapshot, marked}
+    assert kept.snapshot_deletions == (marked.snapshot_id,)
+    assert kept.status.condition.abnormal
+    assert "its disk is gone; shown is its last report" in kept.status.condition.message
+    assert catalogue.entry(elsewhere.volume_id).snapshots == ()
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
+    for _ in range(2):
+        catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
+    back = catalogue.entry(spec.volume_id)
+    assert (back.snapshots, back.snapshot_deletions) == ((snapshot,), ())
+    assert back.status.condition == make_status(spec).condition
+
+
+def test_what_is_read_of_a_damaged_pool_is_believed(catalogue):
+    spec, snapshot = make_spec(), make_snapshot(make_spec())
+    damaged = {spec.pool: "a record cannot be read"}
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot], damaged))
+    entry = catalogue.entry(spec.volume_id)
+    assert entry.status.condition == make_status(spec).condition
+    assert entry.snapshots == (snapshot,)
 
 
 class TestDirectory:

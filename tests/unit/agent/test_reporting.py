@@ -24,10 +24,10 @@ class SlowCatalogue(MemoryCatalogue):
         self.arrived = threading.Event()
         self.gate = threading.Event()
 
-    def report(self, node, statuses, snapshots) -> None:
+    def report(self, node, report) -> None:
         self.arrived.set()
         assert self.gate.wait(10)
-        super().report(node, statuses, snapshots)
+        super().report(node, report)
 
 
 def test_a_report_under_way_cannot_bring_a_deleted_volume_back():
@@ -80,8 +80,8 @@ def test_changes_are_reported_soon_and_a_silent_catalogue_is_asked_again():
                 raise errors.Unreachable("the API server does not answer")
             return super().entries()
 
-        def report(self, node, statuses, snapshots) -> None:
-            super().report(node, statuses, snapshots)
+        def report(self, node, report) -> None:
+            super().report(node, report)
             self.reported.release()
 
     catalogue, node = Flaky(), FakeNode("node-a")

@@ -9,7 +9,7 @@ from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.domain import errors, ids, volumes
 from mooring.planning import placement, sizes
 from mooring.runtime.locks import ThreadLocks
-from mooring.volumes.fleet import requests, tombstones
+from mooring.volumes.fleet import requests, surveys, tombstones
 from mooring.volumes.fleet.fleet import Fleet
 from support.fake_nodes import GIB, FakeNode, FakeNodes
 
@@ -31,7 +31,7 @@ class World:
         return len(self.a.volumes) + len(self.b.volumes)
 
     def report(self, node: FakeNode) -> None:
-        self.catalogue.report(node.name, node.list_volumes(), node.list_snapshots())
+        self.catalogue.report(node.name, surveys.node_report(node))
 
 
 @pytest.fixture

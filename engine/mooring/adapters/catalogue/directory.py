@@ -83,16 +83,11 @@ class DirectoryCatalogue:
             if entry is not None:
                 self._write(replace(entry, spec=replace(entry.spec, size_bytes=size_bytes)))
 
-    def report(
-        self,
-        node: ids.NodeName,
-        statuses: Sequence[volumes.VolumeStatus],
-        snapshots: Sequence[volumes.SnapshotRecord],
-    ) -> None:
+    def report(self, node: ids.NodeName, report: catalogue_port.NodeReport) -> None:
         """Projects a node's records."""
         with self._locked():
             before = self._read_all()
-            for entry in projection.changed_entries(before, node, statuses, snapshots):
+            for entry in projection.changed_entries(before, node, report):
                 self._write(entry)
 
     @contextmanager

@@ -67,13 +67,8 @@ class MemoryCatalogue:
                 spec = replace(entry.spec, size_bytes=size_bytes)
                 self._entries[volume_id] = replace(entry, spec=spec)
 
-    def report(
-        self,
-        node: ids.NodeName,
-        statuses: Sequence[volumes.VolumeStatus],
-        snapshots: Sequence[volumes.SnapshotRecord],
-    ) -> None:
+    def report(self, node: ids.NodeName, report: catalogue_port.NodeReport) -> None:
         """Projects a node's records."""
         with self._guard:
-            for entry in projection.changed_entries(self._entries, node, statuses, snapshots):
+            for entry in projection.changed_entries(self._entries, node, report):
                 self._entries[entry.spec.volume_id] = entry

@@ -95,36 +95,49 @@ class KubernetesCatalogue:
         with contextlib.suppress(errors.NotFound):
             self._objects.patch(VOLUMES, metadata["name"], change)
 
-    def report(
-        self,
-        node: ids.NodeName,
-        statuses: Sequence[volumes.VolumeStatus],
-        snapshots: Sequence[volumes.SnapshotRecord],
-    ) -> None:
+    def report(self, node: ids.NodeName, report: catalogue.NodeReport) -> None:
         """Projects a node's records: adds what is missing, updates status and snapshots."""
         present = {
             obj["metadata"]["name"]: obj
             for obj in self._objects.find(VOLUMES)
             if obj.get("spec", {}).get("node") == node
         }
-        reported: dict[ids.VolumeId, list[volumes.SnapshotRecord]] = {}
-        for one in snapshots:
-            reported.setdefault(one.source_volume_id, []).append(one)
-        for status in statuses:
+        left = dict(report.snapshots_by_volume)
+        for status in report.statuses:
             spec = status.record.spec
             obj = present.pop(spec.volume_id, None) or self._adopt(spec, node)
-            mine = reported.pop(spec.volume_id, [])
-            self._write_status(obj, _status(status, mine))
-            self._clear_tombstones(obj, mine)
-        for volume_id, mine in reported.items():
+            self._project(obj, _status(status), left.pop(spec.volume_id, ()), report)
+        for volume_id, mine in left.items():
             lost = catalogue.spec_of_deleted_volume(mine[0])
             gone = present.pop(volume_id, None) or self._adopt(lost, node, deleted=True)
-            self._write_status(gone, {"snapshots": [_snapshot(one) for one in mine]})
-            self._clear_tombstones(gone, mine)
+            self._project(gone, {}, mine, report)
         for obj in present.values():
-            if obj.get("status", {}).get("snapshots"):
-                self._write_status(obj, {"snapshots": []})
-            self._clear_tombstones(obj, [])
+            self._project(obj, {}, (), report)
+
+    def _project(
+        self,
+        obj: cluster.Object,
+        status: dict[str, Any],
+        snapshots: Sequence[volumes.SnapshotRecord],
+        report: catalogue.NodeReport,
+    ) -> None:
+        """Writes what a report says of one volume; an unread pool takes nothing away."""
+        shown = [_snapshot(one) for one in snapshots]
+        before = obj.get("status", {})
+        pool = obj.get("spec", {}).get("pool", "")
+        why = report.unread_pools.get(pool)
+        if why is None:
+            if shown or before.get("snapshots") or status:
+                status = {**status, "snapshots": shown}
+            self._write_status(obj, status)
+            self._clear_tombstones(obj, snapshots)
+            return
+        if not status and before.get("state"):
+            message = catalogue.doubt(f"pool {pool}: {why}").message
+            status = {"health": "Abnormal", "message": message}
+        seen = {one["snapshotId"] for one in shown}
+        kept = [one for one in before.get("snapshots", []) if one["snapshotId"] not in seen]
+        self._write_status(obj, {**status, "snapshots": [*kept, *shown]})
 
     def _adopt(
         self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
@@ -241,9 +254,7 @@ def _spec(volume_id: ids.VolumeId, spec: models.VolumeObjectSpec) -> volumes.Vol
     )
 
 
-def _status(
-    status: volumes.VolumeStatus, snapshots: Sequence[volumes.SnapshotRecord]
-) -> dict[str, Any]:
+def _status(status: volumes.VolumeStatus) -> dict[str, Any]:
     record = status.record
     used_bytes = -(-status.used_bytes // _USED_STEP_BYTES) * _USED_STEP_BYTES
     return {
@@ -257,7 +268,6 @@ def _status(
         "published": status.published,
         "health": "Abnormal" if status.condition.abnormal else "Healthy",
         "message": status.condition.message,
-        "snapshots": [_snapshot(one) for one in snapshots],
     }
 
 

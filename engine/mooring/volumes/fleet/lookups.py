@@ -1,22 +1,12 @@
 """What exists in the fleet: the nodes' own word where they answer, the catalogue's where not."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
 from mooring.volumes.fleet import surveys
-
-
-@dataclass(frozen=True)
-class _NodeRecords:
-    statuses: Sequence[volumes.VolumeStatus]
-    snapshots: Sequence[volumes.SnapshotRecord]
-
-
-def _records(storage: nodes_port.NodeStorageAndSnapshots) -> _NodeRecords:
-    return _NodeRecords(storage.list_volumes(), storage.list_snapshots())
 
 
 class Lookups:
@@ -35,9 +25,9 @@ class Lookups:
         found = self._catalogue.entry(volume_id)
         if found is not None:
             return found
-        answers = surveys.ask(self._nodes, self._nodes.names(), _records)
-        for node, records in answers.items():
-            entry = _entry_of(volume_id, node, records)
+        answers = surveys.ask(self._nodes, self._nodes.names(), surveys.node_report)
+        for node, report in answers.items():
+            entry = _entry_of(volume_id, node, report)
             if entry is not None:
                 return entry
         return None
@@ -51,16 +41,16 @@ class Lookups:
         entry = self.entry(volume_id)
         if entry is None or entry.deletion_requested:
             raise errors.NotFound(f"there is no volume {volume_id}")
-        answers = surveys.ask(self._nodes, [entry.node], _records)
+        answers = surveys.ask(self._nodes, [entry.node], surveys.node_report)
         return _merged(entry, answers[entry.node])
 
     def list_volumes(self) -> Sequence[catalogue_port.CatalogueEntry]:
         """Returns every live volume of the fleet with its present status, by id."""
         known = {entry.spec.volume_id: entry for entry in self._catalogue.entries()}
         names = self._all_nodes(known.values())
-        answers = surveys.ask(self._nodes, names, _records)
-        for node, records in answers.items():
-            for status in records.statuses if records else ():
+        answers = surveys.ask(self._nodes, names, surveys.node_report)
+        for node, report in answers.items():
+            for status in report.statuses if report else ():
                 volume_id = status.record.spec.volume_id
                 known.setdefault(volume_id, catalogue_port.CatalogueEntry(status.record.spec, node))
         return [
@@ -77,8 +67,8 @@ class Lookups:
         """
         entry = self.entry(ids.source_volume_id(snapshot_id))
         if entry is not None:
-            answer = surveys.ask(self._nodes, [entry.node], lambda node: node.list_snapshots())
-            for record in _live_snapshots(entry, answer[entry.node]):
+            answers = surveys.ask(self._nodes, [entry.node], surveys.node_report)
+            for record in _merged(entry, answers[entry.node]).snapshots:
                 if record.snapshot_id == snapshot_id:
                     return record
         raise errors.NotFound(f"there is no snapshot {snapshot_id}")
@@ -87,13 +77,15 @@ class Lookups:
         """Returns every snapshot of the fleet, also of deleted volumes, by id."""
         entries = self._catalogue.entries()
         names = self._all_nodes(entries)
-        answers = surveys.ask(self._nodes, names, lambda node: node.list_snapshots())
+        answers = surveys.ask(self._nodes, names, surveys.node_report)
         deleted = {item for entry in entries for item in entry.snapshot_deletions}
         found = {
-            record.snapshot_id: record for answer in answers.values() for record in answer or ()
+            record.snapshot_id: record
+            for report in answers.values()
+            for record in (report.snapshots if report else ())
         }
         for entry in entries:
-            for record in _live_snapshots(entry, answers.get(entry.node)):
+            for record in _merged(entry, answers.get(entry.node)).snapshots:
                 found.setdefault(record.snapshot_id, record)
         return [record for key, record in sorted(found.items()) if key not in deleted]
 
@@ -105,52 +97,31 @@ class Lookups:
 
 
 def _entry_of(
-    volume_id: ids.VolumeId, node: ids.NodeName, records: _NodeRecords | None
+    volume_id: ids.VolumeId, node: ids.NodeName, report: catalogue_port.NodeReport | None
 ) -> catalogue_port.CatalogueEntry | None:
     """Makes an entry of what a node itself says of a volume, or of its snapshots alone."""
-    if records is None:
+    if report is None:
         return None
-    snapshots = tuple(item for item in records.snapshots if item.source_volume_id == volume_id)
-    for status in records.statuses:
-        if status.record.spec.volume_id == volume_id:
-            return catalogue_port.CatalogueEntry(
-                status.record.spec, node, status=status, snapshots=snapshots
-            )
+    snapshots = tuple(report.snapshots_by_volume.get(volume_id, ()))
+    status = report.status_by_volume.get(volume_id)
+    if status is not None:
+        return catalogue_port.CatalogueEntry(
+            status.record.spec, node, status=status, snapshots=snapshots
+        )
     if not snapshots:
         return None
     spec = catalogue_port.spec_of_deleted_volume(snapshots[0])
     return catalogue_port.CatalogueEntry(spec, node, deletion_requested=True, snapshots=snapshots)
 
 
-def _live_snapshots(
-    entry: catalogue_port.CatalogueEntry, answer: Sequence[volumes.SnapshotRecord] | None
-) -> Sequence[volumes.SnapshotRecord]:
-    records = entry.snapshots if answer is None else answer
-    return [
-        record
-        for record in records
-        if record.source_volume_id == entry.spec.volume_id
-        and record.snapshot_id not in entry.snapshot_deletions
-    ]
-
-
 def _merged(
-    entry: catalogue_port.CatalogueEntry, records: _NodeRecords | None
+    entry: catalogue_port.CatalogueEntry, report: catalogue_port.NodeReport | None
 ) -> catalogue_port.CatalogueEntry:
-    """Puts a node's present word over what the catalogue has."""
-    snapshots = tuple(_live_snapshots(entry, records.snapshots if records else None))
-    if records is None:
-        return replace(entry, status=_silent(entry), snapshots=snapshots)
-    for status in records.statuses:
-        if status.record.spec.volume_id == entry.spec.volume_id:
-            return replace(entry, spec=status.record.spec, status=status, snapshots=snapshots)
-    return replace(entry, status=None, snapshots=snapshots)
-
-
-def _silent(entry: catalogue_port.CatalogueEntry) -> volumes.VolumeStatus | None:
-    if entry.status is None:
-        return None
-    condition = volumes.VolumeCondition(
-        abnormal=True, message=f"node {entry.node} does not answer; shown is its last report"
-    )
-    return replace(entry.status, condition=condition)
+    """Puts a node's present word over what the catalogue has; deleted snapshots are left out."""
+    if report is None:
+        why = f"node {entry.node} does not answer"
+        entry = replace(entry, status=catalogue_port.doubtful(entry.status, why))
+    else:
+        entry = report.merged(entry)
+    live = (one for one in entry.snapshots if one.snapshot_id not in entry.snapshot_deletions)
+    return replace(entry, snapshots=tuple(live))

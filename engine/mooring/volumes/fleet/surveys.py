@@ -5,10 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from mooring.domain import errors, ids
+from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
 
 Answer = TypeVar("Answer")
 _PARALLEL_CALLS = 16
+
+
+def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
+    """Asks one node what it has."""
+    unread = {pool.name: pool.message for pool in storage.list_pools() if not pool.healthy}
+    return catalogue_port.NodeReport(storage.list_volumes(), storage.list_snapshots(), unread)
 
 
 def ask(

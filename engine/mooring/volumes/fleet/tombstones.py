@@ -1,10 +1,12 @@
 """Carrying out deletions that were recorded while a node was silent.
 
-An agent does this before it serves, and again with each of its reports. What is still in use is
-left for the next round. An entry whose volume is gone stays while snapshots of it exist: a
-snapshot leads to its node through it.
+An agent does this before it serves, and again with each of its reports. What is still in use, or
+lies in a pool that is not open, is left for the next round. An entry whose volume is gone stays
+while snapshots of it exist: a snapshot leads to its node through it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mooring.domain import errors, ids
@@ -44,19 +46,26 @@ def carry_out(
         if entry.node != name:
             continue
         for snapshot_id in entry.snapshot_deletions:
-            try:
+            with _noted(refused):
                 node.delete_snapshot(snapshot_id)
                 snapshots.append(snapshot_id)
-            except (errors.PreconditionFailed, errors.Busy) as error:
-                refused.append(str(error))
         if entry.deletion_requested:
-            try:
+            with _noted(refused):
                 node.delete_volume(entry.spec.volume_id)
                 volumes.append(entry.spec.volume_id)
                 settle(catalogue, entry.spec.volume_id, node)
-            except (errors.PreconditionFailed, errors.Busy) as error:
-                refused.append(str(error))
     return Carried(tuple(volumes), tuple(snapshots), tuple(refused))
+
+
+@contextmanager
+def _noted(refused: list[str]) -> Iterator[None]:
+    """Takes down why a deletion is left for the next round: one must not hold up the others."""
+    try:
+        yield
+    except errors.Unreachable:
+        raise
+    except errors.MooringError as error:
+        refused.append(str(error))
 
 
 def settle(

@@ -79,8 +79,10 @@ class NodeContext:
                 )
         raise errors.NotFound(f"node {self.node} has no pool {name}")
 
-    def find_volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord] | None:
-        """Returns a volume's pool and record, or None.
+    def look_up_volume(
+        self, volume_id: ids.VolumeId
+    ) -> tuple[PoolBook, volumes.VolumeRecord] | None:
+        """Returns a volume's pool and record, or None if no open pool has it.
 
         Raises:
             DataCorrupt: There is a record, but it cannot be read.
@@ -90,6 +92,18 @@ class NodeContext:
             if record is not None:
                 return book, record
         return None
+
+    def find_volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord] | None:
+        """Returns a volume's pool and record, or None if the node surely has no such volume.
+
+        Raises:
+            DataCorrupt: There is a record, but it cannot be read.
+            HostFailure: It may lie in a pool that could not be opened.
+        """
+        found = self.look_up_volume(volume_id)
+        if found is None:
+            self._require_all_open(f"volume {volume_id}")
+        return found
 
     def volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord]:
         """Returns a volume's pool and record.
@@ -105,11 +119,17 @@ class NodeContext:
     def find_snapshot(
         self, snapshot_id: ids.SnapshotId
     ) -> tuple[PoolBook, volumes.SnapshotRecord] | None:
-        """Returns a snapshot's pool and record, or None."""
+        """Returns a snapshot's pool and record, or None if the node surely has no such snapshot.
+
+        Raises:
+            DataCorrupt: There is a record, but it cannot be read.
+            HostFailure: It may lie in a pool that could not be opened.
+        """
         for book in self.pools.values():
             record = book.records.snapshot(snapshot_id)
             if record is not None:
                 return book, record
+        self._require_all_open(f"snapshot {snapshot_id}")
         return None
 
     def snapshot(self, snapshot_id: ids.SnapshotId) -> tuple[PoolBook, volumes.SnapshotRecord]:
@@ -122,6 +142,15 @@ class NodeContext:
         if found is None:
             raise errors.NotFound(f"node {self.node} has no snapshot {snapshot_id}")
         return found
+
+    def _require_all_open(self, what: str) -> None:
+        if self.failed:
+            failed = self.failed[0]
+            raise errors.HostFailure(
+                f"{what} may lie in pool {failed.name} of node {self.node}, which is not open "
+                f"({failed.message}); nothing is done to it until the pool is back, or is taken "
+                "out of the node's configuration"
+            )
 
     def require_ready(self, record: volumes.VolumeRecord) -> None:
         """Refuses work on a volume that is not, or not yet, a whole one.

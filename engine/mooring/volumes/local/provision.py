@@ -27,7 +27,8 @@ class _Origin:
 def create_volume(context: NodeContext, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
     """Creates a volume; see `ports.nodes.NodeStorage.create_volume`."""
     with context.locks.hold(*_keys(spec)):
-        found = context.find_volume(spec.volume_id)
+        # A pool that failed must not stop the others: the intent names the pool, so it is the same.
+        found = context.look_up_volume(spec.volume_id)
         if found is None:
             book, record = _intend(context, spec)
         else:

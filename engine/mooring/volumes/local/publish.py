@@ -94,11 +94,12 @@ class NodePublisher:
 
         Raises:
             InUse: It is busy.
+            HostFailure: It may be the mounted volume of a pool that could not be opened.
             PreconditionFailed: Something that is not this volume is mounted there.
         """
         target = self._host.paths.resolve(target_path)
         with self._context.locks.hold(volume_id):
-            found = self._context.find_volume(volume_id)
+            found = self._found_at(volume_id, target)
             image = found[0].image_path(image_of(volume_id)) if found else None
             devices = attachments.devices_of(self._host, image)
             if attachments.unmount_own(self._host, target, devices):
@@ -140,6 +141,14 @@ class NodePublisher:
                 writable = [one.target for one in mounts if "ro" not in one.options]
                 self._host.filesystems.grow(device.path, (writable or [path])[0], filesystem)
             return record.spec.size_bytes
+
+    def _found_at(
+        self, volume_id: ids.VolumeId, target: Path
+    ) -> tuple[PoolBook, volumes.VolumeRecord] | None:
+        """Returns a volume's pool and record; where nothing is mounted, doubt hurts nobody."""
+        if attachments.mounts_at(self._host, target):
+            return self._context.find_volume(volume_id)
+        return self._context.look_up_volume(volume_id)
 
     def _publish_filesystem(
         self,

@@ -55,6 +55,7 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
 
     Raises:
         InUse: The volume is still published or busy.
+        HostFailure: It may lie in a pool that could not be opened.
         PreconditionFailed: Something that is not this volume is mounted there.
     """
     target = context.host.paths.resolve(staging_path)
