@@ -20,16 +20,7 @@ from support import csi_processes
 RUN_TIMEOUT_SECONDS = 240.0
 VOLUME_SIZE_BYTES = 64 << 20
 EXPANDED_SIZE_BYTES = 128 << 20
-SPECS_THAT_RUN = 67
-
-# csi-sanity 5.4.0 fails a driver that advertises GET_SNAPSHOT, a capability of CSI 1.12: its list
-# of known capabilities ends before it (its 5.6.0 has it). That spec is run, and its failure is
-# reported as what it is; the same spec with any other message fails the run.
-KNOWN_DISAGREEMENTS = {
-    "ControllerGetCapabilities should return appropriate capabilities": (
-        "Unknown capability: GET_SNAPSHOT"
-    ),
-}
+SPECS_THAT_RUN = 71
 
 
 @dataclass(frozen=True)
@@ -77,23 +68,8 @@ class Report:
     def named(self, outcome: str) -> list[Spec]:
         return [spec for spec in self.specs if spec.outcome == outcome]
 
-    def failures(self) -> list[Spec]:
-        """Specs that failed, but for the known disagreements."""
-        return [spec for spec in self.named("failed") if not is_known(spec)]
-
-    def disagreements(self) -> list[Spec]:
-        return [spec for spec in self.named("failed") if is_known(spec)]
-
     def ran(self) -> int:
         return len(self.named("passed")) + len(self.named("failed"))
-
-
-def is_known(spec: Spec) -> bool:
-    """Whether a failure is one that csi-sanity is known to be wrong about."""
-    return any(
-        spec.name.endswith(name) and message in spec.reason
-        for name, message in KNOWN_DISAGREEMENTS.items()
-    )
 
 
 def program() -> str:
@@ -165,19 +141,14 @@ def show(reports: Sequence[Report]) -> str:
     for report in reports:
         count = Counter(spec.outcome for spec in report.specs)
         lines.append(
-            f"  {report.case!s:28} {count['passed']} passed, {len(report.failures())} failed, "
-            f"{len(report.disagreements())} known disagreement, {count['skipped']} skipped, "
-            f"{count['pending']} pending"
+            f"  {report.case!s:28} {count['passed']} passed, {count['failed']} failed, "
+            f"{count['skipped']} skipped, {count['pending']} pending"
         )
     lines += _listed("skipped", [spec for one in reports for spec in one.named("skipped")])
     lines += _listed(
         "pending in csi-sanity itself", [spec for one in reports for spec in one.named("pending")]
     )
-    lines += _listed(
-        "known disagreements (csi-sanity 5.4.0 does not know GET_SNAPSHOT, 5.6.0 does)",
-        [spec for one in reports for spec in one.disagreements()],
-    )
-    lines += _listed("FAILED", [spec for one in reports for spec in one.failures()])
+    lines += _listed("FAILED", [spec for one in reports for spec in one.named("failed")])
     return "\n".join(lines)
 
 
@@ -194,7 +165,7 @@ def main() -> int:
         sys.stdout.flush()
         reports.append(run(case))
     sys.stdout.write(show(reports) + "\n")
-    return 1 if any(report.failures() for report in reports) else 0
+    return 1 if any(report.named("failed") for report in reports) else 0
 
 
 if __name__ == "__main__":

@@ -36,6 +36,6 @@ def reports() -> Iterator[list[csi_sanity.Report]]:
 def test_csi_sanity(case: csi_sanity.Case, reports: list[csi_sanity.Report]) -> None:
     report = csi_sanity.run(case)
     reports.append(report)
-    assert not report.failures(), csi_sanity.show([report])
+    assert not report.named("failed"), csi_sanity.show([report])
     assert {spec.reason for spec in report.named("skipped")} <= SKIPS
     assert report.ran() >= csi_sanity.SPECS_THAT_RUN, csi_sanity.show([report])
