@@ -124,10 +124,10 @@ class Machine:
     def host(self) -> host.Host:
         return registry.kernel_host()
 
-    def restart(self) -> LocalNode:
-        """Lets go of the pool and opens it again, as the next agent does."""
+    def restart(self, *, opens: bool = True) -> LocalNode:
+        """Lets go of the pool and opens it again, as the next agent does, or fails to."""
         self.opener.close()
-        self.node = self._start()
+        self.node = self._start(opens=opens)
         return self.node
 
     def stop(self) -> None:
@@ -145,9 +145,9 @@ class Machine:
     def target(self, name: str) -> str:
         return str(self.kubelet / "pods" / name / "mount")
 
-    def _start(self) -> LocalNode:
+    def _start(self, *, opens: bool = True) -> LocalNode:
         parts = self.opener.open()
-        assert not parts.failed_pools, parts.failed_pools
+        assert bool(parts.failed_pools) is not opens, parts.failed_pools
         node = LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), registry.system_clock())
         self.notes = node.recover()
         return node

@@ -121,9 +121,6 @@ def test_a_kill_during_the_making_of_a_pool_is_repaired(scratch: Path) -> None:
 
 
 def test_one_broken_pool_leaves_the_others_serving(scratch: Path) -> None:
-    broken = PoolConfiguration(
-        ids.PoolName("broken"), pools.PoolBackend.REFLINK, scratch / "broken"
-    )
     good = PoolConfiguration(ids.PoolName("good"), pools.PoolBackend.DIRECTORY, scratch / "good")
     with real_storage.mounted(scratch, "ext4", 256 * MIB) as point:
         broken = PoolConfiguration(
@@ -134,6 +131,36 @@ def test_one_broken_pool_leaves_the_others_serving(scratch: Path) -> None:
         assert [one.name for one in parts.open_pools] == ["good"]
         assert "cannot share" in parts.failed_pools[0].message
         opener.close()
+
+
+def test_a_volume_of_a_broken_pool_is_left_alone_until_the_pool_is_back(machine: Machine) -> None:
+    machine.node.create_volume(spec("one"))
+    machine.node.publisher.stage(ONE, machine.staging("one"), Access())
+    machine.node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+    write_synced(Path(machine.staging("one")) / "data", b"mine")
+    identity = machine.image(ONE).parents[1] / "pool.json"
+    content = identity.read_bytes()
+    identity.write_bytes(b"{")
+    seen = (
+        real_storage.attached_below(machine.folder),
+        real_storage.mounts_below(machine.folder),
+    )
+    node = machine.restart(opens=False)
+    for act in (
+        lambda: node.publisher.unstage(ONE, machine.staging("one")),
+        lambda: node.delete_volume(ONE),
+        lambda: node.delete_snapshot(SNAP),
+    ):
+        with pytest.raises(errors.HostFailure, match=r"pool\.json cannot be read"):
+            act()
+    assert seen == (
+        real_storage.attached_below(machine.folder),
+        real_storage.mounts_below(machine.folder),
+    )
+    assert (Path(machine.staging("one")) / "data").read_bytes() == b"mine"
+    identity.write_bytes(content)
+    machine.restart().publisher.unstage(ONE, machine.staging("one"))
+    machine.node.delete_volume(ONE)
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,10 @@ def test_a_preallocated_volume_gives_nothing_back() -> None:
 @pytest.mark.parametrize("filesystem", volumes.FilesystemType)
 @pytest.mark.parametrize(
     "flag",
-    ["nobarrier", "barrier=0", "data=writeback", "errors=continue", "errors=panic", "noload", "norecovery", "loop",
-     "commit=30,suid", "noatime,suid", "compress=zstd,x", "commit=", "commit", "ro=1", "", " ro",
-     "ro\n", "commit=30\n", "remount", "bind", "-o", "x-mount.mkdir", "subvol=/", "uid=0"],
+    ["nobarrier", "barrier=0", "data=writeback", "errors=continue", "errors=panic", "noload",
+     "norecovery", "loop", "commit=30,suid", "noatime,suid", "compress=zstd,x", "commit=", "commit",
+     "ro=1", "", " ro", "ro\n", "commit=30\n", "remount", "bind", "-o",
+     "x-mount.mkdir", "subvol=/", "uid=0"],
 )  # fmt: skip
 def test_unknown_and_dangerous_options_are_refused(
     flag: str, filesystem: volumes.FilesystemType
