@@ -2,12 +2,12 @@
 
 import os
 import signal
+import socket
 import sys
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import pydantic_settings
 import typer
@@ -156,20 +156,28 @@ def _pairs(agents: list[str]) -> dict[ids.NodeName, str]:
     return pairs
 
 
-def _serve(process: compose.Process) -> None:
-    """Serves until SIGTERM or SIGINT; a second signal ends at once."""
-    stopping = threading.Event()
+def _serve(process: compose.Process) -> NoReturn:
+    """Serves until SIGTERM or SIGINT, then ends the process; a second signal ends it at once."""
+    # The kernel may give the signal to any thread, so the main one waits for a byte, not for it.
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signals: list[int] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if stopping.is_set():
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        if len(signals) > 1:
             os._exit(_HARD_EXIT)
-        stopping.set()
 
+    signal.set_wakeup_fd(teller.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     process.start()
-    stopping.wait()
+    told.recv(1)
     process.stop()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not `exit`, which waits for every thread: a call that hangs in the kernel would keep it all.
+    os._exit(0)
 
 
 if __name__ == "__main__":
