@@ -132,8 +132,8 @@ class Mounts(Protocol):
 class Filesystems(Protocol):
     """Filesystems inside block devices."""
 
-    def probe(self, device: Path) -> str | None:
-        """Returns the type of what is on the device, or None if the device is surely empty.
+    def probe(self, device: Path, image: Path) -> str | None:
+        """Returns the type of what is on the device, or None if its image is surely empty.
 
         Raises:
             DataCorrupt: There is something that cannot be told; it must not be formatted.

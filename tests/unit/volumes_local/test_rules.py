@@ -10,7 +10,7 @@ from mooring.domain import errors, ids, volumes
 from mooring.volumes.local.node import LocalNode
 from mooring.volumes.local.publish import Publication
 from mooring.volumes.local.staging import Access
-from support.fake_storage import GIB, POOL, World, spec
+from support.fake_storage import GIB, POOL, Killed, World, spec
 
 ONE = ids.volume_id_for("one")
 TWO = ids.volume_id_for("two")
@@ -245,6 +245,38 @@ class TestExpand:
         node.create_volume(spec("one"))
         with pytest.raises(errors.SizeOutOfRange):
             node.expand_volume(ONE, size_bytes)
+
+
+class TestFullPool:
+    """Not even a record of some bytes can be written, and only deletions make room."""
+
+    def test_volumes_and_snapshots_are_deleted_all_the_same(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+        world.records.full = True
+        with pytest.raises(errors.SpaceExhausted):
+            node.create_volume(spec("two"))
+        node.delete_snapshot(SNAP)
+        node.delete_volume(ONE)
+        assert world.state() == World().state()
+
+    def test_a_deletion_killed_in_the_middle_is_ended_by_its_retry(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        world.records.full = True
+        world.killer.arm(4)  # after the record that could not be written, and both images
+        with pytest.raises(Killed):
+            node.delete_volume(ONE)
+        world.killer.disarm()
+        assert list(world.records.volumes) == [ONE]
+        assert not world.images.images()
+        node = world.node()
+        node.recover()
+        node.delete_volume(ONE)
+        assert world.state() == World().state()
 
 
 class TestStage:

@@ -73,7 +73,10 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
             *attachments.device_targets(context.host, devices),
         )
         if users:
-            raise errors.InUse(f"volume {volume_id} is still published at {users[0].target}")
+            raise errors.InUse(
+                f"volume {volume_id} is still mounted at {users[0].target}; it is unstaged once "
+                "the pods that use it are gone"
+            )
         for device in devices:
             context.host.loops.detach(device.path, image)
 
@@ -125,7 +128,7 @@ def mount_staged(
         if _is_staged(context, device, staging):
             return
         new = not record.formatted
-        _ensure_formatted(context, volume, device.path)
+        _ensure_formatted(context, volume, device.path, image)
         mounted = attachments.filesystem_mounts(context.host, [device])
         if not new and not mounted and "ro" not in options:
             context.host.filesystems.grow_unmounted(device.path, spec.filesystem)
@@ -151,7 +154,10 @@ def _is_staged(context: NodeContext, device: host.LoopDevice, staging: Path) -> 
 
 
 def _ensure_formatted(
-    context: NodeContext, volume: tuple[PoolBook, volumes.VolumeRecord], device: Path
+    context: NodeContext,
+    volume: tuple[PoolBook, volumes.VolumeRecord],
+    device: Path,
+    image: Path,
 ) -> None:
     """Makes the filesystem of a new volume, and checks that of an old one.
 
@@ -163,17 +169,20 @@ def _ensure_formatted(
     if spec.filesystem is None:
         return
     half_made = record.formatting and not record.formatted
-    found = None if half_made else context.host.filesystems.probe(device)
+    found = None if half_made else context.host.filesystems.probe(device, image)
     if record.formatted:
         if found == spec.filesystem.value:
             return
         raise errors.DataCorrupt(
             f"volume {spec.volume_id} shall hold {spec.filesystem.value}, but its device holds "
-            f"{found or 'nothing'}; it is not formatted again"
+            f"{found or 'nothing'}; it is not formatted again and was not changed. Restore a "
+            f"backup or snapshot of it, or look at a copy of its image {image}"
         )
     if found is not None:
         raise errors.DataCorrupt(
-            f"volume {spec.volume_id} is new, but its device holds {found}; it is not formatted"
+            f"volume {spec.volume_id} is new, but its device holds {found}; it is not formatted "
+            f"and was not changed. Save what you need of its image {image}, then delete the claim "
+            "and make a new one"
         )
     record = replace(record, formatting=True)
     book.records.put_volume(record)
