@@ -166,4 +166,3 @@ def _may_use_reserved_resources() -> bool:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return effective is not None and bool(int(effective.group(1), 16) >> _CAP_SYS_RESOURCE & 1)
-

@@ -64,7 +64,9 @@ def _require_sharing(folder: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.ExitStack() as opened:
             source, target = (
-                opened.enter_context(os.fdopen(os.open(name, flags, 0o600, dir_fd=descriptor), "r+b"))
+                opened.enter_context(
+                    os.fdopen(os.open(name, flags, 0o600, dir_fd=descriptor), "r+b")
+                )
                 for name in names
             )
             os.pwrite(source.fileno(), bytes(4096), 0)
