@@ -62,21 +62,20 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
         found = context.find_volume(volume_id)
         image = found[0].image_path(image_of(volume_id)) if found else None
         devices = attachments.devices_of(context.host, image)
+        mounts = attachments.filesystem_mounts(context.host, devices)
+        bound = attachments.device_targets(context.host, devices)
+        users = [mount.target for mount in (*mounts, *bound) if mount.target != target]
+        if users:
+            raise errors.InUse(
+                f"volume {volume_id} is still mounted at {users[0]}; it is unstaged once the pods "
+                "that use it are gone"
+            )
         if attachments.unmount_own(context.host, target, devices):
             raise errors.PreconditionFailed(
                 f"what is mounted at {target} is not volume {volume_id}; it is left alone"
             )
         if image is None:
             return
-        users = (
-            *attachments.filesystem_mounts(context.host, devices),
-            *attachments.device_targets(context.host, devices),
-        )
-        if users:
-            raise errors.InUse(
-                f"volume {volume_id} is still mounted at {users[0].target}; it is unstaged once "
-                "the pods that use it are gone"
-            )
         for device in devices:
             context.host.loops.detach(device.path, image)
 
