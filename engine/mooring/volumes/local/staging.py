@@ -126,19 +126,41 @@ def mount_staged(
     try:
         if _is_staged(context, device, staging):
             return
-        new = not record.formatted
-        _ensure_formatted(context, volume, device.path, image)
-        mounted = attachments.filesystem_mounts(context.host, [device])
-        if not new and not mounted and "ro" not in options:
-            context.host.filesystems.grow_unmounted(device.path, spec.filesystem)
         context.host.paths.make_folder(staging)
-        context.host.mounts.mount(device.path, staging, spec.filesystem.value, options)
-        if not new and "ro" not in options:
-            context.host.filesystems.grow(device.path, staging, spec.filesystem)
-    except errors.MooringError:
+        _mount(context, volume, (device, image, staging), options)
+    except errors.MooringError as error:
         if not attachments.filesystem_mounts(context.host, [device]):
             context.host.loops.detach(device.path, image)
+        if isinstance(error, errors.DataCorrupt):
+            raise errors.DataCorrupt(_advice(record, image, error)) from error
         raise
+
+
+def _mount(
+    context: NodeContext,
+    volume: tuple[PoolBook, volumes.VolumeRecord],
+    places: tuple[host.LoopDevice, Path, Path],
+    options: Sequence[str],
+) -> None:
+    """Mounts a device with an image at a path, after it has its filesystem, at its full size."""
+    device, image, staging = places
+    filesystem, new = volume[1].spec.filesystem, not volume[1].formatted
+    if filesystem is None:
+        return
+    _ensure_formatted(context, volume, device.path, image)
+    mounted = attachments.filesystem_mounts(context.host, [device])
+    if not new and not mounted and "ro" not in options:
+        context.host.filesystems.grow_unmounted(device.path, filesystem)
+    context.host.mounts.mount(device.path, staging, filesystem.value, options)
+    if not new and "ro" not in options:
+        context.host.filesystems.grow(device.path, staging, filesystem)
+
+
+def _advice(record: volumes.VolumeRecord, image: Path, error: errors.DataCorrupt) -> str:
+    what = f"volume {record.spec.volume_id} cannot be mounted: {error}. It was not changed"
+    if record.formatted:
+        return f"{what}: restore a snapshot or backup of it, or examine a copy of {image}"
+    return f"{what}: save what you need of {image}, then delete the claim and make a new one"
 
 
 def _is_staged(context: NodeContext, device: host.LoopDevice, staging: Path) -> bool:
@@ -172,17 +194,9 @@ def _ensure_formatted(
     if record.formatted:
         if found == spec.filesystem.value:
             return
-        raise errors.DataCorrupt(
-            f"volume {spec.volume_id} shall hold {spec.filesystem.value}, but its device holds "
-            f"{found or 'nothing'}; it is not formatted again and was not changed. Restore a "
-            f"backup or snapshot of it, or look at a copy of its image {image}"
-        )
+        raise errors.DataCorrupt(f"it shall hold {spec.filesystem.value}, not {found or 'nothing'}")
     if found is not None:
-        raise errors.DataCorrupt(
-            f"volume {spec.volume_id} is new, but its device holds {found}; it is not formatted "
-            f"and was not changed. Save what you need of its image {image}, then delete the claim "
-            "and make a new one"
-        )
+        raise errors.DataCorrupt(f"it is new, but holds {found}")
     record = replace(record, formatting=True)
     book.records.put_volume(record)
     context.host.filesystems.make(device, spec.filesystem, blank=not half_made)
