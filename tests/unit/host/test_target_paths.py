@@ -48,7 +48,7 @@ def tree(folder: Path) -> dict[str, bytes | str]:
 
 
 @given(pieces=st.lists(PIECES, min_size=1, max_size=4))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_string_whatsoever_leads_out_or_crashes(folder: Path, pieces: list[str]) -> None:
     asked = f"{folder}/{'/'.join(pieces)}"
     before = tree(folder.parent)
