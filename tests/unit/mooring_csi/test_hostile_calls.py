@@ -204,6 +204,94 @@ def _put_away(driver: Driver) -> None:
         driver.controller.DeleteSnapshot(pb.DeleteSnapshotRequest(snapshot_id=snapshot_id))
 
 
+def sized(**bounds: int) -> dict[str, Any]:
+    return {"capacity_range": pb.CapacityRange(**bounds)}
+
+
+def flags(*names: str, **mount: Any) -> dict[str, Any]:
+    return {"volume_capabilities": [mount_capability(mount_flags=names, **mount)]}
+
+
+def moded(name: str) -> dict[str, Any]:
+    mode = pb.VolumeCapability.AccessMode.Mode.Value(name)
+    return {"volume_capabilities": [mount_capability(mode)]}
+
+
+PREALLOCATED = {"parameters": {"preallocate": "true"}}
+INVALID, RANGE = CODE.INVALID_ARGUMENT, CODE.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        (sized(), INVALID, "give required_bytes or limit_bytes"),
+        (sized(required_bytes=-1), INVALID, "negative"),
+        (sized(limit_bytes=-(1 << 63)), INVALID, "negative"),
+        (sized(required_bytes=2 * GIB, limit_bytes=GIB), RANGE, "below the required"),
+        (sized(required_bytes=(1 << 63) - 1), RANGE, "larger than any volume"),
+        (sized(limit_bytes=1), RANGE, "whole MiB"),
+        (sized(required_bytes=MIB, limit_bytes=MIB), RANGE, "at least 4Mi"),
+        (sized(required_bytes=1 << 50), CODE.RESOURCE_EXHAUSTED, "ask for less"),
+        (
+            sized(required_bytes=1 << 50) | {"parameters": {"pool": "fast"}},
+            RANGE,
+            "larger than the whole pool",
+        ),
+        ({"parameters": {"pool": "tape"}}, INVALID, "there are: fast"),
+        ({"parameters": {"pool": "../fast"}}, INVALID, "is not a DNS label"),
+        ({"parameters": {"Pool": "fast"}}, INVALID, "known are: fsType"),
+        ({"parameters": {"preallocate": "yes"}}, INVALID, "write true or false"),
+        ({"parameters": {"preallocate": "True"}}, INVALID, "write true or false"),
+        ({"parameters": {"fsType": "ntfs"}}, INVALID, "ext4, xfs, btrfs"),
+        ({"parameters": {"fsType": "ext4,dev"}}, INVALID, "ext4, xfs, btrfs"),
+        ({"parameters": {"fsType": "xfs", "fstype": "ext4"}}, INVALID, "several"),
+        ({"mutable_parameters": {"iops": "1"}}, INVALID, "mutable"),
+        (flags("nobarrier"), INVALID, "mount option number 1 is not allowed on ext4"),
+        (flags("noatime", "commit=5,dev"), INVALID, "number 2"),
+        (flags("logbufs=8"), INVALID, "mountOptions"),
+        (flags("discard") | PREALLOCATED, INVALID, "preallocated volume with ext4"),
+        (flags(volume_mount_group="1000"), INVALID, "fsGroup"),
+        (moded("MULTI_NODE_MULTI_WRITER"), INVALID, "ReadWriteOnce"),
+        (moded("MULTI_NODE_READER_ONLY"), INVALID, "ReadWriteOnce"),
+        (moded("UNKNOWN"), INVALID, "no access mode"),
+        ({"volume_capabilities": []}, INVALID, "volume_capabilities is missing"),
+        (
+            {"volume_capabilities": [mount_capability(), csi_calls.block_capability()]},
+            INVALID,
+            "at once",
+        ),
+        ({"name": ""}, INVALID, "name is missing"),
+        ({"name": "x" * 129}, INVALID, "longer than 128"),
+        ({"name": "a\0b"}, INVALID, "control"),
+        ({"name": "pvc-1"}, CODE.ALREADY_EXISTS, "use another name"),
+    ],
+)
+def test_what_cannot_be_made_is_said_and_nothing_is_made(
+    driver: Driver, fields: dict[str, Any], code: grpc.StatusCode, words: str
+) -> None:
+    used(driver)
+    before = driver.world.state()
+    for _ in range(2):
+        found = refused(
+            driver.controller.CreateVolume,
+            create_request(**{"name": "new", "size": 2 * GIB, **fields}),
+        )
+        assert found[0] is code, found
+        assert words in found[1]
+        assert driver.world.state() == before
+    _put_away(driver)
+
+
+def test_options_of_another_filesystem_pass_where_they_belong(driver: Driver) -> None:
+    for options in (
+        flags("logbufs=8") | {"parameters": {"fsType": "xfs"}},
+        flags("logbufs=8", fs_type="xfs"),
+        flags("discard"),
+    ):
+        driver.controller.CreateVolume(create_request("new", **options))
+        _put_away(driver)
+
+
 @pytest.mark.parametrize(
     "data", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\xff\xff\xff\xff\x0f"]
 )  # no message, a string that is no UTF-8, a length beyond the end
