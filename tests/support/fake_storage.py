@@ -146,6 +146,7 @@ class FakeKernel:
         self.watchdog_strikes = False
         self.during_freeze: list[Callable[[], None]] = []
         self.groups: dict[Path, int] = {}
+        self.occupied: set[str] = set()
 
     # loop devices
     def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
@@ -268,15 +269,21 @@ class FakeKernel:
         return Path(path)
 
     def make_folder(self, path: Path) -> None:
+        self._require_free(path)
         self.folders.add(path)
 
     def make_file(self, path: Path) -> None:
+        self._require_free(path)
         self.files.add(path)
 
     def remove(self, path: Path) -> None:
         assert not any(mount.target == path for mount in self.mounts)
         self.folders.discard(path)
         self.files.discard(path)
+
+    def _require_free(self, path: Path) -> None:
+        if str(path) in self.occupied:
+            raise errors.PreconditionFailed(f"{path} holds something")
 
     def block_device(self, path: Path) -> str | None:
         for mount in reversed(self.mounts):

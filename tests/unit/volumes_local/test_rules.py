@@ -387,6 +387,17 @@ class TestPublish:
         node.publisher.unpublish(ONE, TARGET)
         assert [d.read_only for d in world.kernel.attached()] == [False]
 
+    def test_a_refused_read_only_device_is_taken_back(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one", mode=volumes.VolumeMode.BLOCK, filesystem=None))
+        node.publisher.stage(ONE, STAGING, BLOCK)
+        before = world.state()
+        world.kernel.occupied.add(TARGET)
+        with pytest.raises(errors.PreconditionFailed):
+            node.publisher.publish(ONE, Publication(STAGING, TARGET, BLOCK, read_only=True))
+        assert world.state() == before
+
     def test_an_unstaged_volume_is_refused(self) -> None:
         world = World()
         node = world.node()
@@ -444,6 +455,19 @@ class TestExposures:
         node.exposures.unexpose(f"snapshot/{SNAP}", TARGET)
         assert not world.kernel.devices
         assert not world.kernel.groups
+
+    @pytest.mark.parametrize("handle", [f"snapshot/{SNAP}", f"populate/{TWO}"])
+    def test_a_target_that_is_something_else_leaves_nothing_attached(self, handle: str) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+        node.create_volume(spec("two", filling=True))
+        before = world.state()
+        world.kernel.occupied.add(TARGET)
+        with pytest.raises(errors.PreconditionFailed):
+            node.exposures.expose(handle, TARGET, read_only=False, group_id=7)
+        assert world.state() == before
 
     def test_a_volume_becomes_ready_only_when_its_mover_is_gone(self) -> None:
         node = World().node()
