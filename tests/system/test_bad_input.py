@@ -72,14 +72,17 @@ class Driver:
 
 
 @contextmanager
-def served(folder: Path, config: Path) -> Iterator[Driver]:
+def served(folder: Path, config: Path, *, killed: bool = False) -> Iterator[Driver]:
     endpoint = folder / "csi.sock"
     options = (("grpc.default_authority", "localhost"),)
     with (
-        csi_processes.standalone(config, endpoint),
+        csi_processes.standalone(config, endpoint) as running,
         grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel,
     ):
         yield Driver(folder, rpc.ControllerStub(channel), rpc.NodeStub(channel))
+        if killed:
+            running.kill()
+            running.wait(TIMEOUT)
 
 
 @contextmanager
@@ -277,6 +280,34 @@ def test_a_staged_volume_is_neither_deleted_nor_unstaged_elsewhere(
     driver.unpublish(volume_id, str(tmp_path / "wrong"))
     assert (tmp_path / "mount" / "data").read_bytes() == b"precious"
     driver.unpublish(volume_id, target)
+
+
+def test_a_driver_killed_between_any_two_calls_goes_on(tmp_path: Path) -> None:
+    target, volume_id = tmp_path / "mount", ids.volume_id_for("one")
+
+    def write(driver: Driver) -> None:
+        driver.publish(volume_id, str(target))
+        real_storage.write_synced(target / "data", b"precious")
+
+    def read(driver: Driver) -> None:
+        driver.publish(volume_id, str(target))
+        assert (target / "data").read_bytes() == b"precious"
+        driver.unpublish(volume_id, str(target))
+
+    with real_storage.scratch() as folder:
+        config = csi_processes.write_settings(folder, "directory")
+        for act in (
+            lambda driver: driver.create("one"),
+            lambda driver: driver.stage(volume_id),
+            write,
+            read,
+            lambda driver: driver.unstage(volume_id),
+            lambda driver: driver.delete(volume_id),
+        ):
+            with served(folder, config, killed=True) as driver:
+                act(driver)
+        assert not real_storage.attached_below(folder)
+        assert not list(folder.glob("**/images/vol-*"))
 
 
 class TestFullPool:
