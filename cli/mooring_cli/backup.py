@@ -39,7 +39,7 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
                 name or f"{now:%Y%m%dt%H%M%Sz}-{secrets.token_hex(4)}"
             ),
             volume=backups.VolumeFacts(
-                uid=volume or f"file:{source.resolve()}",
+                uid=_identity(source) if volume is None else backups.check_volume_uid(volume),
                 size_bytes=reading.size_bytes,
                 filesystem=found[0],
                 filesystem_uuid=found[1],
@@ -52,3 +52,10 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
             outcome = capture.back_up(opened, reading, request, watch)
     described = mover.describe(outcome.manifest)
     render.show({**described, "existed": outcome.existed, "notes": list(outcome.notes)}, output)
+
+
+def _identity(source: Path) -> str:
+    """Returns what stands for a source when nobody named its volume: its path."""
+    path = str(source.resolve())
+    readable = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return f"file:{readable}"

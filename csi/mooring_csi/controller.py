@@ -237,7 +237,10 @@ def _mismatch(capability: csi_pb2.VolumeCapability, spec: volumes.VolumeSpec) ->
         return f"the volume has volume mode {spec.mode}"
     if capability.mount.fs_type not in ("", spec.filesystem or ""):
         return f"the volume holds {spec.filesystem}"
-    return None
+    if spec.filesystem is None:
+        return None
+    flags = capability.mount.mount_flags
+    return requests.flags_fault(flags, (spec.filesystem,), preallocated=spec.preallocated)
 
 
 def _volume(entry: Entry) -> csi_pb2.Volume:

@@ -15,6 +15,7 @@ from mooring_csi import sanitizing, statuses
 
 _log = structlog.get_logger("csi")
 _QUIET = ("/Probe", "GetCapabilities", "/GetPluginCapabilities", "/GetPluginInfo", "/GetCapacity")
+_LONGEST_MESSAGE_BYTES = 2000
 
 
 def call_interceptor() -> interceptors.UnaryInterceptor:
@@ -37,9 +38,17 @@ def _around(method: str, behaviour: interceptors.Behaviour) -> interceptors.Beha
             _log.exception("fault", method=method)
         finally:
             _write(method, request, code, message, time.monotonic() - started)
-        return context.abort(code, message)  # raises
+        return context.abort(code, _fitting(message))  # raises
 
     return call
+
+
+def _fitting(message: str) -> str:
+    """Shortens what would not fit into gRPC's trailers, where each odd byte takes three."""
+    whole = message.encode()
+    if len(whole) <= _LONGEST_MESSAGE_BYTES:
+        return message
+    return f"{whole[:_LONGEST_MESSAGE_BYTES].decode(errors='ignore')}…"
 
 
 def _write(method: str, request: Any, code: grpc.StatusCode, message: str, seconds: float) -> None:
@@ -48,7 +57,7 @@ def _write(method: str, request: Any, code: grpc.StatusCode, message: str, secon
     getattr(_log, level)(
         "call",
         method=method,
-        request=sanitizing.sanitized(request),
+        request={} if request is interceptors.UNREADABLE else sanitizing.sanitized(request),
         code=code.name,
         message=message,
         seconds=round(seconds, 4),

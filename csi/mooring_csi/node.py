@@ -179,9 +179,14 @@ class Node(csi_pb2_grpc.NodeServicer):
         _require(request, "volume_id", "volume_path")
         volume_id = _user_volume(request.volume_id)
         path = _present_path(request.volume_path)
-        if request.HasField("capacity_range"):
-            requests.size_range(request.capacity_range)
+        given = request.HasField("capacity_range")
+        asked = requests.size_range(request.capacity_range if given else None)
         size_bytes = self._node.publisher.node_expand(volume_id, path)
+        if not asked.holds(size_bytes):
+            raise errors.SizeOutOfRange(
+                f"the volume has {size_bytes} bytes, and the node grows it no further: the "
+                "controller grows a volume, when its claim asks for more"
+            )
         self._changed()
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size_bytes)
 

@@ -105,13 +105,29 @@ def capability_fault(capability: csi_pb2.VolumeCapability) -> str | None:
 def _mount_fault(mount: csi_pb2.VolumeCapability.MountVolume) -> str | None:
     if mount.fs_type not in {"", *volumes.FilesystemType}:
         return f"filesystem {mount.fs_type[:32]!r} is not one of ext4, xfs, btrfs"
-    filesystem = volumes.FilesystemType(mount.fs_type or volumes.FilesystemType.EXT4)
-    for number, flag in enumerate(mount.mount_flags, start=1):
-        try:
-            mount_options.plan([flag], filesystem, preallocated=False)
-        except errors.InvalidInput:
+    if mount.volume_mount_group:
+        return "a volume mount group is not supported: use the pod's fsGroup"
+    # Without a type it is the volume's own that decides, when it is known.
+    possible = [volumes.FilesystemType(mount.fs_type)] if mount.fs_type else volumes.FilesystemType
+    return flags_fault(mount.mount_flags, tuple(possible), preallocated=False)
+
+
+def flags_fault(
+    flags: Sequence[str], possible: Sequence[volumes.FilesystemType], *, preallocated: bool
+) -> str | None:
+    """Says which flag no possible filesystem takes; None when there is none such."""
+    for number, flag in enumerate(flags, start=1):
+        if not any(
+            mount_options.is_allowed(flag, filesystem, preallocated=preallocated)
+            for filesystem in possible
+        ):
             # Not repeated: an option's value may be sensitive, by the interface's own words.
-            return f"mount option number {number} is not allowed on {filesystem.value}"
+            names = " or ".join(possible)
+            kind = "a preallocated volume with " if preallocated else ""
+            return (
+                f"mount option number {number} is not allowed on {kind}{names}; "
+                "take it out of the StorageClass's mountOptions"
+            )
     return None
 
 
@@ -147,14 +163,19 @@ def create_volume(request: csi_pb2.CreateVolumeRequest) -> fleet_requests.Volume
     if request.mutable_parameters:
         raise errors.InvalidInput("this driver has no mutable parameters")
     parameters = _known(request.parameters, _PARAMETERS, "StorageClass parameter")
+    filesystem = _filesystem(parameters, request.volume_capabilities, mode)
+    preallocated = _truth(parameters.get("preallocate", "false"), "preallocate")
+    source = _source(request)
+    possible = _possible_filesystems(filesystem, source)
+    _require_mountable(request.volume_capabilities, possible, preallocated=preallocated)
     return fleet_requests.VolumeRequest(
         name=name,
         size=size_range(request.capacity_range if request.HasField("capacity_range") else None),
         mode=mode,
-        filesystem=_filesystem(parameters, request.volume_capabilities, mode),
+        filesystem=filesystem,
         pool=ids.parse_pool_name(parameters["pool"]) if "pool" in parameters else None,
-        preallocated=_truth(parameters.get("preallocate", "false"), "preallocate"),
-        source=_source(request),
+        preallocated=preallocated,
+        source=source,
         topology=_topology(request),
         labels={_LABELS[key]: value for key, value in parameters.items() if key in _LABELS},
     )
@@ -225,6 +246,32 @@ def _common_mode(capabilities: Sequence[csi_pb2.VolumeCapability]) -> volumes.Vo
     if len(modes) > 1:
         raise errors.InvalidInput("a volume cannot be a block device and a filesystem at once")
     return modes.pop()
+
+
+def _require_mountable(
+    capabilities: Sequence[csi_pb2.VolumeCapability],
+    possible: Sequence[volumes.FilesystemType],
+    *,
+    preallocated: bool,
+) -> None:
+    """Refuses now what the first mount would refuse, when a pod waits for it already.
+
+    Raises:
+        InvalidInput: A mount option is not for this kind of volume.
+    """
+    for item in capabilities:
+        fault = flags_fault(item.mount.mount_flags, possible, preallocated=preallocated)
+        if fault is not None:
+            raise errors.InvalidInput(fault)
+
+
+def _possible_filesystems(
+    named: volumes.FilesystemType | None, source: volumes.Source | None
+) -> tuple[volumes.FilesystemType, ...]:
+    """Returns what may be inside: a copy without a type of its own has its source's."""
+    if named is not None:
+        return (named,)
+    return tuple(volumes.FilesystemType) if source else (volumes.FilesystemType.EXT4,)
 
 
 def _filesystem(

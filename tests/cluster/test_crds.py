@@ -74,7 +74,21 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ("VolumeClaim", {"size": "ten"}, "spec.size"),
         ("VolumeClaim", {"size": None}, "size"),
         ("VolumeClaim", {"size": "9" * 300}, "spec.size"),
+        ("VolumeClaim", None, "spec"),
+        ("VolumeClaim", [], "spec"),
+        ("VolumeClaim", {"size": 10}, "spec.size"),
+        ("VolumeClaim", {"size": {"Gi": 10}}, "spec.size"),
+        ("VolumeClaim", {"size": "10Gi\n"}, "spec.size"),
+        ("VolumeClaim", {"size": "1e99"}, "spec.size"),
         ("VolumeClaim", CLAIM | {"volumeMode": "Tape"}, "volumeMode"),
+        ("VolumeClaim", CLAIM | {"deletionPolicy": "Shred"}, "deletionPolicy"),
+        ("VolumeClaim", CLAIM | {"source": {"backupName": "a\n"}}, "backupName"),
+        ("VolumeClaim", CLAIM | {"placement": {"node": "x" * 300}}, "placement.node"),
+        (
+            "VolumeClaim",
+            CLAIM | {"placement": {"nodeSelector": {str(n): "x" for n in range(17)}}},
+            "nodeSelector",
+        ),
         ("VolumeClaim", CLAIM | {"storageClassName": "../../etc"}, "storageClassName"),
         ("VolumeClaim", CLAIM | {"source": {}}, "exactly one"),
         (
@@ -95,6 +109,11 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ),
         ("Backup", BACKUP | {"freezeTimeoutSeconds": 0}, "freezeTimeoutSeconds"),
         ("Backup", BACKUP | {"freezeTimeoutSeconds": 3600}, "freezeTimeoutSeconds"),
+        ("Backup", BACKUP | {"freezeTimeoutSeconds": 10**30}, "freezeTimeoutSeconds"),
+        ("Backup", BACKUP | {"freezeTimeoutSeconds": 1.5}, "freezeTimeoutSeconds"),
+        ("Backup", BACKUP | {"activeDeadlineSeconds": -1}, "activeDeadlineSeconds"),
+        ("Backup", BACKUP | {"source": {"volumeClaimName": None}}, "exactly one"),
+        ("Backup", BACKUP | {"repositoryName": None}, "repositoryName"),
         ("Backup", BACKUP | {"repositoryName": "a/../b"}, "repositoryName"),
         ("BackupRepository", REPOSITORY | {"directory": {}}, "exactly one"),
         ("BackupRepository", REPOSITORY | {"directory": {"folder": "/etc"}}, "folder"),
@@ -106,6 +125,16 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
             "size is needed",
         ),
         ("Restore", RESTORE | {"target": {"claimName": "../x"}}, "claimName"),
+        ("Restore", RESTORE | {"target": None}, "target"),
+        ("Restore", RESTORE | {"target": {"claimName": "c", "size": "-1"}}, "target.size"),
+        (
+            "Restore",
+            {
+                "point": {"repositoryName": "a", "backupId": "../config"},
+                "target": {"claimName": "c", "size": "1Gi"},
+            },
+            "backupId",
+        ),
     ],
 )
 def test_bad_objects_are_refused_with_a_reason(
@@ -114,6 +143,23 @@ def test_bad_objects_are_refused_with_a_reason(
     done = control_plane.run("create", "-f", "-", stdin=document(kind, spec))
     assert done.returncode != 0
     assert words in done.stderr
+
+
+def test_a_claim_whose_name_is_no_label_is_refused(control_plane: ApiServer) -> None:
+    for name, words in (("x" * 64, "at most 63 characters"), ("../etc", "metadata.name")):
+        done = control_plane.run("create", "-f", "-", stdin=document("VolumeClaim", CLAIM, name))
+        assert done.returncode != 0
+        assert words in done.stderr
+    control_plane.must("create", "-f", "-", stdin=document("VolumeClaim", CLAIM, "x" * 63))
+
+
+def test_null_is_as_good_as_left_out(control_plane: ApiServer) -> None:
+    spec = CLAIM | {"source": None, "placement": None, "deletionPolicy": None}
+    name = f"null-{next(_numbers)}"
+    control_plane.must("create", "-f", "-", stdin=document("VolumeClaim", spec, name))
+    found = json.loads(control_plane.must("get", "vcl", name, "-n", "default", "-o", "json"))
+    assert found["spec"]["deletionPolicy"] == "Retain"
+    assert "source" not in found["spec"]
 
 
 def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> None:

@@ -1,7 +1,7 @@
 """The driver on a unix socket in this process, over fakes, called as an orchestrator calls it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Driver:
     node: rpc.NodeStub
     world: fake_storage.World
     folders: list[tuple[str, str]]
+    channel: grpc.Channel
 
 
 @contextmanager
@@ -46,7 +47,8 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
         folders.append((handles.render(handle), target))
 
     def unpublish(handle: handles.RepositoryFolder, target: str) -> None:
-        folders.remove((handles.render(handle), target))
+        with suppress(ValueError):
+            folders.remove((handles.render(handle), target))
 
     mounts = node_service.FolderMounts(publish, unpublish)
     services = (
@@ -67,7 +69,7 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
     options = (("grpc.default_authority", "localhost"),)
     with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
         stubs = (rpc.IdentityStub(channel), rpc.ControllerStub(channel), rpc.NodeStub(channel))
-        yield Driver(*stubs, world, folders)
+        yield Driver(*stubs, world, folders, channel)
     serving.stop(0)
 
 

@@ -99,11 +99,13 @@ class MemoryRecords:
         self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
         self.faults: tuple[str, ...] = ()
+        self.full = False
 
     def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
         return self.volumes.get(volume_id)
 
     def put_volume(self, record: volumes.VolumeRecord) -> None:
+        self._take_room()
         self.volumes[record.spec.volume_id] = record
 
     def remove_volume(self, volume_id: ids.VolumeId) -> None:
@@ -116,6 +118,7 @@ class MemoryRecords:
         return self.snapshots.get(snapshot_id)
 
     def put_snapshot(self, record: volumes.SnapshotRecord) -> None:
+        self._take_room()
         self.snapshots[record.snapshot_id] = record
 
     def remove_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
@@ -123,6 +126,10 @@ class MemoryRecords:
 
     def list_snapshots(self) -> Listing[volumes.SnapshotRecord]:
         return Listing(tuple(self.snapshots[key] for key in sorted(self.snapshots)), ())
+
+    def _take_room(self) -> None:
+        if self.full:
+            raise errors.SpaceExhausted("cannot record it: the pool's disk is full")
 
 
 class FakeKernel:
@@ -139,6 +146,7 @@ class FakeKernel:
         self.watchdog_strikes = False
         self.during_freeze: list[Callable[[], None]] = []
         self.groups: dict[Path, int] = {}
+        self.occupied: set[str] = set()
 
     # loop devices
     def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
@@ -221,7 +229,8 @@ class FakeKernel:
                 return
 
     # filesystems
-    def probe(self, device: Path) -> str | None:
+    def probe(self, device: Path, image: Path) -> str | None:
+        assert IMAGES / self.devices[device][0] == image
         found = self._images.content.get(self.devices[device][0])
         if found == "garbage":
             raise errors.DataCorrupt(f"{device} holds unknown content")
@@ -260,15 +269,21 @@ class FakeKernel:
         return Path(path)
 
     def make_folder(self, path: Path) -> None:
+        self._require_free(path)
         self.folders.add(path)
 
     def make_file(self, path: Path) -> None:
+        self._require_free(path)
         self.files.add(path)
 
     def remove(self, path: Path) -> None:
         assert not any(mount.target == path for mount in self.mounts)
         self.folders.discard(path)
         self.files.discard(path)
+
+    def _require_free(self, path: Path) -> None:
+        if str(path) in self.occupied:
+            raise errors.PreconditionFailed(f"{path} holds something")
 
     def block_device(self, path: Path) -> str | None:
         for mount in reversed(self.mounts):

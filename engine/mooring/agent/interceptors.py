@@ -4,9 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+
+from mooring.domain import errors
 
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 """A method of a service: a request and its context to an answer."""
+
+UNREADABLE = object()
+"""The request of a call whose bytes are no message."""
 
 
 class UnaryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
@@ -27,7 +33,30 @@ class UnaryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
         if handler is None or handler.unary_unary is None:
             return handler
         return grpc.unary_unary_rpc_method_handler(
-            self._around(handler_call_details.method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
+            self._around(handler_call_details.method, _refusing_unreadable(handler.unary_unary)),
+            request_deserializer=_readable(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+
+
+def _readable(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Marks bytes that are no message, which grpc itself would answer as a fault of the server."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return UNREADABLE
+
+    return read
+
+
+def _refusing_unreadable(behaviour: Behaviour) -> Behaviour:
+    def call(request: Any, context: grpc.ServicerContext) -> Any:
+        if request is UNREADABLE:
+            raise errors.InvalidInput(
+                "the request is no message of this interface: a string in it may be no UTF-8"
+            )
+        return behaviour(request, context)
+
+    return call

@@ -112,6 +112,10 @@ def _version(kind: base.Kind) -> dict[str, Any]:
     }
     if kind.spec_required:
         schema["required"] = ["spec"]
+    if kind.longest_name is not None:
+        rule = f"size(self.metadata.name) <= {kind.longest_name}"
+        message = f"metadata.name has at most {kind.longest_name} characters"
+        schema["x-kubernetes-validations"] = [{"rule": rule, "message": message}]
     return {
         "name": keys.VERSION,
         "served": True,

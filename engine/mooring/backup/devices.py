@@ -16,6 +16,10 @@ from mooring.domain import errors
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 _MAXIMUM_VECTORS = 512
+_NOT_WHOLE = (
+    ". It is not whole, do not use it: make room on the disk below it, or take another device, and "
+    "restore again"
+)
 PARTIAL_SUFFIX = ".mooring-partial"
 
 
@@ -128,7 +132,7 @@ class VolumeTarget:
                 if count < length:
                     self._write_rest(b"".join(group)[count:], offset + count)
             except OSError as error:
-                raise _failed(self._path, f"write at byte {offset}", error) from error
+                raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
             offset += length
 
     def clear(self, offset: int, length: int) -> None:
@@ -161,7 +165,7 @@ class VolumeTarget:
             os.fsync(self._file)
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
-            raise _failed(self._path, "sync", error) from error
+            raise _failed(self._path, "sync", error, _NOT_WHOLE) from error
 
     def publish(self) -> None:
         """Gives a file its name; everything is synced. A device is already what it shall be."""
@@ -250,8 +254,8 @@ def _is_file(file: int, path: Path) -> bool:
     return stat.S_ISREG(mode)
 
 
-def _failed(path: Path, doing: str, error: OSError) -> errors.MooringError:
-    message = f"cannot {doing} {path}: {error.strerror or error}"
+def _failed(path: Path, doing: str, error: OSError, advice: str = "") -> errors.MooringError:
+    message = f"cannot {doing} {path}: {error.strerror or error}{advice}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return errors.SpaceExhausted(message)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -67,7 +67,7 @@ class VolumeSpec(_Document):
     What is left out is read from the device: its size, and filesystem and UUID from the superblock.
     """
 
-    uid: Annotated[str, pydantic.Field(min_length=1, max_length=512)]
+    uid: Annotated[str, pydantic.Field(min_length=1, max_length=backups.MAXIMUM_VOLUME_UID_LENGTH)]
     size_bytes: _Size | None = None
     sector_size_bytes: Annotated[int, pydantic.Field(gt=0, le=1 << 20)] = 4096
     filesystem: str | None = None

@@ -18,6 +18,7 @@ MINIMUM_CHUNK_SIZE_BYTES = 512
 MAXIMUM_CHUNK_SIZE_BYTES = 4 << 20
 MAXIMUM_VOLUME_SIZE_BYTES = 1 << 60
 """Larger than any volume; what bounds the numbers in a manifest that somebody forged."""
+MAXIMUM_VOLUME_UID_LENGTH = 512
 
 _BACKUP_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
 _SESSION_ID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.[0-9a-f]{16}\Z")
@@ -169,6 +170,20 @@ def parse_session_id(text: str) -> SessionId:
     if not _SESSION_ID.match(text):
         raise errors.InvalidInput(f"{text[:96]!r} is no session id")
     return SessionId(text)
+
+
+def check_volume_uid(text: str) -> str:
+    """Checks that a volume's identity is there, short and printable.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if not 0 < len(text) <= MAXIMUM_VOLUME_UID_LENGTH or not text.isprintable():
+        raise errors.InvalidInput(
+            f"a volume's identity has 1 to {MAXIMUM_VOLUME_UID_LENGTH} printable characters, "
+            f"not {text[:40]!r}"
+        )
+    return text
 
 
 def check_chunk_size(chunk_size_bytes: int) -> int:

@@ -122,5 +122,6 @@ def admit(wanted_bytes: int, pool: Budget, what: str) -> None:
             f"{quantities.show_bytes(pool.available_bytes)} more (of "
             f"{quantities.show_bytes(pool.capacity.total_bytes)}, "
             f"{quantities.show_bytes(pool.promised_bytes)} are promised and "
-            f"{quantities.show_bytes(pool.capacity.free_bytes)} are free)"
+            f"{quantities.show_bytes(pool.capacity.free_bytes)} are free). Delete volumes or "
+            "snapshots of it, or use a larger pool"
         )

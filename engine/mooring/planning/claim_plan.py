@@ -8,6 +8,8 @@ from mooring.domain import quantities
 from mooring.planning import verdicts
 
 PLACEMENT_RETRY = timedelta(seconds=60)
+LONGEST_NAME = 63
+"""Characters: a label of the claim holds the name."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,12 @@ def _obstacle(
     wish: Wish, claim: Claim | None, storage_class: StorageClass
 ) -> verdicts.Verdict | None:
     """Returns why nothing can be done, or None."""
+    if len(wish.name) > LONGEST_NAME:
+        return verdicts.stuck(
+            "InvalidInput",
+            f"metadata.name has {len(wish.name)} characters, and a label of its claim holds "
+            f"{LONGEST_NAME}: make one with a shorter name",
+        )
     if wish.size_bytes <= 0:
         return verdicts.stuck("InvalidInput", "spec.size must be more than 0, for example 10Gi")
     if not storage_class.ours:

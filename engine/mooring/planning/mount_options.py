@@ -49,15 +49,16 @@ def plan(
     Raises:
         InvalidInput: A flag is not allowed for this filesystem or volume.
     """
-    for flag in flags:
-        if not _is_allowed(flag, filesystem):
+    for number, flag in enumerate(flags, start=1):
+        # Not repeated: an option's value may be sensitive, and the message reaches logs.
+        if not _is_known(flag, filesystem):
             raise errors.InvalidInput(
-                f"the mount option {flag[:64]!r} is not allowed on {filesystem.value}"
+                f"mount option number {number} is not allowed on {filesystem.value}"
             )
-    if preallocated and "discard" in flags:
-        raise errors.InvalidInput(
-            "the mount option 'discard' would give back the space of a preallocated volume"
-        )
+        if not is_allowed(flag, filesystem, preallocated=preallocated):
+            raise errors.InvalidInput(
+                "the mount option 'discard' would give back the space of a preallocated volume"
+            )
     options = list(dict.fromkeys(flags))
     if filesystem is volumes.FilesystemType.XFS:
         options.append("nouuid")  # a clone has its source's UUID and may be mounted beside it
@@ -66,7 +67,12 @@ def plan(
     return tuple(options)
 
 
-def _is_allowed(flag: str, filesystem: volumes.FilesystemType) -> bool:
+def is_allowed(flag: str, filesystem: volumes.FilesystemType, *, preallocated: bool) -> bool:
+    """Whether a volume may be mounted with a flag."""
+    return _is_known(flag, filesystem) and not (preallocated and flag == "discard")
+
+
+def _is_known(flag: str, filesystem: volumes.FilesystemType) -> bool:
     name, equals, value = flag.partition("=")
     if not equals:
         return flag in _ANY_FILESYSTEM or flag in _FLAGS[filesystem]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from mooring.domain import errors, ids, pools, quantities
 
+_ROOM = "takes at most"
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -108,7 +110,7 @@ def _obstacle(status: pools.PoolStatus, size_bytes: int, pool: ids.PoolName | No
     if not status.healthy:
         return f"is not healthy: {status.message}"
     if status.available_bytes < size_bytes:
-        return f"takes at most {quantities.show_bytes(max(status.available_bytes, 0))}"
+        return f"{_ROOM} {quantities.show_bytes(max(status.available_bytes, 0))}"
     return None
 
 
@@ -136,4 +138,6 @@ def _refusal(offers: Sequence[Offer], size_bytes: int, pool: ids.PoolName | None
             and (obstacle := _obstacle(status, size_bytes, pool)) is not None
         ]
         parts.extend(obstacles or [f"{offer.node} has no pool{f' {pool}' if pool else ''}"])
-    return f"no room for {wanted}: " + "; ".join(parts)
+    full = any(_ROOM in part for part in parts)
+    advice = ". Delete volumes or snapshots there, or ask for less" if full else ""
+    return f"no room for {wanted}: {'; '.join(parts)}{advice}"

@@ -36,24 +36,36 @@ class FolderEntry:
 def parse_folders(document: Any) -> tuple[FolderEntry, ...]:
     """Reads the administrator's list.
 
+    What is unknown is refused: `namespace` instead of `namespaces` would open a folder to all.
+
     Raises:
         PreconditionFailed: It is not of the documented form.
     """
     try:
-        entries = (document or {}).get("folders") or []
-        return tuple(
-            FolderEntry(
-                str(entry["name"]),
-                str(entry["path"]),
-                tuple(str(name) for name in entry.get("namespaces", [EVERY_NAMESPACE])),
-            )
-            for entry in entries
-        )
+        if set(document or {}) - {"folders"}:
+            raise TypeError("an unknown key beside `folders`")
+        return tuple(_folder_entry(entry) for entry in (document or {}).get("folders") or [])
     except (AttributeError, KeyError, TypeError) as error:
         raise errors.PreconditionFailed(
             "the list of folders in ConfigMap mooring-config of mooring-system cannot be read: "
-            "each entry has a name, a path and namespaces"
+            "each entry has a name, an absolute path, and perhaps a list of namespaces; "
+            f"found was {error}"
         ) from error
+
+
+def _folder_entry(entry: Any) -> FolderEntry:
+    unknown = sorted(map(str, set(entry) - {"name", "path", "namespaces"}))
+    if unknown:
+        raise TypeError(f"an unknown key {unknown[0][:40]!r}")
+    name, path = entry["name"], entry["path"]
+    namespaces = entry.get("namespaces", [EVERY_NAMESPACE])
+    if not isinstance(namespaces, list) or not all(isinstance(one, str) for one in namespaces):
+        raise TypeError("namespaces that are no list of names")
+    if not isinstance(name, str) or not isinstance(path, str):
+        raise TypeError("a name or path that is no text")
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise TypeError(f"the path {path[:80]!r}")
+    return FolderEntry(name, path, tuple(namespaces))
 
 
 def allowed_folder(entries: Sequence[FolderEntry], name: str, namespace: str) -> FolderEntry:

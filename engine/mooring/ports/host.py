@@ -132,8 +132,8 @@ class Mounts(Protocol):
 class Filesystems(Protocol):
     """Filesystems inside block devices."""
 
-    def probe(self, device: Path) -> str | None:
-        """Returns the type of what is on the device, or None if the device is surely empty.
+    def probe(self, device: Path, image: Path) -> str | None:
+        """Returns the type of what is on the device, or None if its image is surely empty.
 
         Raises:
             DataCorrupt: There is something that cannot be told; it must not be formatted.
@@ -197,16 +197,24 @@ class TargetPaths(Protocol):
         """
 
     def make_folder(self, path: Path) -> None:
-        """Makes a folder to mount on, with missing parents; an existing one is kept."""
+        """Makes a folder to mount on, with missing parents; an existing, empty one is kept.
+
+        Raises:
+            PreconditionFailed: Something is there that a mount would hide.
+        """
 
     def make_file(self, path: Path) -> None:
-        """Makes an empty file to bind a device on; an existing one is kept."""
+        """Makes an empty file to bind a device on; an existing, empty one is kept.
+
+        Raises:
+            PreconditionFailed: Something is there that a mount would hide.
+        """
 
     def remove(self, path: Path) -> None:
         """Removes an empty folder or file that was mounted on; an absent one is no error.
 
         Raises:
-            HostFailure: It holds something; it is left as it is.
+            PreconditionFailed: It holds something; it is left as it is.
         """
 
     def block_device(self, path: Path) -> str | None:

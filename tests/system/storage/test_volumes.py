@@ -319,7 +319,7 @@ def test_a_foreign_file_in_the_mount_point_is_never_deleted(machine: Machine) ->
     target = _publish(machine, "one")
     machine.host.mounts.unmount(target)
     (target / "stray").write_bytes(b"somebody's")
-    with pytest.raises(errors.HostFailure, match="mount point"):
+    with pytest.raises(errors.PreconditionFailed, match="mount point"):
         machine.node.publisher.unpublish(ONE, str(target))
     assert (target / "stray").read_bytes() == b"somebody's"
 

@@ -140,6 +140,68 @@ def test_errors_name_cause_next_command_and_code(shell: Shell) -> None:
     assert "try: " in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backup", "IMAGE", "--id", "a/b"),
+        ("backup", "IMAGE", "--id", ".."),
+        ("backup", "IMAGE", "--id", "x" * 64),
+        ("backup", "IMAGE", "--id", "a\nb"),
+        ("backup", "IMAGE", "--id", "é"),
+        ("backup", "IMAGE", "--parent", "../../config"),
+        ("backup", "IMAGE", "--volume", ""),
+        ("backup", "IMAGE", "--volume", "x" * 100_000),
+        ("backup", "FOLDER"),
+        ("backup", "FOLDER/none"),
+        ("backup", "FOLDER/empty"),
+        ("backup", "/dev/null"),
+        ("backup", "IMAGE", "--repo", "FOLDER/empty"),
+        ("backup", "IMAGE", "--key-file", "FOLDER"),
+        ("backup", "IMAGE", "--key-file", "FOLDER/empty"),
+        ("restore", "../bk-1", "FOLDER/out"),
+        ("restore", "", "FOLDER/out"),
+        ("restore", "bk-1", "FOLDER"),
+        ("restore", "bk-1", "FOLDER", "--force"),
+        ("restore", "bk-1", "FOLDER/none/out"),
+        ("restore", "bk-1", "FOLDER/" + "x" * 300),
+        ("restore", "bk-1", "/dev/null", "--force"),
+        ("repo", "check", "--backup", "../config"),
+        ("repo", "check", "--backup", "bk-9"),
+        ("repo", "init", "--chunk-size", "0"),
+        ("repo", "init", "--chunk-size", "-65536"),
+        ("repo", "init", "--chunk-size", "NaN"),
+        ("repo", "init", "--chunk-size", "1e99"),
+        ("repo", "init", "--chunk-size", "9" * 5000),
+        ("repo", "init", "--chunk-size", "8Mi"),
+        ("repo", "init", "--repo", "FOLDER/none/deeper"),
+        ("repo", "init", "--repo", "FOLDER/two", "--passphrase-file", "FOLDER/empty"),
+        ("repo", "init", "--repo", "FOLDER/two", "--passphrase-file", "FOLDER/none"),
+        ("repo", "init", "--repo", "FOLDER/two", "--key-file", "FOLDER/none/key"),
+        ("repo", "init", "--repo", "FOLDER/two", "--key-file", "FOLDER/empty"),
+    ],
+    ids=lambda words: " ".join(words)[:60].replace("\n", " "),
+)
+def test_bad_words_are_one_clear_line_and_change_nothing(
+    shell: Shell, words: tuple[str, ...]
+) -> None:
+    shell.json("backup", shell.image, "--id", "bk-1")
+    (shell.folder / "empty").touch()
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in shell.folder.rglob("*") if path.is_file()}
+
+    before = content()
+    given = [
+        word.replace("IMAGE", str(shell.image)).replace("FOLDER", str(shell.folder))
+        for word in words
+    ]
+    code, err = shell.fails(*given)
+    assert code in range(2, 14), err
+    assert "Traceback" not in err
+    assert err.strip()
+    assert content() == before
+
+
 def test_a_damaged_repository_is_exit_code_8(shell: Shell) -> None:
     shell.json("backup", shell.image, "--id", "bk-1")
     pack = max((shell.folder / "repo" / "packs").rglob("*"), key=lambda path: path.stat().st_size)
@@ -152,6 +214,15 @@ def test_a_damaged_repository_is_exit_code_8(shell: Shell) -> None:
     assert "problems were found" in err
     assert shell.fails("restore", "bk-1", shell.folder / "out")[0] == 8
     assert not (shell.folder / "out").exists()
+
+
+def test_a_name_that_is_no_text_is_backed_up_and_shown(shell: Shell) -> None:
+    image = shell.folder / os.fsdecode(b"image-\xff\n")
+    image.write_bytes(IMAGE)
+    made = shell.json("backup", image, "--id", "bk-1")
+    assert "image-\\xff" in made["volumeUid"]
+    assert shell.json("restore", "bk-1", shell.folder / "out")["bytesTotal"] == len(IMAGE)
+    assert shell.run("backups")[0] == 0
 
 
 def leaves(kind: type[errors.MooringError]) -> list[type[errors.MooringError]]:

@@ -61,7 +61,8 @@ def test_a_refusal_says_what_each_node_offers():
         )
     assert str(caught.value) == (
         "no room for 2.0 GiB: pool main on a takes at most 1.0 GiB; "
-        "pool main on b is not healthy: it is broken; c does not answer; d has no pool main"
+        "pool main on b is not healthy: it is broken; c does not answer; d has no pool main. "
+        "Delete volumes or snapshots there, or ask for less"
     )
 
 

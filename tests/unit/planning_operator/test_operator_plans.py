@@ -237,7 +237,29 @@ def test_folders_are_open_to_the_namespaces_named() -> None:
             repository_plan.allowed_folder(entries, name, "shop")
 
 
-@pytest.mark.parametrize("document", [3, "x", {"folders": [{}]}, {"folders": 3}, {"folders": [3]}])
+def _listed(**changes: object) -> object:
+    return {"folders": [{"name": "all", "path": "/srv/all"} | changes]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        3,
+        "x",
+        {"folders": [{}]},
+        {"folders": 3},
+        {"folders": [3]},
+        {"folder": []},
+        _listed(namespace=["bank"]),  # misspelt, it would open the folder to everybody
+        _listed(namespaces="bank"),
+        _listed(namespaces=None),
+        _listed(namespaces=[7]),
+        _listed(name=7),
+        _listed(path="relative"),
+        _listed(path="/srv/../etc"),
+        _listed(path=None),
+    ],
+)
 def test_a_broken_list_of_folders_is_said(document: object) -> None:
     with pytest.raises(errors.PreconditionFailed, match="mooring-config"):
         repository_plan.parse_folders(document)

@@ -10,7 +10,7 @@ from mooring.domain import errors, ids, volumes
 from mooring.volumes.local.node import LocalNode
 from mooring.volumes.local.publish import Publication
 from mooring.volumes.local.staging import Access
-from support.fake_storage import GIB, POOL, World, spec
+from support.fake_storage import GIB, POOL, Killed, World, spec
 
 ONE = ids.volume_id_for("one")
 TWO = ids.volume_id_for("two")
@@ -247,6 +247,38 @@ class TestExpand:
             node.expand_volume(ONE, size_bytes)
 
 
+class TestFullPool:
+    """Not even a record of some bytes can be written, and only deletions make room."""
+
+    def test_volumes_and_snapshots_are_deleted_all_the_same(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+        world.records.full = True
+        with pytest.raises(errors.SpaceExhausted):
+            node.create_volume(spec("two"))
+        node.delete_snapshot(SNAP)
+        node.delete_volume(ONE)
+        assert world.state() == World().state()
+
+    def test_a_deletion_killed_in_the_middle_is_ended_by_its_retry(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        world.records.full = True
+        world.killer.arm(4)  # after the record that could not be written, and both images
+        with pytest.raises(Killed):
+            node.delete_volume(ONE)
+        world.killer.disarm()
+        assert list(world.records.volumes) == [ONE]
+        assert not world.images.images()
+        node = world.node()
+        node.recover()
+        node.delete_volume(ONE)
+        assert world.state() == World().state()
+
+
 class TestStage:
     def test_foreign_content_on_a_new_volume_is_never_formatted(self) -> None:
         for content in ("xfs", "garbage"):
@@ -355,6 +387,17 @@ class TestPublish:
         node.publisher.unpublish(ONE, TARGET)
         assert [d.read_only for d in world.kernel.attached()] == [False]
 
+    def test_a_refused_read_only_device_is_taken_back(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one", mode=volumes.VolumeMode.BLOCK, filesystem=None))
+        node.publisher.stage(ONE, STAGING, BLOCK)
+        before = world.state()
+        world.kernel.occupied.add(TARGET)
+        with pytest.raises(errors.PreconditionFailed):
+            node.publisher.publish(ONE, Publication(STAGING, TARGET, BLOCK, read_only=True))
+        assert world.state() == before
+
     def test_an_unstaged_volume_is_refused(self) -> None:
         world = World()
         node = world.node()
@@ -412,6 +455,19 @@ class TestExposures:
         node.exposures.unexpose(f"snapshot/{SNAP}", TARGET)
         assert not world.kernel.devices
         assert not world.kernel.groups
+
+    @pytest.mark.parametrize("handle", [f"snapshot/{SNAP}", f"populate/{TWO}"])
+    def test_a_target_that_is_something_else_leaves_nothing_attached(self, handle: str) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+        node.create_volume(spec("two", filling=True))
+        before = world.state()
+        world.kernel.occupied.add(TARGET)
+        with pytest.raises(errors.PreconditionFailed):
+            node.exposures.expose(handle, TARGET, read_only=False, group_id=7)
+        assert world.state() == before
 
     def test_a_volume_becomes_ready_only_when_its_mover_is_gone(self) -> None:
         node = World().node()

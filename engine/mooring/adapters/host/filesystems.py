@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mooring.adapters.host import commands, freezing
+from mooring.adapters.host import commands, freezing, sparse
 from mooring.domain import errors, volumes
 
-_EDGE_BYTES = 1 << 20
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
 _MAKE_TIMEOUT_SECONDS = 600
@@ -29,8 +28,8 @@ _EXT4_SUPERBLOCK_OFFSET = 1024
 class KernelFilesystems:
     """Filesystems of this kernel, by the Debian tools."""
 
-    def probe(self, device: Path) -> str | None:
-        """Returns the type of what is on the device, or None if the device is surely empty.
+    def probe(self, device: Path, image: Path) -> str | None:
+        """Returns the type of what is on the device, or None if its image is surely empty.
 
         Raises:
             DataCorrupt: There is something that cannot be told; it must not be formatted.
@@ -48,7 +47,8 @@ class KernelFilesystems:
             raise errors.DataCorrupt(f"{device} holds signatures of several filesystems")
         if outcome.exit_code != _NOTHING_FOUND:
             raise errors.HostFailure(f"cannot probe {device}: {outcome.stderr.strip()}")
-        if not _edges_are_zero(device):
+        # A filesystem whose superblock was lost may have its bytes anywhere.
+        if not sparse.reads_as_zeros(image):
             raise errors.DataCorrupt(
                 f"{device} holds unknown content: no filesystem is recognised, but it is not empty"
             )
@@ -166,13 +166,3 @@ def _may_use_reserved_resources() -> bool:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return effective is not None and bool(int(effective.group(1), 16) >> _CAP_SYS_RESOURCE & 1)
-
-
-def _edges_are_zero(device: Path) -> bool:
-    with device.open("rb") as file:
-        size_bytes = file.seek(0, os.SEEK_END)
-        for offset in (0, max(0, size_bytes - _EDGE_BYTES)):
-            file.seek(offset)
-            if any(file.read(_EDGE_BYTES)):
-                return False
-    return True

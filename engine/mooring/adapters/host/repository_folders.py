@@ -5,6 +5,7 @@ a link in the place of either; only the last one belongs to the mover's group. E
 beneath the one before it and never through a link.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from mooring.ports import host
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAMESPACE_MODE = 0o711
 _REPOSITORY_MODE = 0o770
+_DELETED = "//deleted"  # what the kernel shows of a folder that was removed while it was mounted
 
 Entries = Callable[[], tuple[repository_plan.FolderEntry, ...]]
 
@@ -35,18 +37,25 @@ class RepositoryFolders:
 
         Raises:
             PermissionDenied: The list has no such entry for that namespace.
+            AlreadyExists: It is published there, but not with the same `read_only`.
             PreconditionFailed: The entry's folder is missing, or something else is mounted there.
-            HostFailure: The folder cannot be made, for example because it is read-only.
+            ReadOnly: The folder cannot be made because the entry's folder is read-only.
+            SpaceExhausted: It cannot be made because the disk of the entry's folder is full.
         """
         entry = repository_plan.allowed_folder(self._entries(), handle.entry, handle.namespace)
         folder = Path(entry.path) / handle.namespace / handle.repository
         identity = self._make(Path(entry.path), handle)
         target = self._host.paths.resolve(target_path)
-        mounted = any(mount.target == target for mount in self._host.mounts.table())
-        if mounted and self._identity(target) == identity:
+        present = self._mounted(target)
+        if present is not None and self._identity(target) == identity:
+            if ("ro" in present.options) != read_only:
+                raise errors.AlreadyExists(f"the folder is published at {target} in another way")
             return
-        if mounted:
-            raise errors.PreconditionFailed(f"something else is mounted at {target}")
+        if present is not None:
+            raise errors.PreconditionFailed(
+                f"{present.source} is mounted at {target}, where the folder belongs; it is left "
+                "alone. Unmount it, if nobody needs it"
+            )
         self._host.paths.make_folder(target)
         self._host.mounts.bind(folder, target, ("ro",) if read_only else ())
         if self._identity(target) != identity:
@@ -54,10 +63,28 @@ class RepositoryFolders:
             raise errors.HostFailure(f"the folder did not appear at {target}")
 
     def unpublish(self, handle: handles.RepositoryFolder, target_path: str) -> None:
-        """Takes a folder away from a target; nothing in it is touched. Repeating is no error."""
+        """Takes a folder away from a target; nothing in it is touched. Repeating is no error.
+
+        The list is not asked: its entry may be gone by now.
+
+        Raises:
+            InUse: It is busy.
+            PreconditionFailed: Something that is not this folder is mounted there.
+        """
         target = self._host.paths.resolve(target_path)
-        self._host.mounts.unmount(target)
+        while (present := self._mounted(target)) is not None:
+            root = present.root.removesuffix(_DELETED)
+            if not root.endswith(f"/{handle.namespace}/{handle.repository}"):
+                raise errors.PreconditionFailed(
+                    f"what is mounted at {target} is not {handles.render(handle)}; it is left alone"
+                )
+            self._host.mounts.unmount(target)
         self._host.paths.remove(target)
+
+    def _mounted(self, target: Path) -> host.Mount | None:
+        """Returns the topmost mount at a path."""
+        layers = [mount for mount in self._host.mounts.table() if mount.target == target]
+        return layers[-1] if layers else None
 
     def _identity(self, path: Path) -> tuple[int, int]:
         found = path.stat(follow_symlinks=False)
@@ -86,12 +113,25 @@ class RepositoryFolders:
                 os.fchmod(descriptor, _REPOSITORY_MODE)
             return found.st_dev, found.st_ino
         except OSError as error:
-            raise errors.HostFailure(
-                f"the repository's folder in entry {handle.entry!r} cannot be made on this node: "
-                f"{error.strerror}"
-            ) from error
+            raise _failure(handle, error) from error
         finally:
             os.close(descriptor)
+
+
+def _failure(handle: handles.RepositoryFolder, error: OSError) -> errors.MooringError:
+    what = (
+        f"the repository's folder {handle.namespace}/{handle.repository} in entry "
+        f"{handle.entry!r} cannot be made on this node: {error.strerror}"
+    )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return errors.ReadOnly(f"{what}. Mount the entry's folder writable")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return errors.SpaceExhausted(f"{what}. Make room there")
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return errors.PreconditionFailed(
+            f"{what}: a link or file lies in its place, and is left alone. Move it away"
+        )
+    return errors.HostFailure(what)
 
 
 def _below(parent: int, name: str, mode: int) -> int:

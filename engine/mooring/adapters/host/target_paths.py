@@ -1,11 +1,16 @@
 """Mount points named by the kubelet: made before a mount, removed after it, never entered."""
 
+import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
 
 from mooring.domain import errors
 from mooring.ports import host
+
+_SOMETHING_ELSE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_LONGEST_NAME_BYTES = 255
 
 
 class KernelPaths:
@@ -19,35 +24,63 @@ class KernelPaths:
                 symbolic link.
         """
         asked = Path(path)
-        strange = any(ord(character) < 32 for character in path)
+        strange = any(ord(character) < 32 for character in path) or any(
+            len(part.encode(errors="replace")) > _LONGEST_NAME_BYTES for part in asked.parts
+        )
         if not asked.is_absolute() or ".." in asked.parts or strange or len(asked.parts) < 3:
             raise errors.InvalidInput(f"{path[:200]!r} is no absolute path to mount on")
-        resolved = asked.parent.resolve() / asked.name
-        if resolved.is_symlink():
-            raise errors.InvalidInput(f"{path[:200]!r} is a symbolic link")
+        try:
+            resolved = asked.parent.resolve() / asked.name
+            is_link = resolved.is_symlink()
+        except (OSError, RuntimeError) as error:  # too long a name, or links in a circle
+            raise errors.InvalidInput(f"{path[:200]!r} is no path to mount on: {error}") from error
+        if is_link:
+            raise errors.InvalidInput(
+                f"{path[:200]!r} is a symbolic link, and a mount there would be one somewhere else"
+            )
         return resolved
 
     def make_folder(self, path: Path) -> None:
-        """Makes a folder to mount on, with missing parents; an existing one is kept."""
+        """Makes a folder to mount on, with missing parents; an existing, empty one is kept.
+
+        Raises:
+            PreconditionFailed: Something is there that a mount would hide.
+        """
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with os.scandir(path) as found:
+                occupied = any(found)
         except OSError as error:
-            raise errors.HostFailure(f"cannot make {path}: {error}") from error
+            raise _obstacle(path, error) from error
+        if occupied:
+            raise errors.PreconditionFailed(
+                f"{path} holds files that a mount would hide; it is left as it is. Move them away"
+            )
 
     def make_file(self, path: Path) -> None:
-        """Makes an empty file to bind a device on; an existing one is kept."""
+        """Makes an empty file to bind a device on; an existing, empty one is kept.
+
+        Raises:
+            PreconditionFailed: Something is there that a mount would hide.
+        """
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            os.close(os.open(path, flags, 0o600))
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            status = path.lstat()
         except OSError as error:
-            raise errors.HostFailure(f"cannot make {path}: {error}") from error
+            raise _obstacle(path, error) from error
+        if not stat.S_ISREG(status.st_mode) or status.st_size:
+            raise errors.PreconditionFailed(
+                f"{path} is no empty file, and a device there would hide what it is; it is left "
+                "as it is. Move it away"
+            )
 
     def remove(self, path: Path) -> None:
         """Removes an empty folder or file that was mounted on; an absent one is no error.
 
         Raises:
-            HostFailure: It holds something; it is left as it is.
+            PreconditionFailed: It holds something; it is left as it is.
         """
         try:
             status = path.lstat()
@@ -56,10 +89,17 @@ class KernelPaths:
             elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
                 path.unlink()
             else:
-                raise errors.HostFailure(f"{path} is no empty mount point; it is left as it is")
-        except FileNotFoundError:
+                raise errors.PreconditionFailed(
+                    f"{path} is no empty mount point; it is left as it is. Move it away"
+                )
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise errors.PreconditionFailed(
+                    f"the mount point {path} holds files of somebody; they are left as they are. "
+                    "Move them away"
+                ) from error
             raise errors.HostFailure(f"cannot remove the mount point {path}: {error}") from error
 
     def block_device(self, path: Path) -> str | None:
@@ -102,3 +142,11 @@ class KernelPaths:
             used_inodes=status.f_files - status.f_ffree,
             available_inodes=status.f_favail,
         )
+
+
+def _obstacle(path: Path, error: OSError) -> errors.MooringError:
+    if error.errno in _SOMETHING_ELSE:
+        return errors.PreconditionFailed(
+            f"{path} cannot be a mount point, something else is there: {error}. Move it away"
+        )
+    return errors.HostFailure(f"cannot make {path}: {error}")

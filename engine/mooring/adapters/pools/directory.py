@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+from mooring.adapters.host import sparse
 from mooring.adapters.pools import image_folder
 from mooring.domain import pools
 
@@ -43,7 +44,7 @@ def _copy(source: int, target: int, own_blocks: bool) -> None:
 
 
 def _copy_in_kernel(source: int, target: int) -> None:
-    for start, length_bytes in image_folder.data_ranges(source):
+    for start, length_bytes in sparse.data_ranges(source):
         offset, left_bytes = start, length_bytes
         while left_bytes:
             count = os.copy_file_range(source, target, left_bytes, offset, offset)

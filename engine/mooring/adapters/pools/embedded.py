@@ -41,7 +41,7 @@ def mount(folder: Path, size_bytes: int, mountpoint: Path, ports: host.Host) -> 
     try:
         _make_image(descriptor, image, size_bytes)
         device = ports.loops.attach(image, sector_size_bytes=_SECTOR_SIZE_BYTES, read_only=False)
-        _format_if_new(descriptor, device.path, ports)
+        _format_if_new(descriptor, image, device.path, ports)
     finally:
         os.close(descriptor)
     mountpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,13 +95,13 @@ def _make_image(descriptor: int, image: Path, size_bytes: int) -> None:
         raise
 
 
-def _format_if_new(descriptor: int, device: Path, ports: host.Host) -> None:
+def _format_if_new(descriptor: int, image: Path, device: Path, ports: host.Host) -> None:
     if files.read(descriptor, _NEW_MARKER) is not None:
         # A mount would have removed the marker: whatever is there was left by a killed mkfs.
         ports.filesystems.make(device, volumes.FilesystemType.XFS, blank=False)
         files.remove_durably(descriptor, _NEW_MARKER)
         return
-    found = ports.filesystems.probe(device)
+    found = ports.filesystems.probe(device, image)
     if found != volumes.FilesystemType.XFS.value:
         raise errors.DataCorrupt(
             f"{IMAGE_FILE} holds {found or 'no filesystem'} instead of a pool's XFS; "

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mooring.adapters.host import files, syscalls
+from mooring.adapters.host import files, sparse, syscalls
 from mooring.domain import errors, ids, pools, quantities
 
 _IMAGE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}\Z")
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ZEROS_BYTES = 1 << 20
 _BLOCK_BYTES = 512
 
@@ -48,8 +48,6 @@ class ImageFilePool:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._copier = copier
-        self._descriptor = files.open_folder(folder)
-        files.remove_leftovers(self._descriptor)
         self._properties = pools.PoolProperties(
             backend=backend,
             copies_on_write=copies_on_write,
@@ -57,6 +55,8 @@ class ImageFilePool:
             attachable=True,
             direct_io=takes_direct_io(folder),
         )
+        self._descriptor = files.open_folder(folder)
+        files.remove_leftovers(self._descriptor)
 
     @property
     def properties(self) -> pools.PoolProperties:
@@ -117,8 +117,9 @@ class ImageFilePool:
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
         name = _checked(image)
-        files.remove_durably(self._descriptor, files.temporary_name(name))
-        files.remove_durably(self._descriptor, name)
+        with no_space_named(f"remove {image}"):
+            files.remove_durably(self._descriptor, files.temporary_name(name))
+            files.remove_durably(self._descriptor, name)
 
     def images(self) -> Mapping[ids.ImageId, pools.ImageUsage]:
         """Returns every whole image with its size and use."""
@@ -218,25 +219,10 @@ def _write_zeros(descriptor: int, offset_bytes: int, length_bytes: int) -> None:
         offset_bytes += os.pwrite(descriptor, piece, offset_bytes)
 
 
-def data_ranges(descriptor: int) -> Iterator[tuple[int, int]]:
-    """Yields offset and length, in bytes, of the pieces of a file that are not holes."""
-    size_bytes = os.fstat(descriptor).st_size
-    end = 0
-    while end < size_bytes:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end - start
-
-
 def copy_by_reading(source: int, target: int) -> None:
     """Copies what is not a hole by reading and writing, so that no block is shared."""
     buffer = memoryview(bytearray(4 << 20))
-    for start, length_bytes in data_ranges(source):
+    for start, length_bytes in sparse.data_ranges(source):
         offset, end = start, start + length_bytes
         while offset < end:
             count = os.preadv(source, [buffer[: end - offset]], offset)
@@ -259,24 +245,33 @@ def no_space_named(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise errors.SpaceExhausted(f"cannot {action}: the pool's disk is full") from error
+        if error.errno in NO_SPACE:
+            raise errors.SpaceExhausted(
+                f"cannot {action}: the pool's disk is full. Delete volumes or snapshots of it, or "
+                "make room on the disk"
+            ) from error
         raise errors.HostFailure(f"cannot {action}: {error}") from error
 
 
 def takes_direct_io(folder: Path) -> bool:
-    """Whether files of a folder can be opened for direct I/O."""
-    name = files.temporary_name("direct-io")
+    """Whether files of a folder can be opened for direct I/O.
+
+    An image that is there is asked, so that a full disk has no say in whether a pool opens.
+    """
     descriptor = files.open_folder(folder)
+    present = next((name for name in files.names(descriptor) if _IMAGE_ID.match(name)), None)
+    name = present or files.temporary_name("direct-io")
+    flags = os.O_RDONLY if present else os.O_RDWR | os.O_CREAT
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(name, flags | os.O_DIRECT, 0o600, dir_fd=descriptor))
+        flags |= os.O_DIRECT | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o600, dir_fd=descriptor))
     except OSError as error:
         if error.errno == errno.EINVAL:
             return False
         raise
     finally:
-        files.remove_durably(descriptor, name)
+        if not present:
+            files.remove_durably(descriptor, name)
         os.close(descriptor)
     return True
 

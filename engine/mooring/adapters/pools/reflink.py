@@ -4,6 +4,7 @@ A preallocated clone gets blocks of its own after the sharing copy, so that writ
 meet a full pool. XFS unshares in place; btrfs cannot, so there the bytes are copied.
 """
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -61,14 +62,18 @@ def _require_sharing(folder: Path) -> None:
     descriptor = files.open_folder(folder)
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        source, target = (os.open(name, flags, 0o600, dir_fd=descriptor) for name in names)
-        try:
-            os.pwrite(source, bytes(4096), 0)
-            syscalls.clone_file(source, target)
-        finally:
-            os.close(source)
-            os.close(target)
+        with contextlib.ExitStack() as opened:
+            source, target = (
+                opened.enter_context(
+                    os.fdopen(os.open(name, flags, 0o600, dir_fd=descriptor), "r+b")
+                )
+                for name in names
+            )
+            os.pwrite(source.fileno(), bytes(4096), 0)
+            syscalls.clone_file(source.fileno(), target.fileno())
     except OSError as error:
+        if error.errno in image_folder.NO_SPACE:
+            return  # it was tried when the pool was made, and a full pool has to open again
         if error.errno not in _UNSUPPORTED:
             raise errors.HostFailure(f"cannot use {folder} as a pool: {error}") from error
         raise errors.Unsupported(

@@ -137,6 +137,7 @@ class Kind:
         columns: Printer columns, besides NAME; AGE is added last.
         rules: CEL rules over spec.
         spec_required: Whether an object without spec is refused.
+        longest_name: Most characters of an object's name; None leaves Kubernetes' own limit.
     """
 
     kind: str
@@ -149,6 +150,7 @@ class Kind:
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
     spec_required: bool = True
+    longest_name: int | None = None
     example: dict[str, Any] = field(default_factory=dict)
 
 

@@ -13,9 +13,11 @@ class BackupPoint(base.Model):
 
     repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     backup_id: str = Field(
-        min_length=1, max_length=128, pattern=r"^[0-9A-Za-z][0-9A-Za-z_.-]*$",
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         description="The id, as a Backup's status.backupId had it.",
-    )  # fmt: skip
+    )
 
 
 class RestoreTarget(base.Model):

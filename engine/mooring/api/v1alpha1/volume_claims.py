@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mooring.api import keys
 from mooring.api.v1alpha1 import base
+from mooring.planning import claim_plan
 
 
 class DeletionPolicy(enum.StrEnum):
@@ -134,5 +135,6 @@ KIND = base.Kind(
         ),
         base.at_most_one("node", "nodeSelector", within="placement"),
     ),
+    longest_name=claim_plan.LONGEST_NAME,
     example={"size": "10Gi"},
 )

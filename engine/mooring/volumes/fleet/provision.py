@@ -64,7 +64,8 @@ class Provisioning:
         difference = requests.difference(request, entry.spec)
         if difference is not None:
             raise errors.AlreadyExists(
-                f"a volume named {request.name[:128]!r} exists already, but {difference}"
+                f"a volume named {request.name[:128]!r} exists already, but {difference}; it is "
+                "left as it is: use another name, or ask for what it is"
             )
         if not request.topology.allows(entry.node):
             raise errors.AlreadyExists(

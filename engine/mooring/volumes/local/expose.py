@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
+from mooring.ports import host
 from mooring.volumes.local import attachments
 from mooring.volumes.local.context import NodeContext, image_of
 
@@ -64,16 +65,26 @@ class Exposures:
                 sector_size_bytes=exposed.sector_size_bytes,
                 read_only=read_only or not exposed.writable,
             )
-            layers = attachments.mounts_at(self._host, target)
-            if layers and not attachments.is_own(self._host, layers[-1], [device]):
-                raise errors.PreconditionFailed(f"{layers[-1].source} is mounted at {target}")
-            self._host.loops.permit(device.path, group_id)
-            if layers:
-                return
-            self._host.paths.make_file(target)
-            self._host.mounts.bind(device.path, target)
-            if self._host.paths.block_device(target) != device.number:
-                raise errors.HostFailure(f"the device did not appear at {target}")
+            try:
+                self._show(device, target, group_id)
+            except errors.MooringError:
+                attachments.release_idle(self._host, exposed.image)
+                raise
+
+    def _show(self, device: host.LoopDevice, target: Path, group_id: int) -> None:
+        layers = attachments.mounts_at(self._host, target)
+        if layers and not attachments.is_own(self._host, layers[-1], [device]):
+            raise errors.PreconditionFailed(
+                f"{layers[-1].source} is mounted at {target}, where the device belongs; it is "
+                "left alone"
+            )
+        self._host.loops.permit(device.path, group_id)
+        if layers:
+            return
+        self._host.paths.make_file(target)
+        self._host.mounts.bind(device.path, target)
+        if self._host.paths.block_device(target) != device.number:
+            raise errors.HostFailure(f"the device did not appear at {target}")
 
     def unexpose(self, handle: str, target_path: str) -> None:
         """Takes a handle's device away; repeating it, or a deleted handle, is no error.

@@ -198,9 +198,13 @@ class NodePublisher:
             self._require_single(volume_id, attachments.device_targets(self._host, devices))
         # A read-only bind does not keep a device from being written, so it is a device of its own.
         device = staging.attach(self._context, record, image, read_only=publication.read_only)
-        self._host.paths.make_file(target)
-        self._host.mounts.bind(device.path, target)
-        self._read_back(target, [device])
+        try:
+            self._host.paths.make_file(target)
+            self._host.mounts.bind(device.path, target)
+            self._read_back(target, [device])
+        except errors.MooringError:
+            self._detach_unused_readers([device], image)
+            raise
 
     def _require_published(
         self, mount: host.Mount, devices: Sequence[host.LoopDevice], *, read_only: bool

@@ -1,5 +1,6 @@
 """Deleting a volume that nobody uses."""
 
+import contextlib
 from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
@@ -23,5 +24,8 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
                 f"volume {volume_id} is still in use: {devices[0].path} carries it; "
                 "delete the pods that use it first"
             )
-        book.records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
+        # A full pool has no room for the intent either, and deletions are what makes room. Killed
+        # without it, the volume is one whose image is missing, and the retry ends it.
+        with contextlib.suppress(errors.SpaceExhausted):
+            book.records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
         provision.discard(book, volume_id)

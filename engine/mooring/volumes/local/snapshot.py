@@ -1,5 +1,6 @@
 """Taking and deleting snapshots."""
 
+import contextlib
 from dataclasses import replace
 
 from mooring.domain import errors, ids, quantities, volumes
@@ -44,7 +45,8 @@ def delete_snapshot(context: NodeContext, snapshot_id: ids.SnapshotId) -> None:
         book, record = found
         if attachments.release_idle(context.host, book.image_path(image_of(snapshot_id))):
             raise errors.InUse(f"snapshot {snapshot_id} is still attached for a mover")
-        book.records.put_snapshot(replace(record, state=volumes.SnapshotState.DELETING))
+        with contextlib.suppress(errors.SpaceExhausted):  # as for a volume: see `reclaim`
+            book.records.put_snapshot(replace(record, state=volumes.SnapshotState.DELETING))
         discard(book, snapshot_id)
 
 

@@ -63,18 +63,20 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
         found = context.find_volume(volume_id)
         image = found[0].image_path(image_of(volume_id)) if found else None
         devices = attachments.devices_of(context.host, image)
+        mounts = attachments.filesystem_mounts(context.host, devices)
+        bound = attachments.device_targets(context.host, devices)
+        users = [mount.target for mount in (*mounts, *bound) if mount.target != target]
+        if users:
+            raise errors.InUse(
+                f"volume {volume_id} is still mounted at {users[0]}; it is unstaged once the pods "
+                "that use it are gone"
+            )
         if attachments.unmount_own(context.host, target, devices):
             raise errors.PreconditionFailed(
                 f"what is mounted at {target} is not volume {volume_id}; it is left alone"
             )
         if image is None:
             return
-        users = (
-            *attachments.filesystem_mounts(context.host, devices),
-            *attachments.device_targets(context.host, devices),
-        )
-        if users:
-            raise errors.InUse(f"volume {volume_id} is still published at {users[0].target}")
         for device in devices:
             context.host.loops.detach(device.path, image)
 
@@ -125,19 +127,41 @@ def mount_staged(
     try:
         if _is_staged(context, device, staging):
             return
-        new = not record.formatted
-        _ensure_formatted(context, volume, device.path)
-        mounted = attachments.filesystem_mounts(context.host, [device])
-        if not new and not mounted and "ro" not in options:
-            context.host.filesystems.grow_unmounted(device.path, spec.filesystem)
         context.host.paths.make_folder(staging)
-        context.host.mounts.mount(device.path, staging, spec.filesystem.value, options)
-        if not new and "ro" not in options:
-            context.host.filesystems.grow(device.path, staging, spec.filesystem)
-    except errors.MooringError:
+        _mount(context, volume, (device, image, staging), options)
+    except errors.MooringError as error:
         if not attachments.filesystem_mounts(context.host, [device]):
             context.host.loops.detach(device.path, image)
+        if isinstance(error, errors.DataCorrupt):
+            raise errors.DataCorrupt(_advice(record, image, error)) from error
         raise
+
+
+def _mount(
+    context: NodeContext,
+    volume: tuple[PoolBook, volumes.VolumeRecord],
+    places: tuple[host.LoopDevice, Path, Path],
+    options: Sequence[str],
+) -> None:
+    """Mounts a device with an image at a path, after it has its filesystem, at its full size."""
+    device, image, staging = places
+    filesystem, new = volume[1].spec.filesystem, not volume[1].formatted
+    if filesystem is None:
+        return
+    _ensure_formatted(context, volume, device.path, image)
+    mounted = attachments.filesystem_mounts(context.host, [device])
+    if not new and not mounted and "ro" not in options:
+        context.host.filesystems.grow_unmounted(device.path, filesystem)
+    context.host.mounts.mount(device.path, staging, filesystem.value, options)
+    if not new and "ro" not in options:
+        context.host.filesystems.grow(device.path, staging, filesystem)
+
+
+def _advice(record: volumes.VolumeRecord, image: Path, error: errors.DataCorrupt) -> str:
+    what = f"volume {record.spec.volume_id} cannot be mounted: {error}. It was not changed"
+    if record.formatted:
+        return f"{what}: restore a snapshot or backup of it, or examine a copy of {image}"
+    return f"{what}: save what you need of {image}, then delete the claim and make a new one"
 
 
 def _is_staged(context: NodeContext, device: host.LoopDevice, staging: Path) -> bool:
@@ -152,7 +176,10 @@ def _is_staged(context: NodeContext, device: host.LoopDevice, staging: Path) -> 
 
 
 def _ensure_formatted(
-    context: NodeContext, volume: tuple[PoolBook, volumes.VolumeRecord], device: Path
+    context: NodeContext,
+    volume: tuple[PoolBook, volumes.VolumeRecord],
+    device: Path,
+    image: Path,
 ) -> None:
     """Makes the filesystem of a new volume, and checks that of an old one.
 
@@ -164,18 +191,13 @@ def _ensure_formatted(
     if spec.filesystem is None:
         return
     half_made = record.formatting and not record.formatted
-    found = None if half_made else context.host.filesystems.probe(device)
+    found = None if half_made else context.host.filesystems.probe(device, image)
     if record.formatted:
         if found == spec.filesystem.value:
             return
-        raise errors.DataCorrupt(
-            f"volume {spec.volume_id} shall hold {spec.filesystem.value}, but its device holds "
-            f"{found or 'nothing'}; it is not formatted again"
-        )
+        raise errors.DataCorrupt(f"it shall hold {spec.filesystem.value}, not {found or 'nothing'}")
     if found is not None:
-        raise errors.DataCorrupt(
-            f"volume {spec.volume_id} is new, but its device holds {found}; it is not formatted"
-        )
+        raise errors.DataCorrupt(f"it is new, but holds {found}")
     record = replace(record, formatting=True)
     book.records.put_volume(record)
     context.host.filesystems.make(device, spec.filesystem, blank=not half_made)
