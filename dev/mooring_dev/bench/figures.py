@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +49,11 @@ class Ratio:
             f"{self.value:.2f}",
             f"{self.target} {verdict}".strip(),
         )
+
+
+def at_most(ratio: Ratio, bound: float) -> Ratio:
+    """Returns a ratio that is held against an upper bound."""
+    return replace(ratio, target=f"<= {bound}", met=ratio.value <= bound)
 
 
 HEADINGS = ("what", "Mooring", "peer", "ratio", "target")

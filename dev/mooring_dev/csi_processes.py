@@ -17,6 +17,7 @@ from mooring.adapters import registry
 from mooring.runtime import settings
 from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
+from mooring_dev.steps import DevError
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 40.0
@@ -32,9 +33,9 @@ class Sockets:
 
 
 @contextmanager
-def served(mode: str, backend: str, folder: Path) -> Iterator[Sockets]:
+def served(mode: str, backend: str, folder: Path, *, overcommit: float = 1.0) -> Iterator[Sockets]:
     """Serves one node with one pool: `standalone`, or as two processes (`agents`)."""
-    config = write_settings(folder, backend)
+    config = write_settings(folder, backend, overcommit=overcommit)
     with ExitStack() as stack:
         stack.callback(release_pools, config)
         if mode == "standalone":
@@ -50,13 +51,16 @@ def served(mode: str, backend: str, folder: Path) -> Iterator[Sockets]:
         yield Sockets(folder / "node.sock", folder / "controller.sock")
 
 
-def write_settings(folder: Path, backend: str, name: str = NODE) -> Path:
+def write_settings(
+    folder: Path, backend: str, name: str = NODE, *, overcommit: float = 1.0
+) -> Path:
     """Writes a node's settings with one pool and returns their path."""
     size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
         f"pools:\n  - name: main\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
+        f"    overcommit: {overcommit}\n"
     )
     return config
 
@@ -142,7 +146,8 @@ def wait_until_ready(endpoint: Path) -> None:
     with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
         stub = rpc.IdentityStub(channel)
         while not stub.Probe(pb.ProbeRequest(), timeout=5).ready.value:
-            assert time.monotonic() < deadline, f"{endpoint} is never ready"
+            if time.monotonic() >= deadline:
+                raise DevError(f"{endpoint} is never ready")
             time.sleep(0.05)
 
 
@@ -163,6 +168,7 @@ def _wait(connect: Callable[[], None], what: str) -> None:
         try:
             connect()
             return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing serves on {what}"
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise DevError(f"nothing serves on {what}") from error
         time.sleep(0.05)
