@@ -74,6 +74,7 @@ def release_pools(config: Path) -> None:
 
 @contextmanager
 def standalone(config: Path, endpoint: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serves every service in one process."""
     with process("standalone", "--config", config, "--csi-socket", f"unix://{endpoint}") as running:
         wait_for_socket(endpoint)
         yield running
@@ -95,6 +96,7 @@ def node(
 
 @contextmanager
 def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serves the controller over agents, by their addresses; `make_tls` comes before."""
     endpoint = folder / "controller.sock"
     pairs = [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
     with process(
@@ -107,10 +109,12 @@ def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Pop
 
 
 def make_tls(folder: Path) -> None:
+    """Makes the certificate authority that node and controller share."""
     subprocess.run(command("make-tls", folder / "tls"), check=True, capture_output=True)
 
 
 def command(*arguments: object) -> list[str]:
+    """Returns the command line of the driver."""
     return [sys.executable, "-m", "mooring_csi.main", *map(str, arguments)]
 
 
@@ -132,6 +136,8 @@ def process(*arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def wait_for_socket(path: Path) -> None:
+    """Waits until something listens on a socket."""
+
     def connect() -> None:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(path))
@@ -144,7 +150,7 @@ def wait_until_ready(endpoint: Path) -> None:
     options = (("grpc.default_authority", "localhost"),)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
-        stub = rpc.IdentityStub(channel)
+        stub = rpc.IdentityStub(channel)  # type: ignore[no-untyped-call]
         while not stub.Probe(pb.ProbeRequest(), timeout=5).ready.value:
             if time.monotonic() >= deadline:
                 raise DevError(f"{endpoint} is never ready")
@@ -152,11 +158,13 @@ def wait_until_ready(endpoint: Path) -> None:
 
 
 def wait_for_port(address: str) -> None:
+    """Waits until something listens on a `host:port`."""
     host, _, port = address.partition(":")
     _wait(lambda: socket.create_connection((host, int(port)), timeout=1).close(), address)
 
 
 def free_port() -> int:
+    """Returns a port of the loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
