@@ -22,6 +22,7 @@ from mooring_dev.steps import DevError
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 40.0
 NODE = "node-a"
+POOL = "main"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def write_settings(
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
-        f"pools:\n  - name: main\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
+        f"pools:\n  - name: {POOL}\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
         f"    overcommit: {overcommit}\n"
     )
     return config
