@@ -14,7 +14,7 @@ from mooring_dev.demo import installing
 from mooring_dev.kubectl import Kubectl, KubectlError, WaitError
 from mooring_dev.steps import DevError
 
-ROUNDS = 13
+ROUNDS = 9
 UNMEASURED_ROUNDS = 1
 PEER_TARGET = 0.6
 GOLDEN_RATIO = (5**0.5 - 1) / 2
