@@ -94,3 +94,7 @@ csi-sanity: toolchain ## Run csi-sanity in every form; its report comes last
 .PHONY: bench-data-path
 bench-data-path: prerequisites ## fio in a volume against fio on its pool; writes docs/reference/performance.md
 	$(PYTHON) -m mooring_dev.bench.data_path
+
+.PHONY: bench-provision
+bench-provision: toolchain ## Apply to Ready against local-path-provisioner, CreateVolume at 1,000 / 10; writes performance.md
+	$(PYTHON) -m mooring_dev.bench.provision

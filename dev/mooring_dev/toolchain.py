@@ -40,6 +40,7 @@ class ToolModule:
 
 _CSI = "github.com/kubernetes-csi"
 _SNAPSHOTTER = f"{_CSI}/external-snapshotter"
+_LOCAL_PATH = "github.com/rancher/local-path-provisioner"
 TOOL_MODULES = (
     ToolModule("pause", {"pause": "mooring.dev/toolchain/pause"}, 2),
     ToolModule(
@@ -97,8 +98,9 @@ TOOL_MODULES = (
     ToolModule("coredns", {"coredns": "github.com/coredns/coredns"}, 180),
     ToolModule(
         "local-path-provisioner",
-        {"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
+        {"local-path-provisioner": _LOCAL_PATH},
         60,
+        kept_files=(("deploy", _LOCAL_PATH, "deploy/local-path-storage.yaml"),),
     ),
 )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from support import csi_processes
+from mooring_dev import csi_processes
 
 RUN_TIMEOUT_SECONDS = 240.0
 VOLUME_SIZE_BYTES = 64 << 20

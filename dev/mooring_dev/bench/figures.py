@@ -4,12 +4,12 @@ import os
 import platform
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as PrintedTable
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "performance.md"
 
@@ -51,26 +51,52 @@ class Ratio:
         )
 
 
+def at_most(ratio: Ratio, bound: float) -> Ratio:
+    """Returns a ratio that is held against an upper bound."""
+    return replace(ratio, target=f"<= {bound}", met=ratio.value <= bound)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below headings."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> list[str]:
+        """Returns its lines for the reference page."""
+        first = [f"| {' | '.join(self.headings)} |", "|" + "---|" * len(self.headings)]
+        return [*first, *(f"| {' | '.join(row)} |" for row in self.rows)]
+
+
 HEADINGS = ("what", "Mooring", "peer", "ratio", "target")
+
+
+def _ratio_table(ratios: Sequence[Ratio]) -> Table:
+    return Table(HEADINGS, [ratio.cells() for ratio in ratios])
 
 
 def show(title: str, ratios: Sequence[Ratio], console: Console) -> None:
     """Prints the ratios as a table."""
-    table = Table(title=title)
-    for heading in HEADINGS:
-        table.add_column(heading)
-    for ratio in ratios:
-        table.add_row(*ratio.cells())
-    console.print(table)
+    show_table(title, _ratio_table(ratios), console)
 
 
-def record(section: str, words: str, ratios: Sequence[Ratio]) -> None:
-    """Replaces one section of docs/reference/performance.md with this run's ratios."""
+def show_table(title: str, table: Table, console: Console) -> None:
+    """Prints a table."""
+    printed = PrintedTable(*table.headings, title=title)
+    for row in table.rows:
+        printed.add_row(*row)
+    console.print(printed)
+
+
+def record(section: str, words: str, ratios: Sequence[Ratio], *more: Table) -> None:
+    """Replaces one section of docs/reference/performance.md with this run's ratios and tables."""
     begin, end = f"<!-- begin {section} -->", f"<!-- end {section} -->"
     machine = f"{os.cpu_count()} cores, Linux {platform.release()}, {datetime.now(UTC):%Y-%m-%d}"
-    lines = [words, "", f"| {' | '.join(HEADINGS)} |", "|" + "---|" * len(HEADINGS)]
-    lines += [f"| {' | '.join(ratio.cells())} |" for ratio in ratios]
-    lines += ["", f"Medians of {len(ratios[0].subject)} paired rounds in one run ({machine})."]
+    lines = [words, ""]
+    for table in (_ratio_table(ratios), *more):
+        lines += [*table.markdown(), ""]
+    lines += [f"Medians of {len(ratios[0].subject)} paired rounds in one run ({machine})."]
     text = PAGE.read_text()
     before, rest = text.split(begin)
     after = rest.split(end)[1]

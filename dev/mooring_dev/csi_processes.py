@@ -17,10 +17,12 @@ from mooring.adapters import registry
 from mooring.runtime import settings
 from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
+from mooring_dev.steps import DevError
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 40.0
 NODE = "node-a"
+POOL = "main"
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Sockets:
 
 
 @contextmanager
-def served(mode: str, backend: str, folder: Path) -> Iterator[Sockets]:
+def served(mode: str, backend: str, folder: Path, *, overcommit: float = 1.0) -> Iterator[Sockets]:
     """Serves one node with one pool: `standalone`, or as two processes (`agents`)."""
-    config = write_settings(folder, backend)
+    config = write_settings(folder, backend, overcommit=overcommit)
     with ExitStack() as stack:
         stack.callback(release_pools, config)
         if mode == "standalone":
@@ -50,13 +52,16 @@ def served(mode: str, backend: str, folder: Path) -> Iterator[Sockets]:
         yield Sockets(folder / "node.sock", folder / "controller.sock")
 
 
-def write_settings(folder: Path, backend: str, name: str = NODE) -> Path:
+def write_settings(
+    folder: Path, backend: str, name: str = NODE, *, overcommit: float = 1.0
+) -> Path:
     """Writes a node's settings with one pool and returns their path."""
     size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
-        f"pools:\n  - name: main\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
+        f"pools:\n  - name: {POOL}\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
+        f"    overcommit: {overcommit}\n"
     )
     return config
 
@@ -70,6 +75,7 @@ def release_pools(config: Path) -> None:
 
 @contextmanager
 def standalone(config: Path, endpoint: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serves every service in one process."""
     with process("standalone", "--config", config, "--csi-socket", f"unix://{endpoint}") as running:
         wait_for_socket(endpoint)
         yield running
@@ -91,6 +97,7 @@ def node(
 
 @contextmanager
 def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serves the controller over agents, by their addresses; `make_tls` comes before."""
     endpoint = folder / "controller.sock"
     pairs = [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
     with process(
@@ -103,10 +110,12 @@ def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Pop
 
 
 def make_tls(folder: Path) -> None:
+    """Makes the certificate authority that node and controller share."""
     subprocess.run(command("make-tls", folder / "tls"), check=True, capture_output=True)
 
 
 def command(*arguments: object) -> list[str]:
+    """Returns the command line of the driver."""
     return [sys.executable, "-m", "mooring_csi.main", *map(str, arguments)]
 
 
@@ -128,6 +137,8 @@ def process(*arguments: object) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def wait_for_socket(path: Path) -> None:
+    """Waits until something listens on a socket."""
+
     def connect() -> None:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(path))
@@ -140,18 +151,21 @@ def wait_until_ready(endpoint: Path) -> None:
     options = (("grpc.default_authority", "localhost"),)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
-        stub = rpc.IdentityStub(channel)
+        stub = rpc.IdentityStub(channel)  # type: ignore[no-untyped-call]
         while not stub.Probe(pb.ProbeRequest(), timeout=5).ready.value:
-            assert time.monotonic() < deadline, f"{endpoint} is never ready"
+            if time.monotonic() >= deadline:
+                raise DevError(f"{endpoint} is never ready")
             time.sleep(0.05)
 
 
 def wait_for_port(address: str) -> None:
+    """Waits until something listens on a `host:port`."""
     host, _, port = address.partition(":")
     _wait(lambda: socket.create_connection((host, int(port)), timeout=1).close(), address)
 
 
 def free_port() -> int:
+    """Returns a port of the loopback that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -163,6 +177,7 @@ def _wait(connect: Callable[[], None], what: str) -> None:
         try:
             connect()
             return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing serves on {what}"
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise DevError(f"nothing serves on {what}") from error
         time.sleep(0.05)
