@@ -16,7 +16,8 @@ from mooring.api import keys
 from mooring.domain import ids
 from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
-from support import csi_processes, real_storage
+from mooring_dev import csi_processes
+from support import real_storage
 from support.csi_calls import MIB, block_capability, create_request, mount_capability
 
 pytestmark = pytest.mark.system

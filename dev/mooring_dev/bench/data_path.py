@@ -1,7 +1,7 @@
 """What the image and the loop device cost: fio inside a volume against fio on the pool itself.
 
 Both run in the same pool, in turn, round by round, so that a machine whose speed drifts slows
-both alike.
+both alike. Each round begins with another place, so that none is always the first after a pause.
 """
 
 import json
@@ -25,7 +25,7 @@ from mooring_dev.bench.figures import Ratio, record, show
 POOL_BYTES = 6 << 30
 VOLUME_BYTES = 2 << 30
 FILE_BYTES = 1 << 30
-ROUNDS = 5
+ROUNDS = 9
 SECONDS = 4
 POOL = ids.PoolName("bench")
 
@@ -121,8 +121,8 @@ def measure(places: dict[str, Path], console: Console) -> list[Ratio]:
         seen: dict[str, list[float]] = {name: [] for name in places}
         for number in range(ROUNDS):
             console.print(f"  {workload.name}: round {number + 1} of {ROUNDS}")
-            for name, place in places.items():
-                seen[name].append(fio(place, workload, seconds=SECONDS))
+            for name in turned(tuple(places), number):
+                seen[name].append(fio(places[name], workload, seconds=SECONDS))
         for kind in ("preallocated", "sparse"):
             ratio = Ratio(f"{workload.name}, {kind}", seen[kind], seen["pool"], "MiB/s")
             if kind == "preallocated":
@@ -132,6 +132,12 @@ def measure(places: dict[str, Path], console: Console) -> list[Ratio]:
                 )  # fmt: skip
             ratios.append(ratio)
     return ratios
+
+
+def turned(names: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Returns the names in their order, beginning with another one in each round."""
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 def fio(place: Path, workload: Workload, *, seconds: int) -> float:
