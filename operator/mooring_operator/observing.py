@@ -33,6 +33,21 @@ def claim_facts(
     )
 
 
+def last_warning(objects: cluster.ClusterObjects, about: cluster.Object) -> str:
+    """Returns the newest warning that Kubernetes gave about an object; empty without one."""
+    metadata = about["metadata"]
+    warnings = [
+        entry
+        for entry in objects.find(cluster.EVENTS, metadata["namespace"])
+        if entry.get("involvedObject", {}).get("uid") == metadata["uid"]
+        and entry.get("type") == "Warning"
+    ]
+    if not warnings:
+        return ""
+    newest = max(warnings, key=lambda entry: str(entry.get("lastTimestamp") or ""))
+    return f"{newest.get('reason')}: {newest.get('message')}"
+
+
 def _resize_error(status: cluster.Object) -> str:
     """Returns what Kubernetes says hinders a claim's growth."""
     errors_first = ("NodeResizeError", "ControllerResizeError", "FileSystemResizePending")

@@ -368,3 +368,19 @@ def _crash_loop(world: OperatorWorld, key: Key) -> None:
         world.cluster.fail = lambda _: None
         world.play()
     world.settle(4)
+
+
+def test_a_volume_of_an_earlier_claim_is_made_anew(world: OperatorWorld) -> None:
+    world.settle(6)
+    repository = world.cluster.must_get(resources.BACKUP_REPOSITORIES, "main", NAMESPACE)
+    name = f"mooring-repository-{repository['metadata']['uid']}"
+    world.cluster.patch(cluster.CLAIMS, name, {"metadata": {"finalizers": None}}, NAMESPACE)
+    world.cluster.delete(cluster.CLAIMS, name, NAMESPACE)
+    for _ in range(3):
+        with contextlib.suppress(errors.Busy):
+            world.step()
+        world.play()
+    claim = world.cluster.must_get(cluster.CLAIMS, name, NAMESPACE)
+    volume = world.cluster.must_get(cluster.PERSISTENT_VOLUMES, name)
+    assert volume["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
+    assert claim["status"]["phase"] == "Bound"
