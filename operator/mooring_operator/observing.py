@@ -9,9 +9,7 @@ from mooring.ports import cluster
 from mooring_operator import resources, statuses
 
 
-def claim_facts(
-    claim: cluster.Object, owner_name: str, owner_uid: str, users: tuple[str, ...]
-) -> claim_plan.Claim:
+def claim_facts(claim: cluster.Object, owner_name: str, owner_uid: str) -> claim_plan.Claim:
     """Reads what a VolumeClaim's plan has to know of the claim of its name."""
     metadata, spec, status = claim["metadata"], claim.get("spec", {}), claim.get("status", {})
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
@@ -28,7 +26,6 @@ def claim_facts(
         lost=status.get("phase") == "Lost",
         selected_node=annotations.get(keys.SELECTED_NODE),
         placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
-        users=users,
         resize_error=_resize_error(status),
     )
 

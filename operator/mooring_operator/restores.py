@@ -259,6 +259,11 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
     )
 
 
+def has_failed(backup: cluster.Object) -> bool:
+    """Whether a Backup is over without having succeeded."""
+    return statuses.condition(backup, "Succeeded").get("status") == "False"
+
+
 def _wish(spec: models.RestoreSpec) -> placement_plan.Wish | None:
     place = spec.placement
     if place is None or not (place.node or place.node_selector):

@@ -176,6 +176,8 @@ _GRANTS = {
         "tokenreviews": "create",
         "volumeclaims": "get list patch watch",
         "volumes": "create delete get list patch",
+        "volumesnapshotcontents": "get",
+        "volumesnapshots": "get",
     },
     "node.yaml": {
         "configmaps": "get",
