@@ -9,11 +9,13 @@ import pytest
 
 from mooring.api import generate
 from mooring_dev.cluster import lifecycle
+from mooring_dev.demo import installing
 from mooring_dev.kubectl import Kubectl
 from mooring_dev.prerequisites import check_machine
 from mooring_dev.steps import DevError
 from support import api_server
 from support.development_cluster import DevelopmentCluster
+from support.shop import RESTRICTED, Shop
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,31 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl.run("create", "namespace", name)
     yield name
     kubectl.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def mooring(cluster: DevelopmentCluster) -> DevelopmentCluster:
+    """The cluster with Mooring on it, installed as a user would."""
+    if cluster.kubectl.find("daemonset", "mooring-csi-node", "-n", "mooring-system") is None:
+        installing.install(cluster.kubectl)
+    return cluster
+
+
+@pytest.fixture
+def shop(mooring: DevelopmentCluster) -> Iterator[Shop]:
+    name = f"shop-{secrets.token_hex(3)}"
+    mooring.kubectl.run("create", "namespace", name)
+    mooring.kubectl.run("label", "namespace", name, RESTRICTED)
+    shop = Shop(mooring, name)
+    shop.key()
+    shop.repository()
+    yield shop
+    for kind in ("pods", "restores", "backups", "volumeclaims", "backuprepositories", "pvc"):
+        mooring.kubectl.run(
+            *("delete", kind, "--all", "-n", name, "--timeout=100s", "--grace-period=1"),
+            timeout_seconds=110,
+        )
+    mooring.kubectl.run("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")
