@@ -108,7 +108,8 @@ class Backups:
         claim, volume, source = self._source(obj, spec) if needs else (None, None, Need(True))
         access, repository = None, Need(True)
         if needs or deleting:
-            access, repository = self._access.find(spec.repository_name, owner.namespace)
+            home = None if volume is None else volume.node
+            access, repository = self._access.find(spec.repository_name, owner.namespace, home)
         seen = backup_run_plan.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))
             or self._time.now(),

@@ -15,7 +15,7 @@ from mooring_dev.prerequisites import check_machine
 from mooring_dev.steps import DevError
 from support import api_server
 from support.development_cluster import DevelopmentCluster
-from support.shop import RESTRICTED, Shop
+from support.shop import Shop, opened
 
 
 @pytest.fixture(scope="session")
@@ -64,19 +64,9 @@ def mooring(cluster: DevelopmentCluster) -> DevelopmentCluster:
 
 @pytest.fixture
 def shop(mooring: DevelopmentCluster) -> Iterator[Shop]:
-    name = f"shop-{secrets.token_hex(3)}"
-    mooring.kubectl.run("create", "namespace", name)
-    mooring.kubectl.run("label", "namespace", name, RESTRICTED)
-    shop = Shop(mooring, name)
-    shop.key()
-    shop.repository()
-    yield shop
-    for kind in ("pods", "restores", "backups", "volumeclaims", "backuprepositories", "pvc"):
-        mooring.kubectl.run(
-            *("delete", kind, "--all", "-n", name, "--timeout=100s", "--grace-period=1"),
-            timeout_seconds=110,
-        )
-    mooring.kubectl.run("delete", "namespace", name, "--wait=false")
+    """A tenant of its own for one test."""
+    with opened(mooring) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """A tenant's namespace on the development cluster, and what its users do there."""
 
 import base64
+import contextlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mooring_dev.kubectl import Kubectl, condition
@@ -121,3 +122,22 @@ class Shop:
         self.until_condition("backup", name, "Succeeded", "True")
         status: dict[str, Any] = self.get("backup", name)["status"]
         return status
+
+
+@contextlib.contextmanager
+def opened(cluster: DevelopmentCluster) -> Iterator[Shop]:
+    """A tenant with a key and a repository; everything is deleted at the end, in a user's order."""
+    name = f"shop-{secrets.token_hex(3)}"
+    kubectl = cluster.kubectl
+    kubectl.run("create", "namespace", name)
+    kubectl.run("label", "namespace", name, RESTRICTED)
+    shop = Shop(cluster, name)
+    shop.key()
+    shop.repository()
+    yield shop
+    for kind in ("pods", "restores", "backups", "volumeclaims", "backuprepositories", "pvc"):
+        kubectl.run(
+            *("delete", kind, "--all", "-n", name, "--timeout=100s", "--grace-period=1"),
+            timeout_seconds=110,
+        )
+    kubectl.run("delete", "namespace", name, "--wait=false")

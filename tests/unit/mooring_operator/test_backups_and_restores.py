@@ -384,3 +384,19 @@ def test_a_volume_of_an_earlier_claim_is_made_anew(world: OperatorWorld) -> None
     volume = world.cluster.must_get(cluster.PERSISTENT_VOLUMES, name)
     assert volume["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
     assert claim["status"]["phase"] == "Bound"
+
+
+def test_a_repository_on_a_claim_of_another_node_is_refused_at_once(world: OperatorWorld) -> None:
+    world.make_volume("vault", node=1)
+    directory = {"directory": {"claimName": "vault"}, "encryption": {"keySecretName": "key"}}
+    world.apply(resources.BACKUP_REPOSITORIES, "vault", directory)
+    world.settle(6)
+    world.make_backup("far", repositoryName="vault")
+    world.settle()
+    said = world.succeeded(resources.BACKUPS, "far")
+    assert (said["status"], said["reason"]) == ("False", "RepositoryElsewhere")
+    assert "node-2" in said["message"]
+    world.make_volume("near", node=1)
+    world.make_backup("near", claim="near", repositoryName="vault")
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "near")["status"] == "True"
