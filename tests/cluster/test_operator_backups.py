@@ -64,21 +64,6 @@ def test_a_mover_sees_its_own_device_and_no_other(shop: Shop) -> None:
     shop.until_condition("backup", "one", "Succeeded", "True")
 
 
-def test_an_operator_that_is_killed_goes_on_where_it_was(shop: Shop) -> None:
-    shop.filled()
-    body = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
-    shop.create("Backup", "one", body)
-    shop.until("its beginning", lambda: shop.get("backup", "one").get("status", {}).get("node"))
-    shop.kubectl.run(
-        *("delete", "pod", "-n", "mooring-system", "-l", "app.kubernetes.io/component=operator"),
-        *("--grace-period=0", "--force"),
-    )
-    shop.until_condition("backup", "one", "Succeeded", "True")
-    shop.until("everything put away", lambda: shop.get("backup", "one")["status"].get("released"))
-    jobs = shop.kubectl.json("get", "jobs", "-n", shop.namespace)["items"]
-    assert [job["metadata"]["name"] for job in jobs if "backup" in job["metadata"]["name"]] == []
-
-
 def test_bytes_go_only_when_told_and_a_wrong_key_opens_nothing(shop: Shop) -> None:
     shop.filled(megabytes=4)
     kept = shop.backed_up("kept")["backupId"]

@@ -1,5 +1,6 @@
 """Points in time, copies, repositories on claims, and who waits for whom, on real nodes."""
 
+import functools
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -102,7 +103,7 @@ def test_each_point_in_time_and_each_source_has_its_own_content(three_points: Sh
     }.items():
         shop.create("VolumeClaim", name, {"size": "256Mi", "source": source})
     for claim in ("first", "by-id"):
-        shop.until(claim, lambda claim=claim: shop.get("pvc", claim))
+        shop.until(claim, functools.partial(shop.get, "pvc", claim))
     wanted = {
         "first": "one",
         "by-id": "two",

@@ -123,6 +123,32 @@ class Shop:
         status: dict[str, Any] = self.get("backup", name)["status"]
         return status
 
+    def manifests(self, repository: str = "main") -> list[str]:
+        """Returns the points in time that a repository in the list's folder holds."""
+        folder = f"/srv/mooring-backups/{self.namespace}/{repository}/manifests"
+        found = self.cluster.on_node(self.cluster.node_names[0], "ls", folder)
+        return sorted(found.split())
+
+    def volumes(self) -> list[dict[str, Any]]:
+        """Returns Mooring's records of this namespace's volumes."""
+        found = self.kubectl.json("get", "volumes.mooring.dev")["items"]
+        return [v for v in found if v["spec"].get("labels", {}).get("namespace") == self.namespace]
+
+    def leftovers(self) -> list[str]:
+        """Returns what movers leave behind when they are not put away; repositories keep theirs."""
+        selector = "mooring.dev/role in (backup, restore, probe, forget)"
+        found = []
+        for kind in ("jobs", "pods", "configmaps", "pvc"):
+            items = self.kubectl.json("get", kind, "-n", self.namespace, "-l", selector)["items"]
+            found += [f"{kind} {item['metadata']['name']}" for item in items]
+        for volume in self.kubectl.json("get", "pv", "-l", selector)["items"]:
+            if volume["spec"]["claimRef"]["namespace"] == self.namespace:
+                found.append(f"pv {volume['metadata']['name']}")
+        for volume in self.volumes():
+            taken = volume.get("status", {}).get("snapshots", [])
+            found += [f"snapshot {snapshot['snapshotId']}" for snapshot in taken]
+        return found
+
 
 @contextlib.contextmanager
 def opened(cluster: DevelopmentCluster) -> Iterator[Shop]:
