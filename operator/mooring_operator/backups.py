@@ -11,7 +11,7 @@ from mooring.domain import errors, ids
 from mooring.planning import backup_run_plan, movers, verdicts
 from mooring.planning.backup_run_plan import Action, Need
 from mooring.ports import cluster
-from mooring_operator import observing, parsing, resources, run_statuses, statuses
+from mooring_operator import observing, parsing, resources, restores, run_statuses, statuses
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
@@ -154,15 +154,22 @@ class Backups:
         return claim, volume, Need(True)
 
     def _readers(self, obj: cluster.Object) -> tuple[str, ...]:
-        """Returns the Restores that still read this backup."""
-        metadata = obj["metadata"]
-        return tuple(
-            str(restore["metadata"]["name"])
-            for restore in self._objects.find(resources.RESTORES, metadata["namespace"])
-            if restore.get("spec", {}).get("backupName") == metadata["name"]
-            and statuses.condition(restore, "Succeeded").get("status") not in ("True", "False")
-            and "deletionTimestamp" not in restore["metadata"]
-        )
+        """Returns the Restores and claims that still read this backup, as kubectl names them."""
+        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
+        backup_id = obj.get("status", {}).get("backupId")
+        readers = [
+            f"restore/{restore['metadata']['name']}"
+            for restore in self._objects.find(resources.RESTORES, namespace)
+            if statuses.condition(restore, "Succeeded").get("status") not in ("True", "False")
+            and restores.reads(restore, name, backup_id)
+        ]
+        readers += [
+            f"pvc/{claim['metadata']['name']}"
+            for claim in self._objects.find(cluster.CLAIMS, namespace)
+            if restores.is_source(claim, KIND, name)
+            and claim.get("status", {}).get("phase") != "Bound"
+        ]
+        return tuple(readers)
 
     def _act(
         self,

@@ -124,6 +124,11 @@ def test_each_point_in_time_and_each_source_has_its_own_content(three_points: Sh
         assert status["node"] == home
         assert "is there" in status["placementReason"]
     _nothing_is_lost(shop)
+    # Under the same name, a Restore of another point in time is another Restore.
+    shop.delete("restore", "first")
+    shop.create("Restore", "first", {"point": point, "target": {**target, "claimName": "first"}})
+    refused = shop.until_condition("restore", "first", "Succeeded", "False")
+    assert refused["reason"] == "ClaimTaken"
 
 
 def _nothing_is_lost(shop: Shop) -> None:
@@ -179,7 +184,7 @@ def test_sources_and_targets_that_cannot_be_say_what_to_do(three_points: Shop) -
     shop.kubectl.run("delete", "backup", "one", "-n", shop.namespace, "--wait=false")
     stalled = shop.until_condition("backup", "one", "Stalled", "True")
     assert stalled["reason"] == "InUse"
-    assert "kubectl delete restore later" in stalled["message"]
+    assert "kubectl delete restore/later" in stalled["message"]
     # A source that appears later is taken then.
     shop.backup("gone")
     reader(shop, "later")

@@ -280,7 +280,7 @@ def test_a_backup_being_restored_is_held_and_says_by_whom(world: OperatorWorld) 
     world.settle(4)
     now = world.succeeded(resources.BACKUPS, "one")
     assert now["reason"] == "InUse"
-    assert "kubectl delete restore back" in now["message"]
+    assert "kubectl delete restore/back" in now["message"]
     world.paused.clear()
     world.settle()
     assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
@@ -400,3 +400,57 @@ def test_a_repository_on_a_claim_of_another_node_is_refused_at_once(world: Opera
     world.make_backup("near", claim="near", repositoryName="vault")
     world.settle()
     assert world.succeeded(resources.BACKUPS, "near")["status"] == "True"
+
+
+def test_a_restore_made_anew_never_takes_what_an_earlier_one_restored(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    world.cluster.delete(resources.RESTORES, "back", NAMESPACE)
+    world.step()
+    world.make_backup("two")
+    world.settle()
+    world.make_restore(backupName="two", placement={"node": "node-2"})
+    world.settle(4)
+    said = world.succeeded(resources.RESTORES, "back")
+    assert (said["status"], said["reason"]) == ("False", "ClaimTaken")
+    assert "an earlier Restore back" in said["message"]
+
+
+def test_a_claim_that_a_user_made_for_a_restore_is_marked_as_its_own(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    spec = {
+        "storageClassName": "mooring",
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "dataSourceRef": {"apiGroup": keys.GROUP, "kind": "Restore", "name": "back"},
+    }
+    world.apply(cluster.CLAIMS, "restored", spec)
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    uid = world.cluster.must_get(resources.RESTORES, "back", NAMESPACE)["metadata"]["uid"]
+    claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
+    assert claim["metadata"]["annotations"][keys.RESTORE_UID] == uid
+
+
+def test_a_backup_is_held_by_claims_and_by_restores_of_its_id(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    backup_id = world.status(resources.BACKUPS, "one")["backupId"]
+    point = {"repositoryName": "main", "backupId": backup_id}
+    target = {"claimName": "by-id", "size": "1Gi"}
+    world.apply(resources.RESTORES, "by-id", {"point": point, "target": target})
+    world.apply(resources.VOLUME_CLAIMS, "copy", {"size": "1Gi", "source": {"backupName": "one"}})
+    world.settle(4)
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle(2)
+    said = world.succeeded(resources.BACKUPS, "one")
+    assert "kubectl delete restore/by-id pvc/copy" in said["message"]
