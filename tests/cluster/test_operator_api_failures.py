@@ -172,7 +172,7 @@ def _poison_is_named(shop: Shop) -> None:
         for name in ("huge", "itself", "nulls")
     }
     assert reasons == {
-        "huge": "SpaceExhausted",
+        "huge": "InvalidInput",
         "itself": "SourceNotFound",
         "nulls": "WaitingForFirstPod",
     }

@@ -104,6 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.upstream: http.client.HTTPSConnection | None = None
         self.writing = threading.Lock()
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
+
     def finish(self) -> None:
         if self.upstream is not None:
             self.upstream.close()
