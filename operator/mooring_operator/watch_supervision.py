@@ -56,20 +56,30 @@ async def _watch_once(
     try:
         done, _ = await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end(asyncio.all_tasks() - others)
+        await _end(asyncio.all_tasks() - others, set(roots))
     failures = [task.exception() for task in done if not task.cancelled()]
     return next((str(failure)[:200] for failure in failures if failure is not None), None)
 
 
-async def _end(tasks: set[asyncio.Task[object]]) -> None:
-    """Ends kopf's tasks within a time; its own way of stopping waits for ever."""
+async def _end(tasks: set[asyncio.Task[object]], roots: set[asyncio.Task[object]]) -> None:
+    """Ends kopf's tasks within a time; its own way of stopping can wait for ever.
+
+    A watcher waits, whatever comes, for helpers of its own: these are ended after it.
+    """
+    watchers = {task for task in tasks if task.get_name().startswith("watcher for ")}
+    left = await _cancelled(watchers | roots) | await _cancelled(tasks - watchers - roots)
+    if left:
+        _log.error("tasks of the watching do not end", tasks=sorted(t.get_name() for t in left))
+
+
+async def _cancelled(tasks: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
+    """Cancels tasks; returns those that have not ended in time."""
     for task in tasks:
         task.cancel()
     if not tasks:
-        return
+        return set()
     done, left = await asyncio.wait(tasks, timeout=_END_SECONDS)
     for task in done:
         if not task.cancelled():
             task.exception()  # looked at, so that it is not reported as lost
-    if left:
-        _log.error("tasks of the watching do not end", tasks=sorted(t.get_name() for t in left))
+    return left
