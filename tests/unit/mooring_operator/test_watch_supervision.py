@@ -45,12 +45,13 @@ async def _watcher(helper: asyncio.Task[None]) -> None:
 
 def test_a_failed_watch_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = []
+    kept = []  # asyncio itself holds tasks weakly
 
     async def spawn(*, stop_flag: asyncio.Event, **_: Any) -> list[asyncio.Task[Any]]:
         rounds.append(1)
         if len(rounds) < 3:
             helper = asyncio.create_task(asyncio.sleep(0.05))
-            asyncio.create_task(_watcher(helper), name="watcher for pods")  # noqa: RUF006
+            kept.append(asyncio.create_task(_watcher(helper), name="watcher for pods"))
             await asyncio.sleep(0)
             return [asyncio.create_task(_fails())]
         asyncio.get_running_loop().call_later(0.01, stop_flag.set)
