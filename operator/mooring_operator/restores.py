@@ -263,9 +263,9 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
     if backup is None:
         return replace(common, message=f"there is no Backup {name} in this namespace")
     status = backup.get("status", {})
-    succeeded = statuses.condition(backup, "Succeeded")
-    if succeeded.get("status") != "True" or not status.get("backupId"):
-        why = succeeded.get("message", "it was not looked at yet")
+    # Not the condition: while it is being deleted, that says who keeps it.
+    if not status.get("backupId"):
+        why = statuses.condition(backup, "Succeeded").get("message", "it was not looked at yet")
         return replace(common, message=f"Backup {name} has not succeeded: {why}")
     spec = parsing.spec_of(backup, backup_models.BackupSpec)
     return replace(

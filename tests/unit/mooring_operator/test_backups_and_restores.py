@@ -454,3 +454,21 @@ def test_a_backup_is_held_by_claims_and_by_restores_of_its_id(world: OperatorWor
     world.settle(2)
     said = world.succeeded(resources.BACKUPS, "one")
     assert "kubectl delete restore/by-id pvc/copy" in said["message"]
+
+
+def test_a_restore_that_waits_for_its_pod_still_reads_a_backup_that_is_deleted(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore()
+    world.settle(4)
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle(2)
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "InUse"
+    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
+    world.cluster.patch(cluster.CLAIMS, "restored", note, NAMESPACE)
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    assert world.cluster.names(resources.BACKUPS) == []
