@@ -24,6 +24,7 @@ _BURST_SECONDS = 3.0
 _PAUSE_SECONDS = 2.0
 _OPERATOR = ("deployment/mooring-operator", "-n", "mooring-system")
 _HUGE = "9" * 18 + "Ei"
+_POINT = {"repositoryName": "main", "backupId": "nothing"}
 
 
 def _context(cluster: DevelopmentCluster) -> ssl.SSLContext:
@@ -106,21 +107,23 @@ class Bursts:
 
 def _poison(shop: Shop) -> None:
     """Objects that nobody can do anything with, as far as the API server lets them in."""
-    shop.create("VolumeClaim", "huge", {"size": _HUGE, "placement": {"node": "node1"}})
-    shop.create("VolumeClaim", "itself", {"size": "1Gi", "source": {"volumeClaimName": "itself"}})
-    shop.create("VolumeClaim", "nulls", {"size": "1Gi", "source": None, "nobody": {"knows": [1]}})
-    target = {"claimName": "x" * 253, "storageClassName": "none"}
-    shop.create("Restore", "nowhere", {"backupName": "one", "target": target})
-    shop.create("Backup", "of-nothing", _backup_of("nothing") | {"startingDeadlineSeconds": 1})
-    name = {"name": "stuffed", "namespace": shop.namespace}
-    stuffed = {**name, "annotations": {"stuffing": "x" * 200_000}}
-    body = {
-        "apiVersion": "mooring.dev/v1alpha1",
-        "kind": "Backup",
-        "metadata": stuffed,
-        "spec": _backup_of("nulls"),
-    }
-    shop.kubectl.run("create", "-f", "-", stdin=json.dumps(body))
+    target = {"claimName": "x" * 253, "storageClassName": "none", "size": _HUGE}
+    stuffing = {"annotations": {"stuffing": "x" * 200_000}}
+    for kind, name, spec in (
+        ("VolumeClaim", "huge", {"size": _HUGE, "placement": {"node": "node1"}}),
+        ("VolumeClaim", "itself", {"size": "1Gi", "source": {"volumeClaimName": "itself"}}),
+        ("VolumeClaim", "nulls", {"size": "1Gi", "source": None, "nobody": {"knows": [1]}}),
+        ("Restore", "nowhere", {"point": _POINT, "target": target}),
+        ("Backup", "of-nothing", _backup_of("nothing") | {"startingDeadlineSeconds": 1}),
+        ("Backup", "stuffed", _backup_of("nulls")),
+    ):
+        body = {
+            "apiVersion": "mooring.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": shop.namespace} | stuffing,
+            "spec": spec,
+        }
+        shop.kubectl.run("create", "--validate=false", "-f", "-", stdin=json.dumps(body))
 
 
 def _backup_of(claim: str) -> dict[str, Any]:
