@@ -145,6 +145,11 @@ def _nothing_is_lost(shop: Shop) -> None:
     shop.delete("pod", "from-claim")
     shop.until("its end", lambda: not shop.get("pvc", "from-claim"))
     shop.until("its bytes' end", lambda: shop.kubectl.find("volumes.mooring.dev", volume) is None)
+    shop.kubectl.run("delete", "pvc", "from-snapshot", *namespace, "--wait=false")
+    kept = shop.until_condition("volumeclaim", "from-snapshot", "Ready", "False")
+    assert kept["reason"] == "ClaimTerminating"
+    assert "kubectl delete pod from-snapshot" in kept["message"]
+    assert shop.in_pod("from-snapshot", "cat /data/file").strip() == "two"
     shop.until("data let go", lambda: not shop.get("volumeclaim", "data"))
     assert shop.get("pvc", "data")["status"]["phase"] == "Bound"
     assert shop.in_pod("writer", "cat /data/file").strip() == "three"
