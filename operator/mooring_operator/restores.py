@@ -19,6 +19,7 @@ from mooring_operator.work_queue import Key
 KIND = "Restore"
 _WATCH_SECONDS = 1.0
 _SOON_SECONDS = 0.3
+_WAIT_SECONDS = 30.0
 _WAIT_FOR_BACKUP = timedelta(minutes=10)
 
 
@@ -47,13 +48,27 @@ class Restores:
             return None
         try:
             spec = parsing.spec_of(obj, models.RestoreSpec)
+            if spec.target.size is not None:
+                quantities.parse_bytes(spec.target.size)
         except errors.InvalidInput as error:
             if deleting:
                 self._recorder.let_go(resources.RESTORES, obj)
             else:
                 self._report(obj, verdicts.failed(error.reason, str(error)), {})
             return None
-        claim = self._objects.get(cluster.CLAIMS, spec.target.claim_name, key.namespace)
+        try:
+            return self._reconcile(obj, spec)
+        except errors.MooringError as error:
+            is_over = statuses.condition(obj, "Succeeded").get("status") in ("True", "False")
+            if verdicts.is_transient(error) or is_over or deleting:
+                raise
+            self._report(obj, verdicts.of_error(error), {})
+            return _WAIT_SECONDS
+
+    def _reconcile(self, obj: cluster.Object, spec: models.RestoreSpec) -> float | None:
+        name, namespace = spec.target.claim_name, obj["metadata"]["namespace"]
+        deleting = "deletionTimestamp" in obj["metadata"]
+        claim = self._objects.get(cluster.CLAIMS, name, namespace)
         if claim is not None and not _is_ours(claim, obj):
             claim = None if deleting else claim
         if deleting:
@@ -144,7 +159,7 @@ class Restores:
         placed = self._placement(obj, source, size_bytes, spec)
         if isinstance(placed, verdicts.Verdict):
             self._report(obj, placed, {})
-            return 30.0
+            return _WAIT_SECONDS
         template = claims.ClaimTemplate(
             namespace=obj["metadata"]["namespace"],
             name=spec.target.claim_name,
@@ -159,9 +174,6 @@ class Restores:
             self._objects.create(cluster.CLAIMS, claims.claim(template))
         except errors.AlreadyExists:
             return _SOON_SECONDS
-        except (errors.PermissionDenied, errors.InvalidInput) as error:
-            self._report(obj, verdicts.stuck(error.reason, str(error)), {})
-            return 30.0
         text = f"claim {spec.target.claim_name} was made and is being filled"
         fields = {"startTime": statuses.timestamp(self._time.now())}
         self._report(obj, verdicts.working("Starting", text), fields)

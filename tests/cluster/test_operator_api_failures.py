@@ -182,4 +182,4 @@ def _poison_is_named(shop: Shop) -> None:
     assert condition(shop.get("backup", "of-nothing"), "Succeeded")["reason"] == "SourceNotFound"
     assert condition(shop.get("backup", "stuffed"), "Succeeded")["reason"] == "SourceNotBound"
     refused = condition(shop.get("restore", "nowhere"), "Succeeded")
-    assert (refused["status"], refused["reason"]) == ("False", "ForeignStorageClass")
+    assert (refused["status"], refused["reason"]) == ("False", "InvalidInput")

@@ -472,3 +472,12 @@ def test_a_restore_that_waits_for_its_pod_still_reads_a_backup_that_is_deleted(
     world.settle()
     assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
     assert world.cluster.names(resources.BACKUPS) == []
+
+
+def test_a_restore_of_an_impossible_size_says_so(world: OperatorWorld) -> None:
+    point = {"repositoryName": "main", "backupId": "x"}
+    target = {"claimName": "huge", "size": "9" * 18 + "Ei"}
+    world.apply(resources.RESTORES, "huge", {"point": point, "target": target})
+    world.settle(2)
+    said = world.succeeded(resources.RESTORES, "huge")
+    assert (said["status"], said["reason"]) == ("False", "InvalidInput")
