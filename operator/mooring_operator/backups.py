@@ -22,6 +22,7 @@ from mooring_operator.work_queue import Key
 KIND = "Backup"
 _SOON_SECONDS = 0.3
 _WATCH_SECONDS = 1.0
+_NEED_SECONDS = 2.0  # for as long as startingDeadlineSeconds
 _WAIT_SECONDS = 10.0
 _NEVER = None
 _SUCCEEDED = movers.MoverState.SUCCEEDED
@@ -184,7 +185,8 @@ class Backups:
         match decision.action:
             case Action.WAIT:
                 active = seen.mover.state is not movers.MoverState.ABSENT
-                again = _WATCH_SECONDS if active else _WAIT_SECONDS
+                waiting = _WAIT_SECONDS if seen.deleting else _NEED_SECONDS
+                again = _WATCH_SECONDS if active else waiting
                 status |= run_statuses.progress_fields(seen.mover.progress, seen.mover.attempts)
             case Action.SNAPSHOT:
                 said = verdict or run_statuses.present(obj)

@@ -38,12 +38,24 @@ class VolumeClaims:
             return None
         try:
             spec = parsing.spec_of(obj, models.VolumeClaimSpec)
+            quantities.parse_bytes(spec.size)
+        except errors.InvalidInput as error:
+            return self._refuse(obj, error)
+        try:
             return self._reconcile(obj, spec)
         except errors.MooringError as error:
             if verdicts.is_transient(error):
                 raise
             self._report(obj, verdicts.of_error(error), None)
             return _WAIT_SECONDS
+
+    def _refuse(self, obj: cluster.Object, error: errors.InvalidInput) -> float | None:
+        """Says what is wrong with its spec; when it goes, whatever there is stays as it is."""
+        if "deletionTimestamp" in obj["metadata"]:
+            self._recorder.let_go(resources.VOLUME_CLAIMS, obj)
+            return None
+        self._report(obj, verdicts.of_error(error), None)
+        return _WAIT_SECONDS
 
     def _reconcile(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> float | None:
         metadata = obj["metadata"]
