@@ -75,7 +75,7 @@ class FaultyApi:
             if is_list:
                 choices.append(410)
             if method in _WRITES:
-                choices.append(409)
+                choices += [409, 409]  # as likely as in a busy cluster; most calls only read
             fault = self._random.choice(choices)
             self.failed[fault] += 1
             return fault
