@@ -19,8 +19,8 @@ from support.operator_process import OperatorProcess
 from support.shop import Shop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-_SHARE = 0.3
-_BURST_SECONDS = 3.0
+_SHARE = 0.15
+_BURST_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0
 _OPERATOR = ("deployment/mooring-operator", "-n", "mooring-system")
 _HUGE = "9" * 18 + "Ei"

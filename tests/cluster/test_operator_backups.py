@@ -1,6 +1,8 @@
 """Backups and restores on real nodes: kubelets, loop devices, movers as restricted pods."""
 
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -40,10 +42,13 @@ def test_a_pod_waits_for_whole_data_while_its_mover_is_killed(shop: Shop) -> Non
 
 
 def test_a_mover_sees_its_own_device_and_no_other(shop: Shop) -> None:
-    shop.filled(megabytes=200)
-    body = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
-    shop.create("Backup", "one", body)
-    mover = shop.until("the mover", lambda: shop.mover("backup"))
+    shop.filled(megabytes=100)
+    shop.until_condition("backuprepository", "main", "Ready", "True")
+    shop.backup("one")
+    # It would be done before it is asked.
+    (process,) = shop.until("the mover", lambda: shop.cluster.pod_processes("mooring"))
+    os.kill(process, signal.SIGSTOP)
+    mover = shop.until("its pod", lambda: shop.mover("backup"))
     attempts = {
         "a loop device": "ls /dev/loop*",
         "writing": "printf x > /dev/mooring-volume",
@@ -56,9 +61,11 @@ def test_a_mover_sees_its_own_device_and_no_other(shop: Shop) -> None:
         f"({command}) >/dev/null 2>&1 && echo did || echo refused" for command in attempts.values()
     ]
     reading = "head -c 1 /dev/mooring-volume >/dev/null && echo reads"
-    # One call, since a mover is soon done.
     script = "; ".join(["id -u", "id -G", reading, *tries])
-    answers = shop.in_pod(mover["metadata"]["name"], script).splitlines()
+    try:
+        answers = shop.in_pod(mover["metadata"]["name"], script).splitlines()
+    finally:
+        os.kill(process, signal.SIGCONT)
     assert answers[:3] == ["65532", "65532", "reads"]
     assert dict(zip(attempts, answers[3:], strict=True)) == dict.fromkeys(attempts, "refused")
     shop.until_condition("backup", "one", "Succeeded", "True")
