@@ -11,7 +11,7 @@ from mooring.domain import errors, ids
 from mooring.planning import backup_run_plan, movers, verdicts
 from mooring.planning.backup_run_plan import Action, Need
 from mooring.ports import cluster
-from mooring_operator import observing, parsing, resources, run_statuses, statuses
+from mooring_operator import observing, parsing, resources, restores, run_statuses, statuses
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
@@ -22,6 +22,7 @@ from mooring_operator.work_queue import Key
 KIND = "Backup"
 _SOON_SECONDS = 0.3
 _WATCH_SECONDS = 1.0
+_NEED_SECONDS = 2.0  # for as long as startingDeadlineSeconds
 _WAIT_SECONDS = 10.0
 _NEVER = None
 _SUCCEEDED = movers.MoverState.SUCCEEDED
@@ -108,7 +109,8 @@ class Backups:
         claim, volume, source = self._source(obj, spec) if needs else (None, None, Need(True))
         access, repository = None, Need(True)
         if needs or deleting:
-            access, repository = self._access.find(spec.repository_name, owner.namespace)
+            home = None if volume is None else volume.node
+            access, repository = self._access.find(spec.repository_name, owner.namespace, home)
         seen = backup_run_plan.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))
             or self._time.now(),
@@ -153,15 +155,22 @@ class Backups:
         return claim, volume, Need(True)
 
     def _readers(self, obj: cluster.Object) -> tuple[str, ...]:
-        """Returns the Restores that still read this backup."""
-        metadata = obj["metadata"]
-        return tuple(
-            str(restore["metadata"]["name"])
-            for restore in self._objects.find(resources.RESTORES, metadata["namespace"])
-            if restore.get("spec", {}).get("backupName") == metadata["name"]
-            and statuses.condition(restore, "Succeeded").get("status") not in ("True", "False")
-            and "deletionTimestamp" not in restore["metadata"]
-        )
+        """Returns the Restores and claims that still read this backup, as kubectl names them."""
+        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
+        backup_id = obj.get("status", {}).get("backupId")
+        readers = [
+            f"restore/{restore['metadata']['name']}"
+            for restore in self._objects.find(resources.RESTORES, namespace)
+            if statuses.condition(restore, "Succeeded").get("status") not in ("True", "False")
+            and restores.reads(restore, name, backup_id)
+        ]
+        readers += [
+            f"pvc/{claim['metadata']['name']}"
+            for claim in self._objects.find(cluster.CLAIMS, namespace)
+            if restores.is_source(claim, KIND, name)
+            and claim.get("status", {}).get("phase") != "Bound"
+        ]
+        return tuple(readers)
 
     def _act(
         self,
@@ -176,7 +185,8 @@ class Backups:
         match decision.action:
             case Action.WAIT:
                 active = seen.mover.state is not movers.MoverState.ABSENT
-                again = _WATCH_SECONDS if active else _WAIT_SECONDS
+                waiting = _WAIT_SECONDS if seen.deleting else _NEED_SECONDS
+                again = _WATCH_SECONDS if active else waiting
                 status |= run_statuses.progress_fields(seen.mover.progress, seen.mover.attempts)
             case Action.SNAPSHOT:
                 said = verdict or run_statuses.present(obj)

@@ -37,6 +37,15 @@ class ClaimsToFill:
         source = self._source(claim)
         if source is None:
             return None  # its Restore fills it
+        try:
+            return self._fill(claim, source)
+        except errors.MooringError as error:
+            if verdicts.is_transient(error):
+                raise
+            self._recorder.event(claim, verdicts.of_error(error))
+            return _WAIT_SECONDS
+
+    def _fill(self, claim: cluster.Object, source: Source) -> float | None:
         progress = self._populator.advance(claim, source)
         if progress.verdict.outcome is not verdicts.Outcome.WORKING or source.point is None:
             self._recorder.event(claim, progress.verdict)

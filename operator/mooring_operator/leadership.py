@@ -19,6 +19,7 @@ from mooring.ports import cluster
 _log = structlog.get_logger("leadership")
 LEASE_SECONDS = 20
 _RENEW_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 _SAFETY_SECONDS = 6.0
 """An act begun before the deadline may run on for this long without overlapping a successor."""
 
@@ -55,11 +56,12 @@ class Leadership:
     def run(self) -> None:
         """Takes and renews the Lease until stopped or lost; for a thread of its own."""
         while not self._stopping.is_set() and not self.lost:
+            renewed = False
             try:
-                self.renew()
+                renewed = self.renew()
             except errors.MooringError as error:
                 _log.warning("lease not renewed", reason=error.reason, message=str(error))
-            self._stopping.wait(_RENEW_SECONDS if self.may_act() else 1.0)
+            self._stopping.wait(_RENEW_SECONDS if renewed else _RETRY_SECONDS)
 
     def stop(self) -> None:
         """Ends `run` and gives the Lease back, so that a successor need not wait."""

@@ -12,12 +12,11 @@ import sys
 import threading
 import uuid
 
-import kopf
 import structlog
 
 from mooring.domain import errors
 from mooring.runtime import logging as log
-from mooring_operator import compose, fleet_surveys, resync
+from mooring_operator import compose, fleet_surveys, resync, watch_supervision
 from mooring_operator.health import HealthServer
 from mooring_operator.settings import OperatorSettings
 
@@ -60,13 +59,7 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
         asyncio.create_task(_serve_signer(operator)),
     ]
     try:
-        await kopf.operator(
-            registry=operator.registry,
-            clusterwide=True,
-            standalone=True,
-            stop_flag=stop_flag,
-            ready_flag=ready_flag,
-        )
+        await watch_supervision.watch(operator.registry, stop_flag, ready_flag)
     finally:
         for task in beside:
             task.cancel()

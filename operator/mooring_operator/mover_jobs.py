@@ -12,6 +12,7 @@ from mooring.domain import errors, ids
 from mooring.planning import movers
 from mooring.planning.movers import MoverState
 from mooring.ports import cluster
+from mooring_operator import observing
 from mooring_operator.builders import jobs, owners, persistent_volumes
 from mooring_operator.builders.persistent_volumes import Exposure
 
@@ -113,20 +114,7 @@ class MoverJobs:
             waiting = container.get("state", {}).get("waiting", {})
             if waiting.get("message") and waiting.get("reason") not in _WAITING_WITHOUT_NEWS:
                 return str(waiting["reason"]), str(waiting["message"])
-        return self._last_warning(about)
-
-    def _last_warning(self, about: cluster.Object) -> tuple[str, str]:
-        metadata = about["metadata"]
-        warnings = [
-            entry
-            for entry in self._objects.find(cluster.EVENTS, metadata["namespace"])
-            if entry.get("involvedObject", {}).get("uid") == metadata["uid"]
-            and entry.get("type") == "Warning"
-        ]
-        if not warnings:
-            return "MoverPending", ""
-        newest = max(warnings, key=lambda entry: str(entry.get("lastTimestamp") or ""))
-        return "MoverPending", f"{newest.get('reason')}: {newest.get('message')}"
+        return "MoverPending", observing.last_warning(self._objects, about)
 
     def taints(self, node: ids.NodeName) -> list[cluster.Object]:
         """Returns a node's taints, all of which a mover tolerates."""
@@ -141,9 +129,16 @@ class MoverJobs:
         claim = self._make(cluster.CLAIMS, persistent_volumes.exposing_claim(exposure))
         if "deletionTimestamp" in claim["metadata"]:
             raise errors.Busy(f"an earlier claim {exposure.name} is going away")
-        self._make(cluster.PERSISTENT_VOLUMES, persistent_volumes.exposing_volume(exposure, claim))
-        phase: str = claim.get("status", {}).get("phase", "")
-        return phase == "Bound"
+        is_bound = persistent_volumes.is_bound(exposure, claim)
+        body = persistent_volumes.exposing_volume(exposure, claim)
+        volume = self._make(cluster.PERSISTENT_VOLUMES, body)
+        if volume["spec"]["claimRef"].get("uid") != claim["metadata"]["uid"]:
+            # Somebody deleted the claim that it was made for. It is kept by Retain, as are bytes.
+            self._objects.delete(
+                cluster.PERSISTENT_VOLUMES, exposure.name, uid=volume["metadata"]["uid"]
+            )
+            raise errors.Busy(f"volume {exposure.name} is of an earlier claim; it is made anew")
+        return is_bound
 
     def is_exposed(self, owner: owners.Owner, role: str) -> bool:
         """Whether a claim or a volume of that role is there."""

@@ -9,9 +9,7 @@ from mooring.ports import cluster
 from mooring_operator import resources, statuses
 
 
-def claim_facts(
-    claim: cluster.Object, owner_name: str, owner_uid: str, users: tuple[str, ...]
-) -> claim_plan.Claim:
+def claim_facts(claim: cluster.Object, owner_name: str, owner_uid: str) -> claim_plan.Claim:
     """Reads what a VolumeClaim's plan has to know of the claim of its name."""
     metadata, spec, status = claim["metadata"], claim.get("spec", {}), claim.get("status", {})
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
@@ -28,9 +26,23 @@ def claim_facts(
         lost=status.get("phase") == "Lost",
         selected_node=annotations.get(keys.SELECTED_NODE),
         placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
-        users=users,
         resize_error=_resize_error(status),
     )
+
+
+def last_warning(objects: cluster.ClusterObjects, about: cluster.Object) -> str:
+    """Returns the newest warning that Kubernetes gave about an object; empty without one."""
+    metadata = about["metadata"]
+    warnings = [
+        entry
+        for entry in objects.find(cluster.EVENTS, metadata["namespace"])
+        if entry.get("involvedObject", {}).get("uid") == metadata["uid"]
+        and entry.get("type") == "Warning"
+    ]
+    if not warnings:
+        return ""
+    newest = max(warnings, key=lambda entry: str(entry.get("lastTimestamp") or ""))
+    return f"{newest.get('reason')}: {newest.get('message')}"
 
 
 def _resize_error(status: cluster.Object) -> str:

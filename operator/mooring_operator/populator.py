@@ -133,10 +133,12 @@ class Populator:
         metadata, owner = claim["metadata"], owners.owner_of(claim)
         mover = self._movers.observe(owner, keys.ROLE_RESTORE)
         facts = observing.class_facts(storage_class)
+        entry = self._entry(claim)
+        node = entry.node if entry else self._node(claim, source, storage_class)
         access, repository = None, backup_run_plan.Need(True)
         if source.point is not None and mover.state is movers.MoverState.ABSENT:
-            access, repository = self._access.find(source.repository, metadata["namespace"])
-        entry = self._entry(claim)
+            namespace = metadata["namespace"]
+            access, repository = self._access.find(source.repository, namespace, node)
         final_name = persistent_volumes.final_volume_name(claim)
         seen = populate_plan.Observed(
             claim=metadata["name"],
@@ -149,7 +151,7 @@ class Populator:
             waits_for_pod=facts is not None and facts.waits_for_pod,
             point=source.point,
             point_message=source.message,
-            node=entry.node if entry else self._node(claim, source, storage_class),
+            node=node,
             repository=repository,
             volume_made=metadata.get("annotations", {}).get(keys.POPULATE_NODE) is not None
             and entry is not None,

@@ -9,7 +9,7 @@ from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
 from mooring.planning import backup_run_plan, repository_plan
 from mooring.ports import cluster
-from mooring_operator import parsing, resources, statuses
+from mooring_operator import observing, parsing, resources, statuses
 from mooring_operator.builders import owners
 
 
@@ -35,8 +35,10 @@ class RepositoryAccess:
         self._objects = objects
         self._namespace = namespace
 
-    def find(self, name: str, namespace: str) -> tuple[Access | None, backup_run_plan.Need]:
-        """Returns a repository when it is Ready, and else what it lacks."""
+    def find(
+        self, name: str, namespace: str, node: str | None = None
+    ) -> tuple[Access | None, backup_run_plan.Need]:
+        """Returns a repository when it is Ready and a node can mount it, and else what it lacks."""
         obj = self._objects.get(resources.BACKUP_REPOSITORIES, name, namespace)
         if obj is None:
             return None, backup_run_plan.Need(
@@ -60,7 +62,17 @@ class RepositoryAccess:
             spec.encryption.key_secret_name,
             str(obj.get("status", {}).get("repositoryId", "")),
         )
+        home = self._home(access.claim, namespace) if spec.directory.claim_name and node else ""
+        if home not in ("", node):
+            return None, _elsewhere(name, access.claim, home, str(node))
         return access, backup_run_plan.Need(ready=True)
+
+    def _home(self, claim_name: str, namespace: str) -> str:
+        """Returns the one node that can mount a claim; empty when it is not a Mooring volume."""
+        claim = self._objects.get(cluster.CLAIMS, claim_name, namespace) or {}
+        name = claim.get("spec", {}).get("volumeName") or ""
+        volume = self._objects.get(cluster.PERSISTENT_VOLUMES, name) if name else None
+        return "" if volume is None else observing.node_of(volume)
 
     def folder(self, name: str, namespace: str) -> repository_plan.FolderEntry:
         """Returns the entry of the administrator's list that a namespace names.
@@ -79,6 +91,17 @@ class RepositoryAccess:
             ) from error
         entries = repository_plan.parse_folders(document)
         return repository_plan.allowed_folder(entries, name, namespace)
+
+
+def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.Need:
+    return backup_run_plan.Need(
+        ready=False,
+        hopeless=True,
+        reason="RepositoryElsewhere",
+        message=f"BackupRepository {name} is on claim {claim}, which is on node {home}, and the "
+        f"volume is on node {node}: use a repository that both can mount, on a shared claim or "
+        "a folder of the administrator's list",
+    )
 
 
 def claim_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> str:

@@ -19,6 +19,7 @@ from mooring_operator.work_queue import Key
 KIND = "Restore"
 _WATCH_SECONDS = 1.0
 _SOON_SECONDS = 0.3
+_WAIT_SECONDS = 30.0
 _WAIT_FOR_BACKUP = timedelta(minutes=10)
 
 
@@ -47,14 +48,28 @@ class Restores:
             return None
         try:
             spec = parsing.spec_of(obj, models.RestoreSpec)
+            if spec.target.size is not None:
+                quantities.parse_bytes(spec.target.size)
         except errors.InvalidInput as error:
             if deleting:
                 self._recorder.let_go(resources.RESTORES, obj)
             else:
                 self._report(obj, verdicts.failed(error.reason, str(error)), {})
             return None
-        claim = self._objects.get(cluster.CLAIMS, spec.target.claim_name, key.namespace)
-        if claim is not None and not is_source(claim, "Restore", key.name):
+        try:
+            return self._reconcile(obj, spec)
+        except errors.MooringError as error:
+            is_over = statuses.condition(obj, "Succeeded").get("status") in ("True", "False")
+            if verdicts.is_transient(error) or is_over or deleting:
+                raise
+            self._report(obj, verdicts.of_error(error), {})
+            return _WAIT_SECONDS
+
+    def _reconcile(self, obj: cluster.Object, spec: models.RestoreSpec) -> float | None:
+        name, namespace = spec.target.claim_name, obj["metadata"]["namespace"]
+        deleting = "deletionTimestamp" in obj["metadata"]
+        claim = self._objects.get(cluster.CLAIMS, name, namespace)
+        if claim is not None and not _is_ours(claim, obj):
             claim = None if deleting else claim
         if deleting:
             return self._stop(obj, claim)
@@ -75,19 +90,32 @@ class Restores:
         self, obj: cluster.Object, spec: models.RestoreSpec, claim: cluster.Object | None
     ) -> float | None:
         outcome = statuses.condition(obj, "Succeeded").get("status")
-        ours = claim is not None and is_source(claim, "Restore", obj["metadata"]["name"])
+        ours = claim is not None and _is_ours(claim, obj)
         if outcome in ("True", "False"):
             return self._after(claim) if ours and claim is not None else None
         self._recorder.hold(resources.RESTORES, obj)
         if claim is not None and not ours:
-            self._report(obj, _taken(spec.target.claim_name, claim), {})
+            self._report(obj, _taken(spec.target.claim_name, claim, obj), {})
             return None
         source = self._source(obj, spec)
         if claim is None:
             return self._make_claim(obj, spec, source)
+        self._mark(claim, obj)
         progress = self._populator.advance(claim, source)
         self._report(obj, progress.verdict, self._fields(claim, source, progress))
         return _SOON_SECONDS if progress.acting else _WATCH_SECONDS
+
+    def _mark(self, claim: cluster.Object, obj: cluster.Object) -> None:
+        """Notes on a claim that a user made which Restore it is of: the next one is another."""
+        metadata = claim["metadata"]
+        note = {keys.RESTORE_UID: obj["metadata"]["uid"]}
+        if note.items() <= metadata.get("annotations", {}).items():
+            return
+        change = {"metadata": {"annotations": note}}
+        updated = self._objects.patch(
+            cluster.CLAIMS, metadata["name"], change, metadata["namespace"]
+        )
+        claim["metadata"] = updated["metadata"]
 
     def _after(self, claim: cluster.Object) -> float | None:
         """Tidies up behind a restore that is over."""
@@ -131,7 +159,7 @@ class Restores:
         placed = self._placement(obj, source, size_bytes, spec)
         if isinstance(placed, verdicts.Verdict):
             self._report(obj, placed, {})
-            return 30.0
+            return _WAIT_SECONDS
         template = claims.ClaimTemplate(
             namespace=obj["metadata"]["namespace"],
             name=spec.target.claim_name,
@@ -146,9 +174,6 @@ class Restores:
             self._objects.create(cluster.CLAIMS, claims.claim(template))
         except errors.AlreadyExists:
             return _SOON_SECONDS
-        except (errors.PermissionDenied, errors.InvalidInput) as error:
-            self._report(obj, verdicts.stuck(error.reason, str(error)), {})
-            return 30.0
         text = f"claim {spec.target.claim_name} was made and is being filled"
         fields = {"startTime": statuses.timestamp(self._time.now())}
         self._report(obj, verdicts.working("Starting", text), fields)
@@ -238,14 +263,21 @@ def is_source(claim: cluster.Object, kind: str, name: str) -> bool:
     )
 
 
+def _is_ours(claim: cluster.Object, obj: cluster.Object) -> bool:
+    """Whether a claim is this Restore's, and not an earlier one's of the same name."""
+    uid = obj["metadata"]["uid"]
+    made_for = claim["metadata"].get("annotations", {}).get(keys.RESTORE_UID, uid)
+    return is_source(claim, "Restore", obj["metadata"]["name"]) and bool(made_for == uid)
+
+
 def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -> Source:
     """Reads from a Backup what there is to restore."""
     if backup is None:
         return replace(common, message=f"there is no Backup {name} in this namespace")
     status = backup.get("status", {})
-    succeeded = statuses.condition(backup, "Succeeded")
-    if succeeded.get("status") != "True" or not status.get("backupId"):
-        why = succeeded.get("message", "it was not looked at yet")
+    # Not the condition: while it is being deleted, that says who keeps it.
+    if not status.get("backupId"):
+        why = statuses.condition(backup, "Succeeded").get("message", "it was not looked at yet")
         return replace(common, message=f"Backup {name} has not succeeded: {why}")
     spec = parsing.spec_of(backup, backup_models.BackupSpec)
     return replace(
@@ -259,6 +291,18 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
     )
 
 
+def reads(restore: cluster.Object, backup_name: str, backup_id: str | None) -> bool:
+    """Whether a Restore is of that Backup, by its name or by its id in the repository."""
+    spec = restore.get("spec", {})
+    by_id = backup_id is not None and spec.get("point", {}).get("backupId") == backup_id
+    return spec.get("backupName") == backup_name or by_id
+
+
+def has_failed(backup: cluster.Object) -> bool:
+    """Whether a Backup is over without having succeeded."""
+    return statuses.condition(backup, "Succeeded").get("status") == "False"
+
+
 def _wish(spec: models.RestoreSpec) -> placement_plan.Wish | None:
     place = spec.placement
     if place is None or not (place.node or place.node_selector):
@@ -268,10 +312,11 @@ def _wish(spec: models.RestoreSpec) -> placement_plan.Wish | None:
     )
 
 
-def _taken(name: str, claim: cluster.Object) -> verdicts.Verdict:
+def _taken(name: str, claim: cluster.Object, obj: cluster.Object) -> verdicts.Verdict:
     reference = claim.get("spec", {}).get("dataSourceRef") or {}
     if reference.get("kind") == "Restore":
-        text = f"claim {name} belongs to Restore {reference.get('name')}"
+        earlier = "an earlier " if is_source(claim, "Restore", obj["metadata"]["name"]) else ""
+        text = f"claim {name} belongs to {earlier}Restore {reference.get('name')}"
         return verdicts.failed("ClaimTaken", f"{text}; restore to another name")
     text = f"a claim {name} exists and is never overwritten; restore to another name"
     return verdicts.failed("ClaimExists", text)

@@ -1,19 +1,23 @@
 """VolumeClaim: observe its claim, plan, act, say how it stands."""
 
+from dataclasses import replace
+
 from mooring.api import keys
 from mooring.api.v1alpha1 import base
 from mooring.api.v1alpha1 import volume_claims as models
 from mooring.domain import errors, ids, quantities
-from mooring.planning import claim_plan, placement_plan, verdicts
+from mooring.planning import claim_plan, claim_sources, placement_plan, verdicts
 from mooring.ports import clock, cluster
 from mooring_operator import observing, parsing, resources
 from mooring_operator.builders import claims
+from mooring_operator.claim_sources import ClaimSources
 from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
 
 KIND = "VolumeClaim"
 _WAIT_SECONDS = 30.0
 _SOON_SECONDS = 2.0
+_SOURCE_SECONDS = 5.0
 
 
 class VolumeClaims:
@@ -25,6 +29,7 @@ class VolumeClaims:
         self._objects = objects
         self._recorder = recorder
         self._time = time
+        self._sources = ClaimSources(objects)
 
     def reconcile(self, key: Key) -> float | None:
         """Brings one VolumeClaim a step closer; returns when to look again, in seconds."""
@@ -33,12 +38,24 @@ class VolumeClaims:
             return None
         try:
             spec = parsing.spec_of(obj, models.VolumeClaimSpec)
+            quantities.parse_bytes(spec.size)
+        except errors.InvalidInput as error:
+            return self._refuse(obj, error)
+        try:
             return self._reconcile(obj, spec)
         except errors.MooringError as error:
             if verdicts.is_transient(error):
                 raise
             self._report(obj, verdicts.of_error(error), None)
             return _WAIT_SECONDS
+
+    def _refuse(self, obj: cluster.Object, error: errors.InvalidInput) -> float | None:
+        """Says what is wrong with its spec; when it goes, whatever there is stays as it is."""
+        if "deletionTimestamp" in obj["metadata"]:
+            self._recorder.let_go(resources.VOLUME_CLAIMS, obj)
+            return None
+        self._report(obj, verdicts.of_error(error), None)
+        return _WAIT_SECONDS
 
     def _reconcile(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> float | None:
         metadata = obj["metadata"]
@@ -47,29 +64,41 @@ class VolumeClaims:
             return None
         if not deleting:
             self._recorder.hold(resources.VOLUME_CLAIMS, obj)
-        wish = _wish(obj, spec)
-        claim = self._objects.get(cluster.CLAIMS, wish.name, metadata["namespace"])
+        claim = self._objects.get(cluster.CLAIMS, metadata["name"], metadata["namespace"])
+        wish = _wish(obj, spec, self._source(obj, spec, claim))
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, wish.storage_class)
         plan = claim_plan.plan(
             wish, self._facts(obj, claim), observing.class_facts(storage_class), self._time.now()
         )
         for step in plan.steps:
-            self._act(step, obj, spec, claim)
+            self._act(step, obj, spec, claim, wish.source)
         if any(isinstance(step, claim_plan.Release) for step in plan.steps):
             return None
         self._report(obj, plan.verdict, claim)
-        return _SOON_SECONDS if plan.steps else _WAIT_SECONDS
+        if plan.steps:
+            return _SOON_SECONDS
+        return _WAIT_SECONDS if wish.source is None else _SOURCE_SECONDS
+
+    def _source(
+        self, obj: cluster.Object, spec: models.VolumeClaimSpec, claim: cluster.Object | None
+    ) -> claim_sources.Source | None:
+        """Returns what the claim is to be copied from; None once it has its content."""
+        has_content = (claim or {}).get("status", {}).get("phase") == "Bound"
+        if has_content or "deletionTimestamp" in obj["metadata"]:
+            return None
+        return self._sources.find(spec.source, obj["metadata"]["namespace"])
 
     def _facts(self, obj: cluster.Object, claim: cluster.Object | None) -> claim_plan.Claim | None:
         if claim is None:
             return None
         metadata = obj["metadata"]
-        users: tuple[str, ...] = ()
-        if "deletionTimestamp" in claim["metadata"]:
-            users = observing.pods_using(
-                self._objects, metadata["namespace"], claim["metadata"]["name"]
-            )
-        return observing.claim_facts(claim, metadata["name"], metadata["uid"], users)
+        facts = observing.claim_facts(claim, metadata["name"], metadata["uid"])
+        if facts.terminating:
+            users = observing.pods_using(self._objects, metadata["namespace"], metadata["name"])
+            return replace(facts, users=users)
+        if facts.bound:
+            return facts
+        return replace(facts, trouble=observing.last_warning(self._objects, claim))
 
     def _act(
         self,
@@ -77,12 +106,13 @@ class VolumeClaims:
         obj: cluster.Object,
         spec: models.VolumeClaimSpec,
         claim: cluster.Object | None,
+        source: claim_sources.Source | None,
     ) -> None:
         metadata = obj["metadata"]
         name, namespace = metadata["name"], metadata["namespace"]
         match step:
             case claim_plan.Create():
-                self._create(obj, spec)
+                self._create(obj, spec, source)
             case claim_plan.Adopt():
                 mark: cluster.Object = {"labels": {keys.OWNER_UID: metadata["uid"]}}
                 self._objects.patch(cluster.CLAIMS, name, {"metadata": mark}, namespace)
@@ -91,7 +121,7 @@ class VolumeClaims:
                 change: cluster.Object = {"spec": {"resources": {"requests": {"storage": storage}}}}
                 self._objects.patch(cluster.CLAIMS, name, change, namespace)
             case claim_plan.Place():
-                notes = claims.placement_annotations(self._choose(spec), self._time.now())
+                notes = claims.placement_annotations(self._choose(spec, source), self._time.now())
                 change = {"metadata": {"annotations": notes}}
                 self._objects.patch(cluster.CLAIMS, name, change, namespace)
             case claim_plan.DeleteClaim():
@@ -100,12 +130,18 @@ class VolumeClaims:
             case claim_plan.Release():
                 self._recorder.let_go(resources.VOLUME_CLAIMS, obj)
 
-    def _create(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> None:
+    def _create(
+        self,
+        obj: cluster.Object,
+        spec: models.VolumeClaimSpec,
+        source: claim_sources.Source | None,
+    ) -> None:
         metadata = obj["metadata"]
         annotations: dict[str, str] = {}
-        if _is_placed(spec):
-            annotations = claims.placement_annotations(self._choose(spec), self._time.now())
-        source = spec.source or models.ClaimSource()
+        if _is_placed(spec) or (source is not None and source.node is not None):
+            choice = self._choose(spec, source)
+            annotations = claims.placement_annotations(choice, self._time.now())
+        origin = spec.source or models.ClaimSource()
         template = claims.ClaimTemplate(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -114,9 +150,9 @@ class VolumeClaims:
             mode=spec.volume_mode,
             access_mode=spec.access_mode,
             data_source=claims.data_source_of(
-                snapshot=source.snapshot_name,
-                claim_name=source.volume_claim_name,
-                backup=source.backup_name,
+                snapshot=origin.snapshot_name,
+                claim_name=origin.volume_claim_name,
+                backup=origin.backup_name,
             ),
             labels={keys.VOLUME_CLAIM: metadata["name"], keys.OWNER_UID: metadata["uid"]},
             annotations=annotations,
@@ -126,15 +162,23 @@ class VolumeClaims:
         except errors.AlreadyExists:
             return  # made since it was read; the next look judges it
 
-    def _choose(self, spec: models.VolumeClaimSpec) -> placement_plan.Choice:
+    def _choose(
+        self, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
+    ) -> placement_plan.Choice:
+        """Chooses the node: the source's, if a copy has to be there, or as placement says."""
         place = spec.placement or base.Placement()
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, spec.storage_class_name) or {}
         pool = storage_class.get("parameters", {}).get("pool")
-        node = place.node
-        wish = placement_plan.Wish(ids.NodeName(node) if node else None, place.node_selector)
-        return placement_plan.choose(
-            wish, observing.candidates(self._objects, pool), quantities.parse_bytes(spec.size)
+        found = observing.candidates(self._objects, pool)
+        size_bytes = quantities.parse_bytes(spec.size)
+        wish = placement_plan.Wish(
+            ids.NodeName(place.node) if place.node else None, place.node_selector
         )
+        if source is None or source.node is None:
+            return placement_plan.choose(wish, found, size_bytes)
+        there = [node for node in found if node.name == source.node]
+        choice = placement_plan.choose(wish, there, size_bytes)
+        return replace(choice, reason=f"{source.label} is there, and copies are made in its pool")
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, claim: cluster.Object | None
@@ -180,7 +224,9 @@ class VolumeClaims:
         return newest
 
 
-def _wish(obj: cluster.Object, spec: models.VolumeClaimSpec) -> claim_plan.Wish:
+def _wish(
+    obj: cluster.Object, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
+) -> claim_plan.Wish:
     return claim_plan.Wish(
         name=obj["metadata"]["name"],
         size_bytes=quantities.parse_bytes(spec.size),
@@ -189,6 +235,8 @@ def _wish(obj: cluster.Object, spec: models.VolumeClaimSpec) -> claim_plan.Wish:
         placed=_is_placed(spec),
         keep_data=spec.deletion_policy is models.DeletionPolicy.RETAIN,
         deleting="deletionTimestamp" in obj["metadata"],
+        node=spec.placement.node if spec.placement else None,
+        source=source,
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 FIRST_BACKOFF_SECONDS = 1.0
 MAXIMUM_BACKOFF_SECONDS = 60.0
+MAXIMUM_TRANSIENT_BACKOFF_SECONDS = 10.0
+"""After a failure that is no fault of the object, such as a busy API server."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,13 @@ class WorkQueue:
                 self._add(key, self._monotonic() + again_after_seconds)
             self._changed.notify()
 
-    def failed(self, key: Key) -> float:
+    def failed(self, key: Key, maximum_seconds: float = MAXIMUM_BACKOFF_SECONDS) -> float:
         """Ends the work on a key that did not; returns after how many seconds it comes back."""
         with self._changed:
             self._running.discard(key)
             count = self._failures[key] = self._failures.get(key, 0) + 1
             delay_seconds = float(
-                min(FIRST_BACKOFF_SECONDS * 2 ** min(count - 1, 10), MAXIMUM_BACKOFF_SECONDS)
+                min(FIRST_BACKOFF_SECONDS * 2 ** min(count - 1, 10), maximum_seconds)
             )
             self._add(key, self._monotonic() + delay_seconds)
             self._changed.notify()

@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from mooring.domain import errors
-from mooring_operator.work_queue import Key, WorkQueue
+from mooring.planning import verdicts
+from mooring_operator.work_queue import (
+    MAXIMUM_BACKOFF_SECONDS,
+    MAXIMUM_TRANSIENT_BACKOFF_SECONDS,
+    Key,
+    WorkQueue,
+)
 
 _log = structlog.get_logger("reconcile")
 
@@ -72,7 +78,9 @@ class Workers:
         try:
             again_after_seconds = self._reconcilers[key.kind](key)
         except errors.MooringError as error:
-            pause = self._queue.failed(key)
+            transient = verdicts.is_transient(error)
+            limit = MAXIMUM_TRANSIENT_BACKOFF_SECONDS if transient else MAXIMUM_BACKOFF_SECONDS
+            pause = self._queue.failed(key, limit)
             _log.warning(
                 "not done yet",
                 kind=key.kind,

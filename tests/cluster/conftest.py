@@ -9,11 +9,13 @@ import pytest
 
 from mooring.api import generate
 from mooring_dev.cluster import lifecycle
+from mooring_dev.demo import installing
 from mooring_dev.kubectl import Kubectl
 from mooring_dev.prerequisites import check_machine
 from mooring_dev.steps import DevError
 from support import api_server
 from support.development_cluster import DevelopmentCluster
+from support.shop import Shop, opened
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,21 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl.run("create", "namespace", name)
     yield name
     kubectl.run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def mooring(cluster: DevelopmentCluster) -> DevelopmentCluster:
+    """The cluster with Mooring on it, installed as a user would."""
+    if cluster.kubectl.find("daemonset", "mooring-csi-node", "-n", "mooring-system") is None:
+        installing.install(cluster.kubectl)
+    return cluster
+
+
+@pytest.fixture
+def shop(mooring: DevelopmentCluster) -> Iterator[Shop]:
+    """A tenant of its own for one test."""
+    with opened(mooring) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

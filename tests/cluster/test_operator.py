@@ -4,10 +4,7 @@ There is no node here: what needs a kubelet is tested on the development cluster
 """
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,54 +14,11 @@ import pytest
 
 from mooring_dev import toolchain
 from support.api_server import ApiServer
+from support.operator_process import OperatorProcess
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
-_PATH = ":".join(str(ROOT / name) for name in ("engine", "operator"))
 _WAIT_SECONDS = 40.0
-
-
-class OperatorProcess:
-    """`mooring-operator` as a process, which a test may kill."""
-
-    def __init__(self, server: ApiServer, folder: Path) -> None:
-        self._server = server
-        self._log = folder / "operator.log"
-        self._kubeconfig = server.as_service_account("mooring-operator")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self._log.parent),
-            "PYTHONPATH": _PATH,
-            "KUBECONFIG": str(self._kubeconfig),
-            "MOORING_IMAGE": "mooring:test",
-            "MOORING_HEALTH_ADDRESS": "127.0.0.1:0",
-            "MOORING_SIGNER_ADDRESS": "127.0.0.1:0",
-        }
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mooring_operator"], env=environment, stderr=log, stdout=log
-            )
-
-    def send(self, number: int) -> int | None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        if number in (signal.SIGSTOP, signal.SIGCONT):
-            return None
-        return self._process.wait(timeout=30)
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()  # gives the Lease back, so that the next need not wait
-            try:
-                self._process.wait(timeout=30)
-            finally:
-                self._process.kill()
-
-    def log(self) -> str:
-        return self._log.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +36,13 @@ def _apply(server: ApiServer) -> bool:
     )
 
 
+def _operator(server: ApiServer, folder: Path) -> OperatorProcess:
+    return OperatorProcess(server.as_service_account("mooring-operator"), folder)
+
+
 @pytest.fixture
 def operator(installed: ApiServer, tmp_path: Path) -> Iterator[OperatorProcess]:
-    process = OperatorProcess(installed, tmp_path)
+    process = _operator(installed, tmp_path)
     process.start()
     yield process
     process.stop()
@@ -151,7 +109,7 @@ def test_two_operators_one_acts(
 ) -> None:
     wait_for(lambda: "active" in operator.log())
     (tmp_path / "other").mkdir()
-    other = OperatorProcess(installed, tmp_path / "other")
+    other = _operator(installed, tmp_path / "other")
     other.start()
     try:
         installed.must("create", "-f", "-", stdin=claim("single"))

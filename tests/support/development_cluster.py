@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mooring_dev.cluster import lifecycle, machines
+from mooring_dev.cluster import cgroups, lifecycle, machines
 from mooring_dev.cluster.layout import ClusterLayout
 from mooring_dev.kubectl import Kubectl
 
@@ -28,6 +28,20 @@ class DevelopmentCluster:
     def node_names(self) -> list[str]:
         return [node.name for node in self.layout.nodes]
 
+    def control_process(self, program: str) -> int:
+        """Returns the process of a program of the control plane, as the host counts."""
+        found = _running(cgroups.processes(self.layout.control_cgroup), program)
+        assert len(found) == 1, f"{program}: {found}"
+        return found[0]
+
+    def pod_processes(self, program: str) -> list[int]:
+        """Returns the processes of a program in pods of any node, as the host counts."""
+        return [
+            process
+            for node in self.layout.nodes
+            for process in _running(cgroups.processes(node.cgroup), program)
+        ]
+
     def on_node(self, name: str, *command: str) -> str:
         """Runs a command on a node as root and returns what it printed."""
         prefix = machines.inside_node(lifecycle.node_named(self.layout, name))
@@ -36,6 +50,19 @@ class DevelopmentCluster:
         )
         assert done.returncode == 0, f"{command} on {name}: {done.stderr}"
         return done.stdout
+
+
+def _running(processes: set[int], program: str) -> list[int]:
+    found = []
+    for process in sorted(processes):
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended
+        # A script is named after its interpreter.
+        if program in {Path(word.decode()).name for word in words[:2]}:
+            found.append(process)
+    return found
 
 
 def run_tool(*arguments: str, cluster: str = "", timeout_seconds: float = 240) -> str:

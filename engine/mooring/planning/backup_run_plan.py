@@ -53,7 +53,7 @@ class Observed:
         stored: Whether the repository holds it; stays true while it is being deleted.
         released: Whether everything made for it is put away.
         deleting: Whether its deletion was asked for.
-        held_by: Restores that read it now.
+        held_by: Restores and claims that read it now, as kubectl names them.
         forget_bytes: Whether its deletion takes it out of the repository too.
         source: The claim and its volume.
         repository: The repository.
@@ -103,8 +103,8 @@ def _decide_deletion(seen: Observed) -> Decision:
             Action.WAIT,
             verdicts.stuck(
                 "InUse",
-                f"kept until Restore {names} has read it; it goes by itself then. To stop the "
-                f"restore instead: kubectl delete restore {' '.join(seen.held_by)}",
+                f"kept until {names} has read it; it goes by itself then. To stop that instead: "
+                f"kubectl delete {' '.join(seen.held_by)}",
             ),
         )
     if not seen.released:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mooring.domain import quantities
-from mooring.planning import verdicts
+from mooring.planning import claim_sources, verdicts
 
 PLACEMENT_RETRY = timedelta(seconds=60)
 LONGEST_NAME = 63
@@ -24,6 +24,8 @@ class Wish:
         placed: Whether it says where its data shall be.
         keep_data: True when deleting it leaves the claim and its data.
         deleting: Whether its deletion was asked for.
+        node: The node that it asks for; None when it names none.
+        source: What it is to be copied from; None for an empty volume.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Wish:
     placed: bool
     keep_data: bool
     deleting: bool
+    node: str | None = None
+    source: claim_sources.Source | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Claim:
         placement_set_at: When Mooring last chose the node.
         users: Names of pods that use it.
         resize_error: What last hindered its growth; empty when nothing did.
+        trouble: The last warning that Kubernetes gave about it while it waits; empty without one.
     """
 
     ours: bool
@@ -68,6 +73,7 @@ class Claim:
     placement_set_at: datetime | None = None
     users: Sequence[str] = ()
     resize_error: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ def _obstacle(
             "another one",
         )
     if claim is None:
-        return None
+        return _source_obstacle(wish)
     if not claim.ours:
         return verdicts.stuck(
             "ClaimNotOurs",
@@ -202,7 +208,14 @@ def _obstacle(
             "is left alone. Choose another name, or hand it over: kubectl label pvc "
             f"{wish.name} mooring.dev/volume-claim={wish.name}",
         )
-    return _mismatch(wish, claim)
+    mismatch = _mismatch(wish, claim)
+    return mismatch if mismatch is not None or claim.bound else _source_obstacle(wish)
+
+
+def _source_obstacle(wish: Wish) -> verdicts.Verdict | None:
+    if wish.source is None:
+        return None
+    return claim_sources.obstacle(wish.source, size_bytes=wish.size_bytes, node=wish.node)
 
 
 def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:
@@ -269,16 +282,17 @@ def _plan_waiting(
     now: datetime,
 ) -> Plan:
     if claim.selected_node:
-        text = f"waits for node {claim.selected_node} to make the volume"
+        trouble = f": {claim.trouble}" if claim.trouble else ""
+        text = f"waits for node {claim.selected_node} to make the volume{trouble}"
         return Plan(steps, verdicts.working("Provisioning", text))
-    if wish.placed:
+    if wish.placed or (wish.source is not None and wish.source.node is not None):
         due = claim.placement_set_at is None or now - claim.placement_set_at >= PLACEMENT_RETRY
         if due:
             text = "its node is being chosen"
             return Plan((*steps, Place()), verdicts.working("Placing", text))
         text = (
-            "the node that spec.placement chose could not make the volume; tried again every "
-            f"minute. See kubectl describe pvc {wish.name}"
+            "the node that was chosen for it could not make the volume; tried again every "
+            f"minute. {claim.trouble or f'See kubectl describe pvc {wish.name}'}"
         )
         return Plan(steps, verdicts.working("PlacementRefused", text))
     if storage_class.waits_for_pod:

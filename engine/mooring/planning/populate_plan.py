@@ -169,9 +169,8 @@ def _decide_start(seen: Observed) -> Decision:
             verdicts.working("WaitingForFirstPod", f"{text}. Start a pod, or set a placement"),
         )
     if not seen.repository.ready:
-        return Decision(
-            Action.WAIT, verdicts.working(seen.repository.reason, seen.repository.message)
-        )
+        say = verdicts.stuck if seen.repository.hopeless else verdicts.working
+        return Decision(Action.WAIT, say(seen.repository.reason, seen.repository.message))
     if not seen.volume_made:
         text = f"a volume is being made on {seen.node}"
         return Decision(Action.CREATE_VOLUME, verdicts.working("Provisioning", text))

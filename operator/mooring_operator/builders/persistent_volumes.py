@@ -1,13 +1,16 @@
 """PersistentVolumes that the operator makes: temporary ones for movers, and a restore's own. Pure.
 
 Temporary ones are bound to one claim by its uid, so that no other claim can take them, and are
-kept by the reclaim policy Retain: deleting the claim must delete nothing.
+kept by the reclaim policy Retain: deleting the claim must delete nothing. The claim, for its part,
+takes only a volume with the labels of its owner and role, which nobody else's has. It names no
+volume: Kubernetes binds a claim as soon as a volume with its uid appears only while it names none,
+and else at its next round, every 15 s.
 """
 
 from dataclasses import dataclass, field
 
 from mooring.api import keys
-from mooring.domain import handles, ids, quantities
+from mooring.domain import errors, handles, ids, quantities
 from mooring.ports import cluster
 from mooring_operator.builders import owners
 
@@ -80,7 +83,7 @@ def folder_exposure(owner: owners.Owner, entry: str) -> Exposure:
 
 
 def exposing_claim(exposure: Exposure) -> cluster.Object:
-    """Returns the claim that a mover names; it can be bound to the volume of its name alone."""
+    """Returns the claim that a mover names; it takes only the volume made for its owner."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -89,10 +92,27 @@ def exposing_claim(exposure: Exposure) -> cluster.Object:
             "accessModes": [exposure.access_mode],
             "volumeMode": exposure.mode,
             "storageClassName": "",
-            "volumeName": exposure.name,
+            "selector": {"matchLabels": owners.child_labels(exposure.owner, exposure.role)},
             "resources": {"requests": {"storage": _size(exposure.size_bytes)}},
         },
     }
+
+
+def is_bound(exposure: Exposure, claim: cluster.Object) -> bool:
+    """Whether a claim is bound to the volume of an exposure.
+
+    Raises:
+        PreconditionFailed: It names another volume, so somebody else made it.
+    """
+    volume = claim.get("spec", {}).get("volumeName", "")
+    if volume not in ("", exposure.name):
+        name, namespace = exposure.name, exposure.owner.namespace
+        raise errors.PreconditionFailed(
+            f"claim {name} is not the one that Mooring makes for a mover; delete it: "
+            f"kubectl -n {namespace} delete pvc {name}"
+        )
+    phase: str = claim.get("status", {}).get("phase", "")
+    return bool(volume) and phase == "Bound"
 
 
 def exposing_volume(exposure: Exposure, claim: cluster.Object) -> cluster.Object:

@@ -280,7 +280,7 @@ def test_a_backup_being_restored_is_held_and_says_by_whom(world: OperatorWorld) 
     world.settle(4)
     now = world.succeeded(resources.BACKUPS, "one")
     assert now["reason"] == "InUse"
-    assert "kubectl delete restore back" in now["message"]
+    assert "kubectl delete restore/back" in now["message"]
     world.paused.clear()
     world.settle()
     assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
@@ -368,3 +368,116 @@ def _crash_loop(world: OperatorWorld, key: Key) -> None:
         world.cluster.fail = lambda _: None
         world.play()
     world.settle(4)
+
+
+def test_a_volume_of_an_earlier_claim_is_made_anew(world: OperatorWorld) -> None:
+    world.settle(6)
+    repository = world.cluster.must_get(resources.BACKUP_REPOSITORIES, "main", NAMESPACE)
+    name = f"mooring-repository-{repository['metadata']['uid']}"
+    world.cluster.patch(cluster.CLAIMS, name, {"metadata": {"finalizers": None}}, NAMESPACE)
+    world.cluster.delete(cluster.CLAIMS, name, NAMESPACE)
+    for _ in range(3):
+        with contextlib.suppress(errors.Busy):
+            world.step()
+        world.play()
+    claim = world.cluster.must_get(cluster.CLAIMS, name, NAMESPACE)
+    volume = world.cluster.must_get(cluster.PERSISTENT_VOLUMES, name)
+    assert volume["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
+    assert claim["status"]["phase"] == "Bound"
+
+
+def test_a_repository_on_a_claim_of_another_node_is_refused_at_once(world: OperatorWorld) -> None:
+    world.make_volume("vault", node=1)
+    directory = {"directory": {"claimName": "vault"}, "encryption": {"keySecretName": "key"}}
+    world.apply(resources.BACKUP_REPOSITORIES, "vault", directory)
+    world.settle(6)
+    world.make_backup("far", repositoryName="vault")
+    world.settle()
+    said = world.succeeded(resources.BACKUPS, "far")
+    assert (said["status"], said["reason"]) == ("False", "RepositoryElsewhere")
+    assert "node-2" in said["message"]
+    world.make_volume("near", node=1)
+    world.make_backup("near", claim="near", repositoryName="vault")
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "near")["status"] == "True"
+
+
+def test_a_restore_made_anew_never_takes_what_an_earlier_one_restored(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    world.cluster.delete(resources.RESTORES, "back", NAMESPACE)
+    world.step()
+    world.make_backup("two")
+    world.settle()
+    world.make_restore(backupName="two", placement={"node": "node-2"})
+    world.settle(4)
+    said = world.succeeded(resources.RESTORES, "back")
+    assert (said["status"], said["reason"]) == ("False", "ClaimTaken")
+    assert "an earlier Restore back" in said["message"]
+
+
+def test_a_claim_that_a_user_made_for_a_restore_is_marked_as_its_own(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    spec = {
+        "storageClassName": "mooring",
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "dataSourceRef": {"apiGroup": keys.GROUP, "kind": "Restore", "name": "back"},
+    }
+    world.apply(cluster.CLAIMS, "restored", spec)
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    uid = world.cluster.must_get(resources.RESTORES, "back", NAMESPACE)["metadata"]["uid"]
+    claim = world.cluster.must_get(cluster.CLAIMS, "restored", NAMESPACE)
+    assert claim["metadata"]["annotations"][keys.RESTORE_UID] == uid
+
+
+def test_a_backup_is_held_by_claims_and_by_restores_of_its_id(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    backup_id = world.status(resources.BACKUPS, "one")["backupId"]
+    point = {"repositoryName": "main", "backupId": backup_id}
+    target = {"claimName": "by-id", "size": "1Gi"}
+    world.apply(resources.RESTORES, "by-id", {"point": point, "target": target})
+    world.apply(resources.VOLUME_CLAIMS, "copy", {"size": "1Gi", "source": {"backupName": "one"}})
+    world.settle(4)
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle(2)
+    said = world.succeeded(resources.BACKUPS, "one")
+    assert "kubectl delete restore/by-id pvc/copy" in said["message"]
+
+
+def test_a_restore_that_waits_for_its_pod_still_reads_a_backup_that_is_deleted(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_restore()
+    world.settle(4)
+    world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
+    world.settle(2)
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "InUse"
+    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
+    world.cluster.patch(cluster.CLAIMS, "restored", note, NAMESPACE)
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    assert world.cluster.names(resources.BACKUPS) == []
+
+
+def test_a_restore_of_an_impossible_size_says_so(world: OperatorWorld) -> None:
+    point = {"repositoryName": "main", "backupId": "x"}
+    target = {"claimName": "huge", "size": "9" * 18 + "Ei"}
+    world.apply(resources.RESTORES, "huge", {"point": point, "target": target})
+    world.settle(2)
+    said = world.succeeded(resources.RESTORES, "huge")
+    assert (said["status"], said["reason"]) == ("False", "InvalidInput")

@@ -9,7 +9,7 @@ import yaml
 
 from mooring.api import keys
 from mooring.backup import mover_spec
-from mooring.domain import ids
+from mooring.domain import errors, ids
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 
 OWNER = owners.Owner("Backup", "shop", "one", "1b4e28ba-2fa1-11d2-883f-0016d3cca427")
@@ -107,6 +107,22 @@ def test_a_snapshot_is_exposed_read_only_to_one_claim_alone() -> None:
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
     assert volume["spec"]["accessModes"] == claim["spec"]["accessModes"] == ["ReadOnlyMany"]
     assert "ownerReferences" not in json.dumps([claim, volume])
+    # A claim that names its volume before that exists is bound 15 s later.
+    assert "volumeName" not in claim["spec"]
+    wanted = claim["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= volume["metadata"]["labels"].items()
+    assert wanted[keys.OWNER_UID] == OWNER.uid
+
+
+def test_a_claim_that_somebody_else_made_for_a_mover_is_refused() -> None:
+    snapshot = ids.snapshot_id_for("x", ids.volume_id_for("y"))
+    exposure = persistent_volumes.snapshot_exposure(OWNER, snapshot, 5, NODE)
+    claim = persistent_volumes.exposing_claim(exposure)
+    assert not persistent_volumes.is_bound(exposure, claim)
+    bound = claim | {"spec": {"volumeName": exposure.name}, "status": {"phase": "Bound"}}
+    assert persistent_volumes.is_bound(exposure, bound)
+    with pytest.raises(errors.PreconditionFailed, match="kubectl -n shop delete pvc"):
+        persistent_volumes.is_bound(exposure, claim | {"spec": {"volumeName": "other"}})
 
 
 _TASK = mover_specs.BackupTask(
@@ -160,6 +176,8 @@ _GRANTS = {
         "tokenreviews": "create",
         "volumeclaims": "get list patch watch",
         "volumes": "create delete get list patch",
+        "volumesnapshotcontents": "get",
+        "volumesnapshots": "get",
     },
     "node.yaml": {
         "configmaps": "get",

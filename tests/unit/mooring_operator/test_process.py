@@ -16,7 +16,7 @@ from mooring.ports import cluster
 from mooring_operator import statuses, watching
 from mooring_operator.health import HealthServer
 from mooring_operator.leadership import LEASE_SECONDS, Leadership
-from mooring_operator.work_queue import Key, WorkQueue
+from mooring_operator.work_queue import MAXIMUM_TRANSIENT_BACKOFF_SECONDS, Key, WorkQueue
 from mooring_operator.workers import Workers
 from support.fake_cluster import FakeCluster
 
@@ -72,6 +72,7 @@ def test_failures_back_off_and_success_forgets_them() -> None:
     for _ in range(9):
         pauses.append(queue.failed(KEY))
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert queue.failed(KEY, MAXIMUM_TRANSIENT_BACKOFF_SECONDS) == 10
     queue.done(KEY, None)
     assert queue.failed(KEY) == 1
 

@@ -261,3 +261,15 @@ def test_a_kill_between_any_two_calls_is_made_good(world: World) -> None:
     world.cluster.fail = lambda call: None
     assert world.settle()["reason"] == "WaitingForFirstPod"
     assert world.cluster.names(cluster.CLAIMS) == ["data"]
+
+
+def test_one_that_became_unreadable_can_be_deleted(world: World) -> None:
+    world.apply(deletionPolicy="Delete")
+    world.settle()
+    huge = {"spec": {"size": "9" * 18 + "Ei"}}
+    world.cluster.patch(resources.VOLUME_CLAIMS, "data", huge, "apps")
+    assert world.settle()["reason"] == "InvalidInput"
+    world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
+    world.claims.reconcile(KEY)
+    assert world.cluster.names(resources.VOLUME_CLAIMS) == []
+    assert world.cluster.names(cluster.CLAIMS) == ["data"]

@@ -9,7 +9,9 @@ class Directory(base.Model):
     """A folder that movers can mount."""
 
     claim_name: base.ObjectName | None = Field(
-        default=None, description="A PersistentVolumeClaim of this namespace to keep it in."
+        default=None,
+        description="A PersistentVolumeClaim of this namespace to keep it in. The nodes of the "
+        "volumes that go there have to be able to mount it.",
     )
     folder: base.ObjectName | None = Field(
         default=None,

@@ -34,10 +34,12 @@ class ClaimSource(base.Model):
     """What the volume's first content is copied from."""
 
     snapshot_name: base.ObjectName | None = Field(
-        default=None, description="A VolumeSnapshot of this namespace."
+        default=None,
+        description="A VolumeSnapshot of this namespace; the copy is made on its node.",
     )
     volume_claim_name: base.ObjectName | None = Field(
-        default=None, description="A PersistentVolumeClaim of this namespace, to clone."
+        default=None,
+        description="A PersistentVolumeClaim of this namespace; its clone is made on its node.",
     )
     backup_name: base.ObjectName | None = Field(
         default=None, description="A Backup of this namespace, to restore."
