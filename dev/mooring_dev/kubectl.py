@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mooring_dev.steps import patient
+
 Seen = TypeVar("Seen")
 
 
@@ -44,7 +46,7 @@ class Kubectl:
                 input=stdin,
                 capture_output=True,
                 text=True,
-                timeout=timeout_seconds,
+                timeout=patient(timeout_seconds),
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
@@ -68,6 +70,19 @@ class Kubectl:
         """Applies one manifest text."""
         self.run("apply", "-f", "-", stdin=manifest)
 
+    def wait_rolled_out(
+        self, workload: str, namespace: str, *, timeout_seconds: float = 90
+    ) -> None:
+        """Waits until every pod of a workload, such as `deployment/web`, is up to date and ready.
+
+        Raises:
+            KubectlError: They were not within `timeout_seconds`.
+        """
+        self.run(
+            *("rollout", "status", workload, "-n", namespace, bound(timeout_seconds)),
+            timeout_seconds=timeout_seconds + 10,
+        )
+
     def wait_for(
         self, what: str, seen: Callable[[], Seen | None], *, timeout_seconds: float
     ) -> Seen:
@@ -76,7 +91,8 @@ class Kubectl:
         Raises:
             WaitError: It did not within `timeout_seconds`.
         """
-        end = time.monotonic() + timeout_seconds
+        bound_seconds = patient(timeout_seconds)
+        end = time.monotonic() + bound_seconds
         last: object = None
         while time.monotonic() < end:
             try:
@@ -88,7 +104,12 @@ class Kubectl:
                     return value
                 last = value
             time.sleep(0.3)
-        raise WaitError(f"{what}: not within {timeout_seconds:.0f} s; last seen: {last}")
+        raise WaitError(f"{what}: not within {bound_seconds:.0f} s; last seen: {last}")
+
+
+def bound(timeout_seconds: float) -> str:
+    """Returns the option that bounds kubectl's own waiting."""
+    return f"--timeout={patient(timeout_seconds):.0f}s"
 
 
 def condition(found: dict[str, Any] | None, kind: str) -> dict[str, Any]:

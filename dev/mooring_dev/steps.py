@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,6 +29,18 @@ def cache_folder() -> Path:
 def say(text: str) -> None:
     """Prints one line of progress; standard output is kept for answers."""
     print(text, file=sys.stderr, flush=True)
+
+
+def patient(seconds: float) -> float:
+    """Returns a bound on a wait, stretched by `MOORING_DEV_PATIENCE` for a slow machine.
+
+    Raises:
+        DevError: The variable is not a number from 1.
+    """
+    factor = os.environ.get("MOORING_DEV_PATIENCE", "1")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}(\.[0-9]+)?", factor):
+        raise DevError(f"MOORING_DEV_PATIENCE is a number from 1 to 999, not {factor!r}")
+    return seconds * float(factor)
 
 
 @contextmanager
@@ -69,13 +82,13 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=timeout_seconds,
+            timeout=patient(timeout_seconds),
             check=False,
         )
     except FileNotFoundError as error:
         raise DevError(f"{command[0]} is not installed: run `make prerequisites`") from error
     except subprocess.TimeoutExpired as error:
-        raise DevError(f"`{name} …` took longer than {timeout_seconds:.0f} s") from error
+        raise DevError(f"`{name} …` took longer than {patient(timeout_seconds):.0f} s") from error
     if done.returncode:
         last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-15:])
         raise DevError(f"`{name} …` failed ({done.returncode}): {last}")

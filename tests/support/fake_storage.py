@@ -143,6 +143,7 @@ class FakeKernel:
         self.folders: set[Path] = set()
         self.files: set[Path] = set()
         self.frozen_at: set[Path] = set()
+        self.uncarried: set[volumes.FilesystemType] = set()
         self.watchdog_strikes = False
         self.during_freeze: list[Callable[[], None]] = []
         self.groups: dict[Path, int] = {}
@@ -235,6 +236,10 @@ class FakeKernel:
         if found == "garbage":
             raise errors.DataCorrupt(f"{device} holds unknown content")
         return found
+
+    def require_carried(self, filesystem: volumes.FilesystemType) -> None:
+        if filesystem in self.uncarried:
+            raise errors.Unsupported(f"{filesystem.value} needs a newer kernel")
 
     def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
         image = self.devices[device][0]

@@ -12,6 +12,8 @@ from pathlib import Path
 from mooring_dev.steps import DevError
 
 ROOT = Path("/sys/fs/cgroup")
+# What kubelet and runc use. Switching on more would stay behind in the machine's root cgroup.
+_DELEGATED = ("cpuset", "cpu", "io", "memory", "pids")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def make(cgroup: str) -> None:
 
 
 def _delegate(folder: Path) -> None:
-    for controller in (folder / "cgroup.controllers").read_text().split():
+    offered = (folder / "cgroup.controllers").read_text().split()
+    for controller in (name for name in _DELEGATED if name in offered):
         try:
             (folder / "cgroup.subtree_control").write_text(f"+{controller}")
         except OSError:

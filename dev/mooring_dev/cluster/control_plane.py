@@ -6,6 +6,7 @@ from typing import Any
 from mooring_dev import toolchain
 from mooring_dev.cluster import certificates
 from mooring_dev.cluster.layout import API_SERVICE_ADDRESS, SERVICE_CIDR, ClusterLayout
+from mooring_dev.steps import patient
 
 IN_MEMORY_FROM_BYTES = 12 * 1024**3
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -135,5 +136,5 @@ def _controller_manager(cluster: ClusterLayout) -> list[str]:
         f"--cluster-signing-key-file={keys}/ca.key",
         # A node that is off is seen within seconds here, and not within a minute.
         "--node-monitor-period=2s",
-        "--node-monitor-grace-period=20s",
+        f"--node-monitor-grace-period={patient(20):.0f}s",
     ]

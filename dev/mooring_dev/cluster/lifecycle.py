@@ -1,7 +1,6 @@
 """Starts and stops the development cluster, and says what it waits for."""
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -60,7 +59,7 @@ def up(node_count: int = 2) -> ClusterLayout:
         with ThreadPoolExecutor() as pool:
             nodes = pool.map(lambda node: _start_node(cluster, node, images), cluster.nodes)
             kubectl = kubectl_of(cluster)
-            _wait("the API server", lambda: kubectl.run("get", "--raw=/readyz"))
+            _wait(kubectl, "the API server", lambda: kubectl.run("get", "--raw=/readyz"))
             say("  API server")
             addons.apply(kubectl)
             list(nodes)
@@ -97,31 +96,23 @@ def _start_node(cluster: ClusterLayout, node: NodeLayout, images: Iterable[Path]
     say(f"  {node.name}: on, with its base images")
 
 
-def _wait(what: str, seen: Callable[[], object], timeout_seconds: float = READY_SECONDS) -> None:
-    end = time.monotonic() + timeout_seconds
-    last: object = "nothing yet"
-    while time.monotonic() < end:
-        try:
-            if seen():
-                return
-        except KubectlError as error:
-            last = error
-        time.sleep(0.1)
-    raise DevError(f"{what}: not ready within {timeout_seconds:.0f} s; {last}")
+def _wait(kubectl: Kubectl, what: str, seen: Callable[[], object]) -> None:
+    try:
+        kubectl.wait_for(what, seen, timeout_seconds=READY_SECONDS)
+    except WaitError as error:
+        raise DevError(f"not ready: {error}") from error
 
 
 def _wait_ready(cluster: ClusterLayout, kubectl: Kubectl) -> None:
     for node in cluster.nodes:
-        _wait(node.name, lambda name=node.name: _is_ready(kubectl, name))  # type: ignore[misc]
+        _wait(kubectl, node.name, lambda name=node.name: _is_ready(kubectl, name))  # type: ignore[misc]
     say("  nodes ready")
     for name in addons.DEPLOYMENTS:
         try:
-            kubectl.run(
-                *("-n", "kube-system", "rollout", "status", f"deployment/{name}"),
-                f"--timeout={READY_SECONDS:.0f}s",
-                timeout_seconds=READY_SECONDS + 10,
+            kubectl.wait_rolled_out(
+                f"deployment/{name}", "kube-system", timeout_seconds=READY_SECONDS
             )
-        except (KubectlError, WaitError) as error:
+        except KubectlError as error:
             raise DevError(f"{name} did not become ready: {error}") from error
     say(f"  ready: {', '.join(addons.DEPLOYMENTS)}")
 
@@ -183,4 +174,4 @@ def start_node(name: str) -> None:
     kubectl = kubectl_of(cluster)
     boot_id = run([*machines.inside_node(node), "cat", "/proc/sys/kernel/random/boot_id"]).strip()
     # Kubernetes calls it ready for a while after it is gone: only this boot's word counts.
-    _wait(node.name, lambda: _is_ready(kubectl, node.name, boot_id))
+    _wait(kubectl, node.name, lambda: _is_ready(kubectl, node.name, boot_id))

@@ -16,7 +16,7 @@ from pathlib import Path
 from mooring_dev.cluster import cgroups, control_plane, node_config
 from mooring_dev.cluster.init import READY_FILE
 from mooring_dev.cluster.layout import ClusterLayout, NodeLayout
-from mooring_dev.steps import DevError, run
+from mooring_dev.steps import DevError, patient, run
 
 INIT = Path(__file__).with_name("init.py")
 START_SECONDS = 15.0
@@ -90,7 +90,7 @@ def _plug_in_host(cluster: ClusterLayout, process: int, log: Path) -> None:
 
 def _wait_until_set_up(process: int, name: str, log: Path) -> None:
     mark = READY_FILE.format(name=name)
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + patient(START_SECONDS)
     while not Path(f"/proc/{process}/root{mark}").exists():
         if time.monotonic() > end or not _numbers(process):
             raise DevError(f"the namespaces could not be set up: {_tail(log)}")
@@ -167,7 +167,7 @@ def _launch(command: Sequence[str], cgroup: str, log: Path, depth: int) -> int:
             cwd="/",
             check=True,
         )
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + patient(START_SECONDS)
     while time.monotonic() < end:
         process = _first_process(cgroup, depth)
         if process is not None:

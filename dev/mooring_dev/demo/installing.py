@@ -27,10 +27,7 @@ def install(kubectl: Kubectl) -> None:
     with step("installing Mooring", 15):
         kubectl.run("apply", "-k", str(MANIFESTS))
         for workload in WORKLOADS:
-            kubectl.run(
-                "rollout", "status", workload, "-n", "mooring-system", "--timeout=90s",
-                timeout_seconds=100,
-            )  # fmt: skip
+            kubectl.wait_rolled_out(workload, "mooring-system")
         kubectl.wait_for(
             "free space of every node",
             lambda: _capacity_known(kubectl),

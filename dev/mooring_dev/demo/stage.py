@@ -97,7 +97,7 @@ class Stage:
         """Deletes an object and waits until it is gone."""
         self.console.print(f"  [dim]$ kubectl delete {kind} {name}[/]")
         self.cluster.run(
-            "delete", kind, name, "-n", NAMESPACE, f"--timeout={timeout_seconds:.0f}s",
+            "delete", kind, name, "-n", NAMESPACE, kubectl.bound(timeout_seconds),
             timeout_seconds=timeout_seconds + 10,
         )  # fmt: skip
 

@@ -169,7 +169,7 @@ def tidy(stage: Stage) -> None:
     for kind in ("pods", "restores", "backups", "backuprepositories", "volumeclaims", "pvc"):
         try:
             stage.cluster.run(
-                "delete", kind, "--all", "-n", NAMESPACE, "--timeout=60s", timeout_seconds=90
+                "delete", kind, "--all", "-n", NAMESPACE, kubectl.bound(60), timeout_seconds=90
             )
         except kubectl.KubectlError:
             continue  # the namespace or the kind is not there yet

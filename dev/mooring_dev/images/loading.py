@@ -8,7 +8,7 @@ from mooring_dev.cluster import machines
 from mooring_dev.cluster.layout import ClusterLayout, NodeLayout
 from mooring_dev.cluster.node_config import CONTAINERD_SOCKET
 from mooring_dev.images import tools
-from mooring_dev.steps import DevError
+from mooring_dev.steps import DevError, patient
 
 BASE_PROGRAMS = ("pause", "coredns", "snapshot-controller")
 _SOCKET_SECONDS = 20
@@ -28,7 +28,7 @@ def load(node: NodeLayout, archive: Path) -> None:
     """
     waiting = (
         f"n=0; until [ -S {CONTAINERD_SOCKET} ]; do n=$((n+1)); "
-        f"[ $n -lt {_SOCKET_SECONDS * 20} ] || exit 9; sleep 0.05; done; "
+        f"[ $n -lt {patient(_SOCKET_SECONDS) * 20:.0f} ] || exit 9; sleep 0.05; done; "
         "exec ctr --namespace k8s.io images import -"
     )
     with archive.open("rb") as content:
@@ -37,7 +37,7 @@ def load(node: NodeLayout, archive: Path) -> None:
             stdin=content,
             capture_output=True,
             text=True,
-            timeout=_IMPORT_SECONDS,
+            timeout=patient(_IMPORT_SECONDS),
             check=False,
         )
     if done.returncode:

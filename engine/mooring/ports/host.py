@@ -139,6 +139,13 @@ class Filesystems(Protocol):
             DataCorrupt: There is something that cannot be told; it must not be formatted.
         """
 
+    def require_carried(self, filesystem: volumes.FilesystemType) -> None:
+        """Refuses a filesystem whose volumes this kernel cannot carry.
+
+        Raises:
+            Unsupported: It cannot mount such a volume's clone beside the volume.
+        """
+
     def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
         """Makes a filesystem without discarding. The caller has recorded the intent.
 

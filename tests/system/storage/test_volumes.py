@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mooring.adapters.host import commands
+from mooring.adapters.host import commands, filesystems
 from mooring.domain import errors, ids, pools, volumes
 from mooring.volumes.local.publish import Publication
 from mooring.volumes.local.staging import Access
@@ -23,7 +23,7 @@ TWO = ids.volume_id_for("two")
 SNAP = ids.snapshot_id_for("snap", ONE)
 BLOCK = Access(mode=volumes.VolumeMode.BLOCK)
 REFUSED = r"not permitted|Read-only|Permission"
-FILESYSTEMS = ["ext4", "xfs", "btrfs"]
+FILESYSTEMS = ["ext4", "xfs", *(["btrfs"] if filesystems.kernel_version() >= (6, 7) else [])]
 MAY_GROW_MOUNTED_EXT4 = bool(
     int(Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0], 16) >> 24 & 1
 )
@@ -96,6 +96,16 @@ def test_the_life_of_a_volume(machine: Machine, filesystem: str, preallocated: b
     machine.stop()
     assert not real_storage.attached_below(machine.folder)
     assert not real_storage.mounts_below(machine.folder)
+
+
+def test_btrfs_is_refused_when_it_is_asked_for_on_a_kernel_that_cannot_mount_its_clones(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if filesystems.kernel_version() >= (6, 7):
+        monkeypatch.setattr(filesystems, "kernel_version", lambda: (6, 1))
+    with pytest.raises(errors.Unsupported, match=r"Linux 6\.7 .* choose ext4 or xfs"):
+        machine.node.create_volume(spec("one", filesystem="btrfs"))
+    assert not machine.node.list_volumes()
 
 
 @pytest.mark.parametrize("sector_size_bytes", [512, 4096])

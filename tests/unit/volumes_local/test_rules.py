@@ -68,6 +68,15 @@ class TestCreate:
                 spec("one", size_bytes=100 << 20, filesystem=volumes.FilesystemType.XFS)
             )
 
+    def test_a_filesystem_that_this_kernel_cannot_carry_is_refused_before_it_takes_space(
+        self,
+    ) -> None:
+        world = World()
+        world.kernel.uncarried.add(volumes.FilesystemType.BTRFS)
+        with pytest.raises(errors.Unsupported, match="newer kernel"):
+            world.node().create_volume(spec("one", filesystem=volumes.FilesystemType.BTRFS))
+        assert world.state() == World().state()
+
     def test_an_unknown_pool_is_not_found(self) -> None:
         with pytest.raises(errors.NotFound, match="no pool"):
             World().node().create_volume(spec("one", pool=ids.PoolName("slow")))

@@ -54,6 +54,19 @@ class KernelFilesystems:
             )
         return None
 
+    def require_carried(self, filesystem: volumes.FilesystemType) -> None:
+        """Refuses a filesystem whose volumes this kernel cannot carry.
+
+        Raises:
+            Unsupported: It cannot mount such a volume's clone beside the volume.
+        """
+        running = kernel_version()
+        if filesystem is volumes.FilesystemType.BTRFS and running < _BTRFS_KERNEL:
+            raise errors.Unsupported(
+                f"btrfs inside a volume needs Linux {_shown(_BTRFS_KERNEL)} or newer, and this "
+                f"node runs {_shown(running)}: choose ext4 or xfs, or a node with a newer kernel"
+            )
+
     def make(self, device: Path, filesystem: volumes.FilesystemType, *, blank: bool) -> None:
         """Makes a filesystem without discarding. The caller has recorded the intent.
 
@@ -63,8 +76,7 @@ class KernelFilesystems:
             HostFailure: The tool failed.
             Unsupported: This kernel cannot carry that filesystem's clones.
         """
-        if filesystem is volumes.FilesystemType.BTRFS and kernel_version() < _BTRFS_KERNEL:
-            raise errors.Unsupported("btrfs inside a volume needs Linux 6.7 or newer")
+        self.require_carried(filesystem)
         # A zeroed device needs no zeroed inode tables: no work after the first mount.
         zeroed = ",assume_storage_prezeroed=1" if blank else ""
         argv = {
@@ -136,6 +148,10 @@ def kernel_version() -> tuple[int, int]:
     """Returns major and minor version of the running kernel."""
     match = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
+def _shown(version: tuple[int, int]) -> str:
+    return ".".join(str(number) for number in version)
 
 
 def ext4_fills(device: Path) -> bool:

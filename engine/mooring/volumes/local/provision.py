@@ -84,6 +84,8 @@ def _intend(
     """Checks what is asked for and records the intent, which reserves its space."""
     book = context.pool(spec.pool)
     _require_sound(spec)
+    if spec.filesystem is not None:
+        context.host.filesystems.require_carried(spec.filesystem)
     origin = _origin(context, spec)
     admission.check_size(spec.size_bytes, spec.filesystem, book.images.capacity())
     with book.records.promising():
