@@ -1,7 +1,8 @@
 """The quick count of a pool's promises is never more generous than the full one."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,16 +20,27 @@ kinds = st.sampled_from(["create", "grow", "write", "delete", "count"])
 steps = st.tuples(kinds, names, st.integers(1, 120), st.booleans())
 
 
+class StillClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.moment = MOMENT
+
+    def now(self) -> datetime:
+        return self.moment
+
+
 class _Pool:
     """A pool whose volumes are made as the use cases make them."""
 
     def __init__(self) -> None:
         self.images = AttachablePool(CAPACITY_BYTES)
         self.records = MemoryRecords()
+        self.clock = StillClock()
         self.ledger = self.fresh()
 
     def fresh(self) -> Ledger:
-        return Ledger(OpenPool(POOL, "uuid", self.images, self.records, 1.0))
+        return Ledger(OpenPool(POOL, "uuid", self.images, self.records, 1.0), self.clock)
 
     def run(self, what: str, name: str, count: int, flag: bool) -> None:
         key = ids.volume_id_for(name)
@@ -76,9 +88,28 @@ def test_what_it_takes_a_full_count_takes_too(
             continue
         full = pool.fresh().budget()
         assert full.promised_bytes <= CAPACITY_BYTES
+        assert pool.ledger.estimate().available_bytes <= full.available_bytes
         try:
             pool.ledger.admit(wanted * MIB, "probe")
         except errors.SpaceExhausted:
             assert wanted * MIB > full.available_bytes
         else:
             assert wanted * MIB <= full.available_bytes
+
+
+def test_an_estimate_counts_anew_only_when_the_last_count_is_old() -> None:
+    pool = _Pool()
+    pool.run("create", "a", 50, False)
+    assert pool.ledger.estimate().promised_bytes == 50 * MIB
+    images, pool.images.images = pool.images.images, _refuse  # type: ignore[method-assign]
+    assert pool.ledger.estimate().promised_bytes == 50 * MIB
+    pool.images.images = images  # type: ignore[method-assign]
+    pool.images.write(ids.ImageId(ids.volume_id_for("a")), 0, bytes(20 * MIB))
+    strict = pool.ledger.estimate().available_bytes
+    pool.clock.moment += timedelta(seconds=11)
+    assert pool.ledger.estimate() == pool.fresh().budget()
+    assert strict < pool.ledger.estimate().available_bytes
+
+
+def _refuse() -> NoReturn:
+    raise AssertionError("an estimate looked at every image")

@@ -27,13 +27,14 @@ class PoolBook:
 
     Args:
         pool: The pool.
+        clock: The time.
     """
 
-    def __init__(self, pool: pool_ports.OpenPool) -> None:
+    def __init__(self, pool: pool_ports.OpenPool, clock: Clock) -> None:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
         self.images = pool.images
-        self.records = Ledger(pool)
+        self.records = Ledger(pool, clock)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""

@@ -101,7 +101,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
     )
     try:
-        budget = book.records.budget()
+        budget = book.records.estimate()
     except (errors.MooringError, OSError) as error:
         return pools.PoolStatus(
             book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,

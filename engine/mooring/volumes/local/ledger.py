@@ -9,20 +9,25 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from mooring.domain import ids, pools, volumes
 from mooring.planning import admission
 from mooring.ports import pools as pool_ports
+from mooring.ports.clock import Clock
 from mooring.ports.records import Listing, VolumeRecords
 
 CUT_SUFFIX = ".cut"
 """Ends the name of an image that exists only while a clone is made; it costs nothing."""
+_FRESH = timedelta(seconds=10)
+"""How long a full count stands for what volumes have written; until then it is too strict."""
 
 
 @dataclass(frozen=True)
 class _Count:
     """A full count, and what volumes have added to it since, in bytes."""
 
+    counted_at: datetime
     promised_bytes: int
     outstanding_bytes: int
     added_bytes: int = 0
@@ -33,9 +38,11 @@ class Ledger:
 
     Args:
         pool: The pool.
+        clock: The time, by which a count gets old.
     """
 
-    def __init__(self, pool: pool_ports.OpenPool) -> None:
+    def __init__(self, pool: pool_ports.OpenPool, clock: Clock) -> None:
+        self._clock = clock
         self._images = pool.images
         self._records: VolumeRecords = pool.records
         self._overcommit = pool.overcommit
@@ -58,15 +65,27 @@ class Ledger:
         """
         with self._guard:
             count = self._count
-        if count is not None:
-            quick = admission.Budget(
-                self._images.capacity(),
-                count.promised_bytes + count.added_bytes,
-                count.outstanding_bytes + max(0, count.added_bytes),
-            )
-            if wanted_bytes <= quick.available_bytes:
-                return
+        if count is not None and wanted_bytes <= self._followed(count).available_bytes:
+            return
         admission.admit(wanted_bytes, self.budget(), what)
+
+    def estimate(self) -> admission.Budget:
+        """Returns the budget from a count of the last seconds, never more generous than a new one.
+
+        It takes no time with the number of images, so it may be asked for each new volume.
+        """
+        with self._guard:
+            count = self._count
+        if count is not None and abs(self._clock.now() - count.counted_at) <= _FRESH:
+            return self._followed(count)
+        return self.budget()
+
+    def _followed(self, count: _Count) -> admission.Budget:
+        return admission.Budget(
+            self._images.capacity(),
+            count.promised_bytes + count.added_bytes,
+            count.outstanding_bytes + max(0, count.added_bytes),
+        )
 
     def faults(self) -> tuple[str, ...]:
         """Returns one message for each record that could not be read when the pool was opened."""
@@ -91,7 +110,7 @@ class Ledger:
         ]
         budget = admission.budget(self._images.capacity(), promises)
         with self._guard:
-            self._count = _Count(budget.promised_bytes, budget.outstanding_bytes)
+            self._count = _Count(self._clock.now(), budget.promised_bytes, budget.outstanding_bytes)
             self._faults = (*listed.faults, *kept.faults)
         return budget
 

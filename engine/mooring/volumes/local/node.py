@@ -40,7 +40,7 @@ class LocalNode:
         locks: KeyedLocks,
         clock: Clock,
     ) -> None:
-        books = {pool.name: PoolBook(pool) for pool in parts.open_pools}
+        books = {pool.name: PoolBook(pool, clock) for pool in parts.open_pools}
         self._context = NodeContext(node, books, parts.failed_pools, parts.host, locks, clock)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
