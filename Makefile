@@ -41,7 +41,7 @@ test: toolchain lint test-unit test-contract test-system test-cluster ## Run eve
 
 .PHONY: test-unit
 test-unit: ## Pure tests: no root, seconds
-	$(PYTEST) tests/unit -n auto
+	$(PYTEST) tests/unit -n auto --dist worksteal
 
 .PHONY: test-contract
 test-contract: ## Each port's suite over each adapter

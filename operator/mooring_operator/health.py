@@ -5,6 +5,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Check = Callable[[], bool]
+_POLL_SECONDS = 0.1
+"""How soon the server sees that it shall end."""
 
 
 class HealthServer:
@@ -29,7 +31,7 @@ class HealthServer:
 
         self._server = ThreadingHTTPServer((host, int(port)), Handler)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="health", daemon=True
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="health", daemon=True
         )
 
     @property
