@@ -1,0 +1,188 @@
+"""The operations of a node's storage that are broken off at each of their system calls.
+
+Each one starts from a machine that `before` brought about, and `after` takes everything away.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mooring.domain import ids, volumes
+from mooring.volumes.local.publish import Publication
+from mooring.volumes.local.staging import Access
+from support import real_storage
+from support.real_storage import MIB, Machine, spec
+
+POOL_BYTES = 512 * MIB
+SIZE_BYTES = 64 * MIB
+LARGER_BYTES = 96 * MIB
+CONTENT = b"what was acknowledged" * 1000
+ONE, TWO = ids.volume_id_for("one"), ids.volume_id_for("two")
+SNAP = ids.snapshot_id_for("snap", ONE)
+MOVER_GROUP_ID = 65532
+
+
+def open_machine(folder: Path) -> Machine:
+    """Opens the machine as an agent does that starts."""
+    return Machine(folder, image_size_bytes=POOL_BYTES)
+
+
+def nothing(machine: Machine) -> None:
+    """Leaves a machine as it is."""
+
+
+def create(machine: Machine) -> None:
+    machine.node.create_volume(spec("one", SIZE_BYTES, preallocated=True))
+
+
+def stage(machine: Machine) -> None:
+    machine.node.publisher.stage(ONE, machine.staging("one"), Access())
+
+
+def publish(machine: Machine) -> None:
+    publication = Publication(machine.staging("one"), machine.target("one"), Access())
+    machine.node.publisher.publish(ONE, publication)
+
+
+def unpublish(machine: Machine) -> None:
+    machine.node.publisher.unpublish(ONE, machine.target("one"))
+
+
+def unstage(machine: Machine) -> None:
+    machine.node.publisher.unstage(ONE, machine.staging("one"))
+
+
+def snapshot(machine: Machine) -> None:
+    machine.node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=20)
+
+
+def delete_snapshot(machine: Machine) -> None:
+    machine.node.delete_snapshot(SNAP)
+
+
+def clone(machine: Machine) -> None:
+    source = volumes.Source(volume_id=ONE)
+    machine.node.create_volume(spec("two", LARGER_BYTES, source=source, preallocated=True))
+
+
+def delete(machine: Machine) -> None:
+    machine.node.delete_volume(ONE)
+
+
+def expand(machine: Machine) -> None:
+    machine.node.expand_volume(ONE, LARGER_BYTES)
+
+
+def fill(machine: Machine) -> None:
+    """A restore's part: a volume that is made, opened for a mover, taken back and made Ready."""
+    node, handle = machine.node, f"populate/{ONE}"
+    made = node.create_volume(spec("one", SIZE_BYTES, preallocated=True, filling=True))
+    if made.state is volumes.VolumeState.FILLING:
+        node.exposures.expose(
+            handle, machine.target("mover"), read_only=False, group_id=MOVER_GROUP_ID
+        )
+        node.exposures.unexpose(handle, machine.target("mover"))
+    node.finish_filling(ONE)
+
+
+def created(machine: Machine) -> None:
+    create(machine)
+
+
+def staged(machine: Machine) -> None:
+    create(machine)
+    stage(machine)
+
+
+def in_use(machine: Machine) -> None:
+    staged(machine)
+    publish(machine)
+    real_storage.write_synced(Path(machine.target("one")) / "data", CONTENT)
+
+
+def with_snapshot(machine: Machine) -> None:
+    in_use(machine)
+    snapshot(machine)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the agent.
+
+    Attributes:
+        before: What it finds.
+        act: What is broken off, and done again.
+    """
+
+    before: Callable[[Machine], None]
+    act: Callable[[Machine], None]
+
+    def __call__(self, folder: Path) -> Callable[[], None]:
+        """Opens the machine in a new process; returns what is done there under the fault."""
+        machine = open_machine(folder)
+        return lambda: self.act(machine)
+
+
+OPERATIONS = {
+    "create": Operation(nothing, create),
+    "clone": Operation(in_use, clone),
+    "snapshot": Operation(in_use, snapshot),
+    "delete snapshot": Operation(with_snapshot, delete_snapshot),
+    "expand": Operation(in_use, expand),
+    "stage": Operation(created, stage),
+    "publish": Operation(staged, publish),
+    "unpublish": Operation(in_use, unpublish),
+    "unstage": Operation(staged, unstage),
+    "delete": Operation(created, delete),
+    "fill": Operation(nothing, fill),
+}
+
+
+def clear(machine: Machine) -> None:
+    """Takes everything away again, whatever of it is there."""
+    node = machine.node
+    node.exposures.unexpose(f"populate/{ONE}", machine.target("mover"))
+    for name in ("one", "two"):
+        node.publisher.unpublish(ids.volume_id_for(name), machine.target(name))
+        node.publisher.unstage(ids.volume_id_for(name), machine.staging(name))
+        node.delete_volume(ids.volume_id_for(name))
+    node.delete_snapshot(SNAP)
+
+
+def observe(machine: Machine) -> dict[str, object]:
+    """Everything of a machine that outlives a process, without times, numbers and free space."""
+    pool = machine.folder / "state/pools/fast"
+    kernel = machine.host
+    return {
+        "volumes": [
+            (one.record.spec, one.record.state, one.record.formatted, one.record.formatting,
+             one.record.growing_to_bytes, one.published, one.condition)
+            for one in machine.node.list_volumes()
+        ],
+        "snapshots": [
+            (one.snapshot_id, one.size_bytes, one.state, one.formatted)
+            for one in machine.node.list_snapshots()
+        ],
+        "files": sorted(
+            (path.name, path.stat().st_size if path.parent.name == "images" else 0)
+            for path in pool.rglob("*") if path.is_file()
+        ),
+        "promised": machine.node.list_pools()[0].provisioned_bytes,
+        "mounts": [
+            (str(mount.target), mount.filesystem, mount.options)
+            for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
+        ],
+        "loops": sorted(
+            (str(path.name), device.sector_size_bytes, device.read_only, device.size_bytes)
+            for path in (pool / "images").iterdir()
+            for device in kernel.loops.find_all(path)
+        ),
+        "targets": [name for name in ("one", "mover") if Path(machine.target(name)).exists()],
+        "data": _data(machine),
+    }  # fmt: skip
+
+
+def _data(machine: Machine) -> bool | None:
+    """Whether the published volume still has what was acknowledged; None if none is published."""
+    file = Path(machine.target("one")) / "data"
+    return file.read_bytes() == CONTENT if file.exists() else None
