@@ -55,6 +55,10 @@ test-system: ## Root: loop devices, mounts, csi-sanity
 test-cluster: ## A real Kubernetes with two nodes
 	$(PYTEST) tests/cluster
 
+.PHONY: test-faults
+test-faults: prerequisites ## Break off every storage operation at each of its system calls (about 20 min; not part of test)
+	$(PYTEST) tests/faults
+
 .PHONY: prerequisites
 prerequisites: ## Check the machine and install missing Debian packages
 	$(PREREQUISITES)
