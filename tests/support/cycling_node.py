@@ -12,7 +12,7 @@ from mooring.volumes.local.staging import Access
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.real_storage import MIB, Machine, spec
+from support.real_storage import MIB, Machine, spec, take_away
 
 ONE = ids.volume_id_for("one")
 TWO = ids.volume_id_for("two")
@@ -46,10 +46,7 @@ def end(machine: Machine) -> None:
     """Takes everything away again, whatever of it is there."""
     node = machine.node
     node.exposures.unexpose(f"snapshot/{SNAP}", machine.target("mover"))
-    for name in ("one", "two"):
-        node.publisher.unpublish(ids.volume_id_for(name), machine.target(name))
-        node.publisher.unstage(ids.volume_id_for(name), machine.staging(name))
-        node.delete_volume(ids.volume_id_for(name))
+    take_away(machine, "one", "two")
     node.delete_snapshot(SNAP)
 
 

@@ -142,10 +142,7 @@ def clear(machine: Machine) -> None:
     """Takes everything away again, whatever of it is there."""
     node = machine.node
     node.exposures.unexpose(f"populate/{ONE}", machine.target("mover"))
-    for name in ("one", "two"):
-        node.publisher.unpublish(ids.volume_id_for(name), machine.target(name))
-        node.publisher.unstage(ids.volume_id_for(name), machine.staging(name))
-        node.delete_volume(ids.volume_id_for(name))
+    real_storage.take_away(machine, "one", "two")
     node.delete_snapshot(SNAP)
 
 

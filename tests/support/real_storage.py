@@ -153,6 +153,15 @@ class Machine:
         return node
 
 
+def take_away(machine: Machine, *names: str) -> None:
+    """Takes volumes from their pods and deletes them, whatever of it is there."""
+    for name in names:
+        volume_id = ids.volume_id_for(name)
+        machine.node.publisher.unpublish(volume_id, machine.target(name))
+        machine.node.publisher.unstage(volume_id, machine.staging(name))
+        machine.node.delete_volume(volume_id)
+
+
 def spec(
     name: str, size_bytes: int = 400 * MIB, filesystem: str | None = "ext4", **changes: object
 ) -> volumes.VolumeSpec:
