@@ -67,7 +67,7 @@ class Lookups:
         """
         entry = self.entry(ids.source_volume_id(snapshot_id))
         if entry is not None:
-            answers = surveys.ask(self._nodes, [entry.node], surveys.node_report)
+            answers = surveys.ask(self._nodes, [entry.node], surveys.snapshot_report)
             for record in _merged(entry, answers[entry.node]).snapshots:
                 if record.snapshot_id == snapshot_id:
                     return record
@@ -77,7 +77,7 @@ class Lookups:
         """Returns every snapshot of the fleet, also of deleted volumes, by id."""
         entries = self._catalogue.entries()
         names = self._all_nodes(entries)
-        answers = surveys.ask(self._nodes, names, surveys.node_report)
+        answers = surveys.ask(self._nodes, names, surveys.snapshot_report)
         deleted = {item for entry in entries for item in entry.snapshot_deletions}
         found = {
             record.snapshot_id: record

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from mooring.domain import errors, ids
@@ -14,8 +15,13 @@ _PARALLEL_CALLS = 16
 
 def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node what it has."""
+    return replace(snapshot_report(storage), statuses=storage.list_volumes())
+
+
+def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
+    """Asks one node for its snapshots alone; of its volumes the report says nothing."""
     unread = {pool.name: pool.message for pool in storage.list_pools() if not pool.healthy}
-    return catalogue_port.NodeReport(storage.list_volumes(), storage.list_snapshots(), unread)
+    return catalogue_port.NodeReport(snapshots=storage.list_snapshots(), unread_pools=unread)
 
 
 def ask(
