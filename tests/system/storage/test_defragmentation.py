@@ -102,21 +102,24 @@ def test_a_power_cut_in_the_middle_loses_no_acknowledged_write(machine: Machine)
     with contextlib.contextmanager(_scattered)(machine, preallocated=False):
         pool = machine.image(ONE).parents[1]
         data = Path(machine.staging("one")) / "data"
-        writer = verified_writer.Writer(data, machine.folder / "log", BLOCKS)
+        cut = threading.Thread(target=lambda: _cut_power(pool))
         steps = 0
 
         def cut_after_some(seconds: float) -> bool:
             nonlocal steps
             steps += 1
-            if steps == 50:
-                writer.wait_for_more()
-                subprocess.run(["xfs_io", "-x", "-c", "shutdown", str(pool)], check=True)
-            return False
+            if steps == 10:
+                cut.start()  # and strikes in whatever comes next
+            return threading.Event().wait(0.01)
 
-        (outcome,) = _join(machine, cut_after_some)
+        writer = verified_writer.Writer(data, machine.folder / "log", BLOCKS)
+        try:
+            (outcome,) = _join(machine, cut_after_some)
+            cut.join()
+        finally:
+            met_an_error = writer.stop()
         assert "Input/output error" in outcome.ended_by
-        assert steps >= 50
-        assert writer.stop() == 1
+        assert met_an_error
         machine.opener.close()
         real_storage.unmount(Path(machine.staging("one")))
         for path in real_storage.attached_below(pool):
@@ -127,6 +130,10 @@ def test_a_power_cut_in_the_middle_loses_no_acknowledged_write(machine: Machine)
         assert writer.wrong_blocks() == []
         assert _joined(machine)  # what the cut left behind is in nobody's way
         assert writer.wrong_blocks() == []
+
+
+def _cut_power(pool: Path) -> None:
+    subprocess.run(["xfs_io", "-x", "-c", "shutdown", str(pool)], check=True)
 
 
 @pytest.mark.parametrize("preallocated", [False, True], ids=["sparse", "preallocated"])

@@ -122,7 +122,7 @@ class ImageFilePool:
 
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
-        name = checked(image)
+        name = _checked(image)
         with no_space_named(f"remove {image}"):
             files.remove_durably(self._descriptor, files.temporary_name(name))
             files.remove_durably(self._descriptor, name)
@@ -166,7 +166,7 @@ class ImageFilePool:
 
     def _size(self, image: ids.ImageId) -> int | None:
         try:
-            return os.stat(checked(image), dir_fd=self._descriptor, follow_symlinks=False).st_size
+            return os.stat(_checked(image), dir_fd=self._descriptor, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
 
@@ -179,7 +179,7 @@ class ImageFilePool:
     @contextmanager
     def _opened(self, image: ids.ImageId, flags: int) -> Iterator[int]:
         descriptor = os.open(
-            checked(image), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
+            _checked(image), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
         )
         try:
             yield descriptor
@@ -189,7 +189,7 @@ class ImageFilePool:
     @contextmanager
     def _made(self, image: ids.ImageId) -> Iterator[int]:
         """Yields a new empty file, which becomes the image when the block succeeds."""
-        name = checked(image)
+        name = _checked(image)
         temporary = files.temporary_name(name)
         files.remove_durably(self._descriptor, temporary)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -282,12 +282,16 @@ def takes_direct_io(folder: Path) -> bool:
     return True
 
 
-def checked(image: ids.ImageId) -> str:
-    """Returns an image's id as the name of its file.
+def file_name(image: ids.ImageId) -> str:
+    """Returns the name of an image's file.
 
     Raises:
         InvalidInput: It is no image id.
     """
+    return _checked(image)
+
+
+def _checked(image: ids.ImageId) -> str:
     if not _IMAGE_ID.match(image):
         raise errors.InvalidInput(f"{image[:64]!r} is no image id")
     return image

@@ -85,7 +85,7 @@ class FolderExtents:
 
     @contextmanager
     def _opened(self, image: ids.ImageId, flags: int) -> Iterator[int]:
-        name, descriptor = image_folder.checked(image), None
+        name, descriptor = image_folder.file_name(image), None
         try:
             descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
             yield descriptor
