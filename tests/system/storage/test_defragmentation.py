@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.host import freezing, syscalls
+from mooring.adapters.pools import layout
 from mooring.domain import errors, ids
 from mooring.planning.fragmentation import Policy
 from mooring.volumes.local.defragment import Outcome, Pause
@@ -78,7 +79,16 @@ def _joined(machine: Machine) -> bool:
     return _extents(machine) < POLICY.above_extents
 
 
-def test_pieces_are_joined_under_a_load_without_a_wrong_byte(scattered: Machine) -> None:
+def test_pieces_are_joined_under_a_load_without_a_wrong_byte(
+    scattered: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = layout.FileRelayout.settle
+
+    def _settle_slowly(self: layout.FileRelayout) -> None:
+        settle(self)
+        threading.Event().wait(0.02)  # gives the load time to write to what was copied
+
+    monkeypatch.setattr(layout.FileRelayout, "settle", _settle_slowly)
     data = Path(scattered.staging("one")) / "data"
     with verified_writer.writing(data, scattered.folder / "log", BLOCKS) as writer:
         for _ in range(3):
