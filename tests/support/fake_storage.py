@@ -254,6 +254,9 @@ class FakeKernel:
     def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
         assert not any(mount.device == self.devices[device][1].number for mount in self.mounts)
 
+    def is_frozen(self, mountpoint: Path) -> bool:
+        return mountpoint in self.frozen_at
+
     @contextmanager
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
         self.frozen_at.add(mountpoint)

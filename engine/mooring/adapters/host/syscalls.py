@@ -57,8 +57,13 @@ def clone_file(source: int, target: int) -> None:
     fcntl.ioctl(target, _FICLONE, source)
 
 
+def write_back(descriptor: int) -> None:
+    """Writes back all that is dirty in the filesystem that an open folder lies in."""
+    _checked(_libc.syncfs(ctypes.c_int(descriptor)), "syncfs")
+
+
 def freeze(descriptor: int) -> None:
-    """Freezes the filesystem that an open folder lies in."""
+    """Freezes the filesystem that an open folder lies in; EBUSY when it is frozen."""
     fcntl.ioctl(descriptor, _FIFREEZE, 0)
 
 
