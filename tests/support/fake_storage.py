@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,12 @@ class AttachablePool(MemoryPool):
         if fresh and source in self.content:
             self.content[target] = self.content[source]
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        content = self.content.get(image)
+        super().rename(image, name)
+        if content is not None:
+            self.content[name] = content
+
     def remove(self, image: ids.ImageId) -> None:
         super().remove(image)
         self.content.pop(image, None)
@@ -100,6 +106,7 @@ class MemoryRecords:
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
         self.faults: tuple[str, ...] = ()
         self.full = False
+        self.full_until_removed = False
 
     def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
         return self.volumes.get(volume_id)
@@ -110,6 +117,7 @@ class MemoryRecords:
 
     def remove_volume(self, volume_id: ids.VolumeId) -> None:
         self.volumes.pop(volume_id, None)
+        self.full_until_removed = False
 
     def list_volumes(self) -> Listing[volumes.VolumeRecord]:
         return Listing(tuple(self.volumes[key] for key in sorted(self.volumes)), self.faults)
@@ -128,7 +136,7 @@ class MemoryRecords:
         return Listing(tuple(self.snapshots[key] for key in sorted(self.snapshots)), ())
 
     def _take_room(self) -> None:
-        if self.full:
+        if self.full or self.full_until_removed:
             raise errors.SpaceExhausted("cannot record it: the pool's disk is full")
 
 
@@ -328,6 +336,8 @@ class World:
     def __init__(
         self, capacity_bytes: int = 100 * GIB, *, snapshots_while_published: bool = True
     ) -> None:
+        self.clock = SteppingClock()
+        self.trash_retention = timedelta(hours=24)
         self.killer = Killer()
         self.images = AttachablePool(
             capacity_bytes, snapshots_while_published=snapshots_while_published
@@ -346,26 +356,35 @@ class World:
              "grow_unmounted", "frozen", "thaw", "make_folder", "make_file", "remove"),
             self.killer,
         )  # fmt: skip
-        images = Mortal(self.images, ("allocate", "copy", "grow", "remove"), self.killer)
+        images = Mortal(self.images, ("allocate", "copy", "grow", "rename", "remove"), self.killer)
         records = Mortal(
             self.records,
             ("put_volume", "remove_volume", "put_snapshot", "remove_snapshot"),
             self.killer,
         )
         ports: Any = kernel
-        pool = OpenPool(POOL, "uuid", images, records, 1.0)  # type: ignore[arg-type]
+        pool = OpenPool(POOL, "uuid", images, records, 1.0, self.trash_retention)  # type: ignore[arg-type]
         opened = () if any(one.name == POOL for one in failed) else (pool,)
         parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
-        return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), SteppingClock())
+        return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
 
     def state(self) -> tuple[object, ...]:
-        """Everything that outlives a process, but for the times in records."""
+        """Everything that outlives a process, but for the times in records.
+
+        A volume of the trash, whose id holds such a time, has the id that it had before.
+        """
+        before: dict[str, str] = {
+            key: f"trashed {record.trashing.volume_id}"
+            for key, record in self.records.volumes.items()
+            if record.trashing is not None
+        }
         return (
-            {k: (v.spec, v.state, v.formatted, v.formatting, v.growing_to_bytes)
+            {before.get(k, k): (replace(v.spec, volume_id=ids.volume_id_for(v.spec.name)), v.state,
+                                v.formatted, v.formatting, v.growing_to_bytes)
              for k, v in self.records.volumes.items()},
             {k: (v.size_bytes, v.state, v.formatted) for k, v in self.records.snapshots.items()},
-            dict(self.images.images()),
-            dict(self.images.content),
+            {before.get(k, k): v for k, v in self.images.images().items()},
+            {before.get(k, k): v for k, v in self.images.content.items()},
             {path: image for path, (image, _) in self.kernel.devices.items()},
             list(self.kernel.mounts),
             set(self.kernel.folders),

@@ -161,7 +161,12 @@ class PoolOpener:
         records = FolderRecords(folder / "records")
         self._closers.append(records.close)
         return pool_ports.OpenPool(
-            configuration.name, identity.pool_uuid, images, records, configuration.overcommit
+            configuration.name,
+            identity.pool_uuid,
+            images,
+            records,
+            configuration.overcommit,
+            configuration.trash_retention,
         )
 
     def _lock(self, folder: Path) -> None:

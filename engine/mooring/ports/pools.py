@@ -7,11 +7,14 @@ method returns, its effect survives a power cut.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import ids, pools
 from mooring.ports import host, records
+
+DEFAULT_TRASH_RETENTION = timedelta(hours=24)
 
 
 class ImagePool(Protocol):
@@ -53,6 +56,15 @@ class ImagePool(Protocol):
             SpaceExhausted: No room; the image keeps its size.
         """
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        """Gives an image another name; a no-op when only that name is there any more.
+
+        Raises:
+            NotFound: There is neither.
+            AlreadyExists: There are both; nothing was changed.
+            SpaceExhausted: No room for the name.
+        """
+
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
 
@@ -85,6 +97,7 @@ class PoolConfiguration:
         folder: The pool's folder; for an embedded pool the folder that holds its `pool.img`.
         image_size_bytes: Size of `pool.img` when the pool is an embedded one; None otherwise.
         overcommit: Share of a sparse volume's size that admission counts, above 0 and up to 1.0.
+        trash_retention: How long a deleted volume is kept; zero keeps none.
     """
 
     name: ids.PoolName
@@ -92,6 +105,7 @@ class PoolConfiguration:
     folder: Path
     image_size_bytes: int | None = None
     overcommit: float = 1.0
+    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,7 @@ class OpenPool:
     images: ImagePool
     records: records.VolumeRecords
     overcommit: float
+    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
 
 
 @dataclass(frozen=True)

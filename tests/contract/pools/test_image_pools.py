@@ -157,6 +157,17 @@ class TestBothKinds:
         assert backend.read(ONE, MIB - 4, 4) == b"edge"
         assert backend.read(ONE, MIB, 2 * MIB) == bytes(2 * MIB)
 
+    def test_renaming_keeps_everything_and_is_repeatable(
+        self, backend: Backend, preallocate: bool
+    ) -> None:
+        backend.pool.allocate(ONE, MIB, preallocate=preallocate)
+        backend.write(ONE, 4096, b"kept")
+        before = backend.pool.images()[ONE]
+        backend.pool.rename(ONE, TWO)
+        backend.pool.rename(ONE, TWO)
+        assert backend.pool.images() == {TWO: before}
+        assert backend.read(TWO, 4096, 4) == b"kept"
+
     def test_removing_is_complete_and_repeatable(self, backend: Backend, preallocate: bool) -> None:
         backend.pool.allocate(ONE, MIB, preallocate=preallocate)
         backend.pool.remove(ONE)
@@ -170,10 +181,21 @@ def test_what_is_absent_is_not_found(backend: Backend) -> None:
         lambda: backend.pool.copy(ONE, TWO, MIB, preallocate=False),
         lambda: backend.pool.grow(ONE, MIB, preallocate=False),
         lambda: backend.pool.path(ONE),
+        lambda: backend.pool.rename(ONE, TWO),
     ):
         with pytest.raises(errors.NotFound):
             act()
     assert not _names(backend)
+
+
+def test_a_name_that_is_taken_is_not_given_away(backend: Backend) -> None:
+    backend.pool.allocate(ONE, MIB, preallocate=False)
+    backend.pool.allocate(TWO, MIB, preallocate=False)
+    backend.write(TWO, 0, b"kept")
+    with pytest.raises(errors.AlreadyExists):
+        backend.pool.rename(ONE, TWO)
+    assert set(backend.pool.images()) == {ONE, TWO}
+    assert backend.read(TWO, 0, 4) == b"kept"
 
 
 def test_a_copy_is_never_smaller_than_its_source(backend: Backend) -> None:
@@ -239,6 +261,8 @@ def test_a_name_never_leads_out_of_the_pool(backend: Backend, name: str) -> None
         lambda: backend.pool.allocate(ids.ImageId(name), MIB, preallocate=False),
         lambda: backend.pool.remove(ids.ImageId(name)),
         lambda: backend.pool.path(ids.ImageId(name)),
+        lambda: backend.pool.rename(ids.ImageId(name), ONE),
+        lambda: backend.pool.rename(ONE, ids.ImageId(name)),
     ):
         with pytest.raises(errors.InvalidInput):
             act()

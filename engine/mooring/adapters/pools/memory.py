@@ -67,6 +67,18 @@ class MemoryPool:
             self._take(size_bytes - present if preallocate else 0, f"grow {image}")
             self._sizes[image] = size_bytes
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        """Gives an image another name; see the port."""
+        if name in self._sizes:
+            if image in self._sizes:
+                raise errors.AlreadyExists(f"image {name} exists already")
+            return
+        self._sizes[name] = self._require(image)
+        self._pieces[name] = self._pieces[image]
+        if image in self._preallocated:
+            self._preallocated.add(name)
+        self.remove(image)
+
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image; an absent one is no error."""
         self._sizes.pop(image, None)
