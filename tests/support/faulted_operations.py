@@ -3,6 +3,7 @@
 Each one starts from a machine that `before` brought about, and `after` takes everything away.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,6 +91,13 @@ def fill(machine: Machine) -> None:
     node.finish_filling(ONE)
 
 
+def grown(machine: Machine) -> None:
+    """A volume whose filesystem has yet to follow its image."""
+    staged(machine)
+    unstage(machine)
+    expand(machine)
+
+
 def created(machine: Machine) -> None:
     create(machine)
 
@@ -145,6 +153,7 @@ OPERATIONS = {
     "delete snapshot": Operation(with_snapshot, delete_snapshot),
     "expand": Operation(in_use, expand),
     "stage": Operation(created, stage),
+    "stage grown": Operation(grown, stage),
     "publish": Operation(staged, publish),
     "unpublish": Operation(in_use, unpublish),
     "unstage": Operation(staged, unstage),
@@ -191,7 +200,7 @@ def observe(machine: Machine) -> dict[str, object]:
         ),
         "promised": machine.node.list_pools()[0].provisioned_bytes,
         "mounts": [
-            (str(mount.target), mount.filesystem, mount.options)
+            (str(mount.target), mount.filesystem, mount.options, _blocks(mount.target))
             for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
         ],
         "loops": sorted(
@@ -208,6 +217,11 @@ def _plain(name: str) -> str:
     stem, dot, suffix = name.partition(".")
     own = not stem.startswith("vol-") or stem in (ONE, TWO)
     return name if own else f"trashed{dot}{suffix}"
+
+
+def _blocks(mountpoint: Path) -> int:
+    """Size of a mounted filesystem, so that one that did not grow is seen."""
+    return os.statvfs(mountpoint).f_blocks
 
 
 def _data(machine: Machine) -> bool | None:

@@ -57,12 +57,12 @@ class ImagePool(Protocol):
         """
 
     def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
-        """Gives an image another name; a no-op when only that name is there any more.
+        """Gives an image another name; an image that has that name already is replaced by it.
+
+        After a crash it has the one name or the other.
 
         Raises:
-            NotFound: There is neither.
-            AlreadyExists: There are both; nothing was changed.
-            SpaceExhausted: No room for the name.
+            NotFound: There is no such image.
         """
 
     def remove(self, image: ids.ImageId) -> None:

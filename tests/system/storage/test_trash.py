@@ -1,4 +1,4 @@
-"""Deleted volumes on real pools: they come back with every byte, and make room when it is needed."""
+"""Deleted volumes on real pools: they come back whole, and make room when it is needed."""
 
 import os
 from pathlib import Path

@@ -116,12 +116,9 @@ class ImageFilePool:
 
     def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
         """Gives an image another name; see `ports.pools.ImagePool.rename`."""
-        if self._size(name) is None:
-            self._require(image)
-            with no_space_named(f"rename {image}"):
-                files.rename_durably(self._descriptor, _checked(image), _checked(name))
-        elif self._size(image) is not None:
-            raise errors.AlreadyExists(f"image {name} exists already")
+        self._require(image)
+        with no_space_named(f"rename {image}"):
+            files.rename_durably(self._descriptor, _checked(image), _checked(name))
 
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""

@@ -69,15 +69,14 @@ class MemoryPool:
 
     def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
         """Gives an image another name; see the port."""
-        if name in self._sizes:
-            if image in self._sizes:
-                raise errors.AlreadyExists(f"image {name} exists already")
-            return
-        self._sizes[name] = self._require(image)
-        self._pieces[name] = self._pieces[image]
-        if image in self._preallocated:
-            self._preallocated.add(name)
+        self._require(image)
+        preallocated = image in self._preallocated
+        pieces, size_bytes = self._pieces[image], self._sizes[image]
         self.remove(image)
+        self.remove(name)
+        self._pieces[name], self._sizes[name] = pieces, size_bytes
+        if preallocated:
+            self._preallocated.add(name)
 
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image; an absent one is no error."""

@@ -76,10 +76,12 @@ class Trash:
         if trashing is None:
             return False
         self._records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
+        image, name = ids.ImageId(trashing.volume_id), ids.ImageId(trashing.trashed_id)
         try:
-            self._images.rename(ids.ImageId(trashing.volume_id), ids.ImageId(trashing.trashed_id))
+            self._images.rename(image, name)
         except errors.NotFound:
-            return False
+            if name not in self._images.images():
+                return False  # else it was renamed before a kill
         with self._changing:
             if self._records.volume(trashing.trashed_id) is None:
                 spec = replace(record.spec, volume_id=trashing.trashed_id)
