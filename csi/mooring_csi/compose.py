@@ -301,7 +301,8 @@ def _open_node(settings: AgentSettings) -> LocalNode:
 
 def _upkeep(node: LocalNode, settings: AgentSettings) -> list[upkeep.Upkeep]:
     policy = settings.defragmentation.policy()
-    return [upkeep.defragmentation(node, policy)] if policy is not None else []
+    joining = [upkeep.defragmentation(node, policy)] if policy is not None else []
+    return [upkeep.space(node), *joining]
 
 
 def _csi_server(

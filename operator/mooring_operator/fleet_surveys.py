@@ -81,6 +81,9 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
     faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
     if faults:
         return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
+    short = [f"{entry['node']}: {entry['message']}" for entry in entries if entry["message"]]
+    if short:
+        return verdicts.stuck("LowSpace", f"no new volumes on {'; '.join(short)}")
     if not entries:
         return verdicts.working("NoNodes", "no node has this pool")
     return verdicts.done("Healthy", f"{len(entries)} nodes take new volumes")

@@ -13,6 +13,7 @@ from mooring.volumes.local.node import LocalNode
 _log = structlog.get_logger("upkeep")
 _STOP_SECONDS = 3.0
 _DEFRAGMENT_SECONDS = 60.0
+_SPACE_SECONDS = 5.0
 _REST_FACTOR = 4.0
 """Counting takes time with the number of volumes; it may take at most one part in five of it."""
 
@@ -66,6 +67,16 @@ def defragmentation(node: LocalNode, policy: fragmentation.Policy) -> Upkeep:
         _tell(task.run_once(pause))
 
     return Upkeep("defragmentation", _DEFRAGMENT_SECONDS, work)
+
+
+def space(node: LocalNode) -> Upkeep:
+    """Returns the look at the space of the pools: where it is low, the trash goes at once."""
+
+    def work(_: defragment.Pause) -> None:
+        for pool, count in node.free_trash_for_low_space().items():
+            _log.info("freed trash because space was low", pool=pool, volumes=count)
+
+    return Upkeep("space", _SPACE_SECONDS, work)
 
 
 def _tell(outcomes: Iterator[defragment.Outcome]) -> None:

@@ -63,7 +63,7 @@ class PoolStatus:
         provisioned_bytes: Sum of what admission has promised (volumes and snapshots).
         available_bytes: Largest volume that admission would take now.
         healthy: False when it takes no new volumes for a fault.
-        message: Why, when it is not healthy.
+        message: Why, when it is not healthy, or when it takes none because its space is low.
     """
 
     name: ids.PoolName

@@ -5,12 +5,16 @@ it is promised and not when it is written. A preallocated volume costs its size,
 again for each snapshot of it, because every block may be rewritten while the snapshot holds the
 old one. A sparse volume costs its size times the pool's `overcommit`; a snapshot of it costs the
 bytes that it holds.
+
+What an image shares with another is on the disk once, so a volume has not been paid for with it:
+each of its shared blocks needs a new one when it is rewritten.
 """
 
 import math
 from dataclasses import dataclass
 
 from mooring.domain import errors, pools, quantities, volumes
+from mooring.planning import space_marks
 
 _HEADROOM_SHARE = 0.02
 """Kept free for the backing filesystem's own metadata."""
@@ -29,11 +33,15 @@ class Promise:
 
     Attributes:
         cost_bytes: What admission counts for it.
-        used_bytes: What its image takes now.
+        used_bytes: What its image takes now, without what it shares and may rewrite.
+        preallocated: Whether its blocks are reserved.
+        size_bytes: How large it may get by being written; 0 of what nobody writes any more.
     """
 
     cost_bytes: int
     used_bytes: int
+    preallocated: bool = False
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,16 @@ class Budget:
         promised_bytes: Sum of all costs.
         outstanding_bytes: The part of the promises that no image takes yet.
         trash_bytes: What deleted volumes take that are still kept; promised to nobody.
+        owed_bytes: The part of `outstanding_bytes` that belongs to preallocated volumes.
+        wanting_bytes: What sparse volumes may still write, whatever `overcommit` counts of it.
     """
 
     capacity: pools.PoolCapacity
     promised_bytes: int
     outstanding_bytes: int
     trash_bytes: int = 0
+    owed_bytes: int = 0
+    wanting_bytes: int = 0
 
     @property
     def available_bytes(self) -> int:
@@ -58,17 +70,46 @@ class Budget:
 
         What the trash takes counts as free, because it is freed for a promise that needs it.
         """
-        return self._available_bytes(self.trash_bytes)
+        return 0 if self.is_low else max(0, self._available_bytes(self.trash_bytes))
+
+    @property
+    def is_low(self) -> bool:
+        """Whether nothing new is taken, not even for the trash."""
+        return self._below_mark_bytes(self.trash_bytes) > 0
+
+    @property
+    def is_told_by_disk(self) -> bool:
+        """Whether what images share decides anything here."""
+        by_disk = self._available_bytes(self.trash_bytes)
+        return by_disk < self._by_promises or self.shortage_bytes(0) > 0
 
     def shortage_bytes(self, wanted_bytes: int) -> int:
-        """Returns what has to be freed from the trash before so much may be promised."""
-        return max(0, wanted_bytes - self._available_bytes(0))
+        """Returns what has to be freed from the trash before so much may be promised.
+
+        Of nothing, it is what has to be freed because space is low.
+        """
+        short_bytes = wanted_bytes - self._available_bytes(0) if wanted_bytes else 0
+        return max(0, short_bytes, self._below_mark_bytes(0))
+
+    def _below_mark_bytes(self, freeable_bytes: int) -> int:
+        if self.promised_bytes and not self.wanting_bytes:
+            return 0  # everything that is promised has its blocks, or has them owed
+        free_bytes = self.capacity.free_bytes + freeable_bytes - self.owed_bytes
+        return space_marks.low_bytes(self.capacity) - free_bytes
+
+    @property
+    def _by_promises(self) -> int:
+        headroom_bytes = math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
+        return self.capacity.total_bytes - self.promised_bytes - headroom_bytes
 
     def _available_bytes(self, freeable_bytes: int) -> int:
         headroom_bytes = math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
-        by_promises = self.capacity.total_bytes - self.promised_bytes
-        by_disk = self.capacity.free_bytes + freeable_bytes - self.outstanding_bytes
-        return max(0, min(by_promises, by_disk) - headroom_bytes)
+        free_bytes = self.capacity.free_bytes + freeable_bytes
+        by_disk = free_bytes - self.outstanding_bytes - headroom_bytes
+        # With overcommit, sparse volumes want more than was counted: they keep the mark at least.
+        kept_bytes = min(space_marks.low_bytes(self.capacity), self.wanting_bytes)
+        by_mark = free_bytes - self.owed_bytes - kept_bytes
+        return min(self._by_promises, by_disk, by_mark)
 
 
 def budget(
@@ -78,9 +119,17 @@ def budget(
     return Budget(
         capacity,
         sum(promise.cost_bytes for promise in promises),
-        sum(max(0, promise.cost_bytes - promise.used_bytes) for promise in promises),
+        sum(_left_bytes(one, one.cost_bytes) for one in promises),
         trash_bytes,
+        owed_bytes=sum(_left_bytes(one, one.cost_bytes) for one in promises if one.preallocated),
+        wanting_bytes=sum(
+            _left_bytes(one, one.size_bytes) for one in promises if not one.preallocated
+        ),
     )
+
+
+def _left_bytes(promise: Promise, whole_bytes: int) -> int:
+    return max(0, whole_bytes - promise.used_bytes)
 
 
 def minimum_size_bytes(filesystem: volumes.FilesystemType | None) -> int:
@@ -131,6 +180,8 @@ def admit(wanted_bytes: int, pool: Budget, what: str) -> None:
     Raises:
         SpaceExhausted: It could not; the message says how much it could.
     """
+    if pool.is_low:
+        raise errors.SpaceExhausted(f"{what} is refused: {low_message(pool)}")
     if wanted_bytes > pool.available_bytes:
         raise errors.SpaceExhausted(
             f"{what} needs {quantities.show_bytes(wanted_bytes)}, but the pool can promise only "
@@ -140,3 +191,15 @@ def admit(wanted_bytes: int, pool: Budget, what: str) -> None:
             f"{quantities.show_bytes(pool.capacity.free_bytes)} are free). Delete volumes or "
             "snapshots of it, or use a larger pool"
         )
+
+
+def low_message(pool: Budget) -> str:
+    """Says why a pool takes nothing new, and what to do; for one whose space is low."""
+    show = quantities.show_bytes
+    owed = f", {show(pool.owed_bytes)} of it owed to preallocated volumes" * bool(pool.owed_bytes)
+    return (
+        f"{show(pool.capacity.free_bytes + pool.trash_bytes)} of {show(pool.capacity.total_bytes)} "
+        f"are free{owed}, and below {space_marks.LOW_SHARE:.0%} of a pool the rest is kept for the "
+        f"sparse volumes that are there (they may still write {show(pool.wanting_bytes)}). Delete "
+        "volumes or snapshots of the pool, or make room on its disk"
+    )

@@ -110,7 +110,8 @@ def _obstacle(status: pools.PoolStatus, size_bytes: int, pool: ids.PoolName | No
     if not status.healthy:
         return f"is not healthy: {status.message}"
     if status.available_bytes < size_bytes:
-        return f"{_ROOM} {quantities.show_bytes(max(status.available_bytes, 0))}"
+        why = f" ({status.message})" if status.message else ""
+        return f"{_ROOM} {quantities.show_bytes(max(status.available_bytes, 0))}{why}"
     return None
 
 

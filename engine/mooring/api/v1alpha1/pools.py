@@ -20,7 +20,7 @@ class PoolNode(base.Model):
     provisioned_bytes: int = Field(description="Sum of what volumes and snapshots were promised.")
     available_bytes: int = Field(description="Largest volume that would be taken now.")
     healthy: bool = Field(description="False when it takes no new volumes because of a fault.")
-    message: str = Field(default="", description="What is wrong, when it is not healthy.")
+    message: str = Field(default="", description="What is wrong, or why it takes no new volumes.")
     observed_at: str | None = Field(
         default=None,
         description="When the node last answered.",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mooring.domain import errors, ids, pools, volumes
-from mooring.planning import sizes
+from mooring.planning import admission, sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.volumes.local import attachments
@@ -120,7 +120,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         provisioned_bytes=budget.promised_bytes,
         available_bytes=0 if message else sizes.round_down(budget.available_bytes),
         healthy=not message,
-        message=message,
+        message=message or (admission.low_message(budget) if budget.is_low else ""),
     )
 
 

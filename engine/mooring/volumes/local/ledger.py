@@ -6,7 +6,7 @@ generous, because free space is always read afresh. A promise is refused only af
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from mooring.planning import admission
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.records import Listing, VolumeRecords
+from mooring.volumes.local.sharing import Sharing
 
 CUT_SUFFIX = ".cut"
 """Ends the name of an image that exists only while a clone is made; it costs nothing."""
@@ -27,13 +28,19 @@ _FRESH = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class _Count:
-    """A full count, and what volumes have added to it since, in bytes."""
+    """A full count, and what volumes have added to it since, in bytes.
+
+    Attributes:
+        counted_at: When it was made.
+        budget: What it found.
+        added_bytes: What promises grew by in all.
+        raised_bytes: What those grew by that grew.
+    """
 
     counted_at: datetime
-    promised_bytes: int
-    outstanding_bytes: int
-    trash_bytes: int
+    budget: admission.Budget
     added_bytes: int = 0
+    raised_bytes: int = 0
 
 
 class Ledger:
@@ -49,6 +56,7 @@ class Ledger:
         self._images = pool.images
         self._records: VolumeRecords = pool.records
         self._overcommit = pool.overcommit
+        self._sharing = Sharing(pool)
         self._promising = threading.Lock()
         self._guard = threading.Lock()
         self._count: _Count | None = None
@@ -68,8 +76,10 @@ class Ledger:
         """
         with self._guard:
             count = self._count
-        if count is not None and wanted_bytes <= self._followed(count).available_bytes:
-            return
+        if count is not None:
+            followed = self._followed(count)
+            if wanted_bytes <= followed.available_bytes and not followed.is_low:
+                return
         admission.admit(wanted_bytes, self.budget(), what)
 
     def shortage_bytes(self, wanted_bytes: int) -> int:
@@ -88,15 +98,20 @@ class Ledger:
         with self._guard:
             count = self._count
         if count is not None and abs(self._clock.now() - count.counted_at) <= _FRESH:
-            return self._followed(count)
+            followed = self._followed(count)
+            if not (followed.is_low and count.raised_bytes):
+                return followed
         return self.budget()
 
     def _followed(self, count: _Count) -> admission.Budget:
-        return admission.Budget(
-            self._images.capacity(),
-            count.promised_bytes + count.added_bytes,
-            count.outstanding_bytes + max(0, count.added_bytes),
-            count.trash_bytes,
+        found = count.budget
+        return replace(
+            found,
+            capacity=self._images.capacity(),
+            promised_bytes=found.promised_bytes + count.added_bytes,
+            outstanding_bytes=found.outstanding_bytes + count.raised_bytes,
+            owed_bytes=found.owed_bytes + count.raised_bytes,
+            wanting_bytes=found.wanting_bytes + count.raised_bytes,
         )
 
     def faults(self) -> tuple[str, ...]:
@@ -111,10 +126,27 @@ class Ledger:
         """Counts all promises; an image without a readable record costs its size."""
         images = self._images.images()
         listed, kept = self._records.list_volumes(), self._records.list_snapshots()
-        promises = [self._volume(record, images) for record in listed.records]
-        promises += [self._snapshot(record, images) for record in kept.records]
-        known: set[str] = {record.spec.volume_id for record in listed.records}
-        known |= {record.snapshot_id for record in kept.records}
+        shared = self._sharing.at_most(listed.records, kept.records, images)
+        budget = self._budget(listed.records, kept.records, images, shared)
+        if any(shared.values()) and budget.is_told_by_disk:
+            shared = self._sharing.exactly(shared)
+            budget = self._budget(listed.records, kept.records, images, shared)
+        with self._guard:
+            self._count = _Count(self._clock.now(), budget)
+            self._faults = (*listed.faults, *kept.faults)
+        return budget
+
+    def _budget(
+        self,
+        listed: Sequence[volumes.VolumeRecord],
+        kept: Sequence[volumes.SnapshotRecord],
+        images: Mapping[ids.ImageId, pools.ImageUsage],
+        shared: Mapping[ids.ImageId, int],
+    ) -> admission.Budget:
+        promises = [self._volume(record, images, shared) for record in listed]
+        promises += [self._snapshot(record, images) for record in kept]
+        known: set[str] = {record.spec.volume_id for record in listed}
+        known |= {record.snapshot_id for record in kept}
         promises += [
             admission.Promise(usage.size_bytes, usage.used_bytes)
             for image, usage in images.items()
@@ -122,23 +154,14 @@ class Ledger:
         ]
         trashed = (
             images.get(ids.ImageId(one.spec.volume_id))
-            for one in listed.records
+            for one in listed
             if one.state is volumes.VolumeState.TRASHED
         )
-        budget = admission.budget(
+        return admission.budget(
             self._images.capacity(),
             promises,
             trash_bytes=sum(usage.used_bytes for usage in trashed if usage),
         )
-        with self._guard:
-            self._count = _Count(
-                self._clock.now(),
-                budget.promised_bytes,
-                budget.outstanding_bytes,
-                budget.trash_bytes,
-            )
-            self._faults = (*listed.faults, *kept.faults)
-        return budget
 
     def cost_of(self, spec: volumes.VolumeSpec, size_bytes: int) -> int:
         """Returns what admission counts for a volume of that size."""
@@ -200,8 +223,11 @@ class Ledger:
     def _add(self, cost_bytes: int) -> None:
         with self._guard:
             if self._count is not None:
-                added_bytes = self._count.added_bytes + cost_bytes
-                self._count = replace(self._count, added_bytes=added_bytes)
+                self._count = replace(
+                    self._count,
+                    added_bytes=self._count.added_bytes + cost_bytes,
+                    raised_bytes=self._count.raised_bytes + max(0, cost_bytes),
+                )
 
     def _forget(self) -> None:
         with self._guard:
@@ -214,14 +240,25 @@ class Ledger:
         return self.cost_of(record.spec, size_bytes)
 
     def _volume(
-        self, record: volumes.VolumeRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
+        self,
+        record: volumes.VolumeRecord,
+        images: Mapping[ids.ImageId, pools.ImageUsage],
+        shared: Mapping[ids.ImageId, int],
     ) -> admission.Promise:
-        usage = images.get(ids.ImageId(record.spec.volume_id))
-        return admission.Promise(self._cost(record), usage.used_bytes if usage else 0)
+        image = ids.ImageId(record.spec.volume_id)
+        usage = images.get(image)
+        kept = record.state is not volumes.VolumeState.TRASHED
+        return admission.Promise(
+            self._cost(record),
+            max(0, usage.used_bytes - shared.get(image, 0)) if usage else 0,
+            preallocated=record.spec.preallocated,
+            size_bytes=max(record.spec.size_bytes, record.growing_to_bytes or 0) if kept else 0,
+        )
 
     def _snapshot(
         self, record: volumes.SnapshotRecord, images: Mapping[ids.ImageId, pools.ImageUsage]
     ) -> admission.Promise:
+        """Counts one; once it is there nothing is written to it, so it needs no more."""
         usage = images.get(ids.ImageId(record.snapshot_id))
         held_bytes = usage.used_bytes if usage else record.size_bytes
         cost_bytes = admission.snapshot_cost_bytes(
@@ -230,4 +267,5 @@ class Ledger:
             preallocated=record.preallocated,
             overcommit=self._overcommit,
         )
-        return admission.Promise(cost_bytes, held_bytes if usage else 0)
+        used_bytes = cost_bytes if usage else 0
+        return admission.Promise(cost_bytes, used_bytes, preallocated=record.preallocated)

@@ -7,7 +7,7 @@ node.publisher.stage(...)           # the node half of the CSI driver
 node.exposures.expose(...)          # block devices for movers
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mooring.domain import ids, pools, volumes
 from mooring.planning import fragmentation
@@ -78,6 +78,10 @@ class LocalNode:
     def free_expired_trash(self) -> Sequence[ids.VolumeId]:
         """Frees what was kept long enough; see the port."""
         return reclaim.free_expired_trash(self._context)
+
+    def free_trash_for_low_space(self) -> Mapping[ids.PoolName, int]:
+        """Frees trash where space is low; call it often. Returns how many went, by pool."""
+        return reclaim.free_trash_for_low_space(self._context)
 
     def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
         """Grows the image and its loop device; see the port."""

@@ -1,7 +1,7 @@
 """Deleting a volume that nobody uses, and bringing it back from the trash."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
@@ -62,6 +62,17 @@ def undelete_volume(context: NodeContext, volume_id: ids.VolumeId) -> volumes.Vo
             record = expand.settle(book, book.trash.bring_back(record))
         context.require_ready(record)
         return record
+
+
+def free_trash_for_low_space(context: NodeContext) -> Mapping[ids.PoolName, int]:
+    """Frees trash in every pool whose space is low; returns how many volumes went, by pool."""
+    freed = {}
+    for book in context.pools.values():
+        try:
+            freed[book.name] = book.trash.free_for_low_space()
+        except errors.HostFailure:
+            continue  # a pool that failed must not keep the others waiting; its status tells
+    return {name: count for name, count in freed.items() if count}
 
 
 def free_expired_trash(context: NodeContext) -> Sequence[ids.VolumeId]:

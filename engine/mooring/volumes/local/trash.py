@@ -132,6 +132,21 @@ class Trash:
 
         return len(self._free(choose))
 
+    def free_for_low_space(self) -> int:
+        """Frees the oldest volumes of the trash when space is low, and no more than is needed.
+
+        Returns:
+            How many were freed.
+        """
+        freed = 0
+        while short_bytes := self._records.shortage_bytes(0):
+            some = self.free(short_bytes)
+            if not some:
+                break
+            freed += some
+            self._settle(0)
+        return freed
+
     def free_expired(self) -> Sequence[ids.VolumeId]:
         """Frees what was kept long enough."""
         return self._free(lambda kept: trash_plan.expired(kept, self._clock.now()))
