@@ -161,7 +161,10 @@ class FakeKernel:
         self.occupied: set[str] = set()
 
     # loop devices
-    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
+    def attach(
+        self, image: Path, *, sector_size_bytes: int, read_only: bool, keeps_blocks: bool = False
+    ) -> host.LoopDevice:
+        del keeps_blocks
         for present in self.find_all(image):
             if present.read_only == read_only:
                 return present

@@ -115,6 +115,7 @@ class Machine:
         backend: The pool's backend.
         image_size_bytes: Makes it an embedded pool.
         pool: The pool's folder when it is not below `folder`.
+        overcommit: Share of a sparse volume's size that admission counts.
     """
 
     def __init__(
@@ -123,12 +124,15 @@ class Machine:
         backend: pools.PoolBackend = pools.PoolBackend.REFLINK,
         image_size_bytes: int | None = 3 * GIB,
         pool: Path | None = None,
+        overcommit: float = 1.0,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.clock = ShiftedClock()
         self.kubelet = folder / "kubelet"
-        configuration = PoolConfiguration(POOL, backend, pool or folder / "pool", image_size_bytes)
+        configuration = PoolConfiguration(
+            POOL, backend, pool or folder / "pool", image_size_bytes, overcommit
+        )
         self.opener = registry.NodeOpener([configuration], folder / "state")
         self.node = self._start()
 

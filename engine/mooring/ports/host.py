@@ -43,8 +43,12 @@ class LoopDevice:
 class LoopDevices(Protocol):
     """Loop devices over image files, matched by device and inode, never by path."""
 
-    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> LoopDevice:
+    def attach(
+        self, image: Path, *, sector_size_bytes: int, read_only: bool, keeps_blocks: bool = False
+    ) -> LoopDevice:
         """Attaches an image, or returns the device that already carries it.
+
+        With `keeps_blocks` the device takes no discards, so that its image keeps what is reserved.
 
         Raises:
             HostFailure: The kernel refused, or gave another sector size than asked for.

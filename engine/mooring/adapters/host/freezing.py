@@ -79,6 +79,8 @@ def is_frozen(mountpoint: Path) -> bool:
             answer = _heard(connection, _LOOK_SECONDS + _GRACE_SECONDS)
             if answer == messages.FROZEN:
                 _release(connection, folder)
+            else:
+                _wait_until_let_go(connection)
             return answer.startswith("EBUSY")
     finally:
         os.close(folder)
@@ -184,7 +186,13 @@ def _release(connection: socket.socket, folder: int) -> str:
     while answer == messages.EXTENDED:  # of an extension that nobody waited for
         answer = _heard(connection, _GRACE_SECONDS)
     if answer in {messages.THAWED, messages.EXPIRED}:
+        _wait_until_let_go(connection)
         return answer
     # It was killed, or hangs: if the freeze still stands, all that was done inside is sound.
     gone = time.monotonic() - began < _GRACE_SECONDS
     return messages.THAWED if thawing.thaw(folder) and gone else answer
+
+
+def _wait_until_let_go(connection: socket.socket) -> None:
+    """Waits until the guard closed the folder; until then the filesystem cannot be unmounted."""
+    messages.hear(connection, _GRACE_SECONDS)  # it ends the connection last

@@ -5,6 +5,7 @@ loop. The sector size is always set, because the kernel's own choice differs bet
 its clone, and is read back, because a wrong one makes the filesystem inside unreadable.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -23,6 +24,7 @@ _SET_STATUS = 0x4C04
 _GET_STATUS = 0x4C05
 _SET_CAPACITY = 0x4C07
 _CONFIGURE = 0x4C0A
+_REMOVE = 0x4C81
 _GET_FREE = 0x4C82
 _READ_ONLY = 1
 _AUTOCLEAR = 4
@@ -51,12 +53,22 @@ class KernelLoops:
         self._devices = devices
         self._sysfs = sysfs
 
-    def attach(self, image: Path, *, sector_size_bytes: int, read_only: bool) -> host.LoopDevice:
-        """Attaches an image, or returns the device that already carries it.
+    def attach(
+        self, image: Path, *, sector_size_bytes: int, read_only: bool, keeps_blocks: bool = False
+    ) -> host.LoopDevice:
+        """Attaches an image, or returns the device that already carries it; see the port.
 
         Raises:
             HostFailure: The kernel refused, or gave another sector size than asked for.
         """
+        device = self._attach(image, sector_size_bytes, read_only=read_only)
+        if keeps_blocks:
+            # A discard, as of `fstrim`, punches holes into the image.
+            with _failure(f"cannot keep {device.path} from discarding"):
+                self._queue(device.path, "discard_max_bytes").write_text("0")
+        return device
+
+    def _attach(self, image: Path, sector_size_bytes: int, *, read_only: bool) -> host.LoopDevice:
         for present in self.find_all(image):
             if present.read_only == read_only:
                 self._keep(present.path)
@@ -123,6 +135,7 @@ class KernelLoops:
         # An unmounted filesystem may live on for a moment, in a namespace that is being made.
         deadline = time.monotonic() + _DETACH_TIMEOUT_SECONDS
         cleared = False
+        spent = self._takes_no_discards(device)
         pause_seconds = 0.001
         while (present := self._look(device)) is not None and present.backing == wanted:
             cleared = cleared or self._clear(device, wanted)
@@ -130,6 +143,30 @@ class KernelLoops:
                 raise errors.InUse(f"{device} is still in use{self._held_by(device)}")
             time.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, 0.1)
+        if spent:
+            self._remove(device)
+
+    def _queue(self, device: Path, name: str) -> Path:
+        return self._sysfs / device.name / "queue" / name
+
+    def _takes_no_discards(self, device: Path) -> bool:
+        """Whether discards were turned off on an attached device; the kernel never undoes that."""
+        try:
+            limits = [
+                int(self._queue(device, name).read_text())
+                for name in ("discard_max_bytes", "discard_max_hw_bytes")
+            ]
+        except (OSError, ValueError):
+            return False
+        return limits[0] == 0 < limits[1]
+
+    def _remove(self, device: Path) -> None:
+        """Removes a free device, so that the next of its number is a new one."""
+        number = int(device.name.removeprefix("loop"))
+        control = self._devices / "loop-control"
+        # One that somebody has taken meanwhile is theirs, and refused.
+        with contextlib.suppress(OSError), _opened(control, os.O_RDWR) as descriptor:
+            fcntl.ioctl(descriptor, _REMOVE, number)
 
     def _clear(self, device: Path, wanted: host.FileIdentity) -> bool:
         """Tells the kernel to detach with the last close; returns whether it could be told."""
@@ -186,7 +223,12 @@ class KernelLoops:
                     continue
                 os.fchown(descriptor, 0, 0)
                 os.fchmod(descriptor, _PRIVATE_MODE)
-            return device
+                spent = self._takes_no_discards(device)
+                if spent:
+                    fcntl.ioctl(descriptor, _CLEAR, 0)
+            if not spent:
+                return device
+            self._remove(device)
         raise errors.HostFailure("no free loop device: others took each one first")
 
     def _free_device(self) -> Path:

@@ -40,7 +40,9 @@ def mount(folder: Path, size_bytes: int, mountpoint: Path, ports: host.Host) -> 
     descriptor = files.open_folder(folder)
     try:
         _make_image(descriptor, image, size_bytes)
-        device = ports.loops.attach(image, sector_size_bytes=_SECTOR_SIZE_BYTES, read_only=False)
+        device = ports.loops.attach(
+            image, sector_size_bytes=_SECTOR_SIZE_BYTES, read_only=False, keeps_blocks=True
+        )
         _format_if_new(descriptor, image, device.path, ports)
     finally:
         os.close(descriptor)

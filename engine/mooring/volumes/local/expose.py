@@ -24,6 +24,7 @@ class _Exposed:
     image: Path
     sector_size_bytes: int
     writable: bool
+    keeps_blocks: bool = False
 
 
 def is_handle(volume_handle: str) -> bool:
@@ -64,6 +65,7 @@ class Exposures:
                 exposed.image,
                 sector_size_bytes=exposed.sector_size_bytes,
                 read_only=read_only or not exposed.writable,
+                keeps_blocks=exposed.keeps_blocks,
             )
             try:
                 self._show(device, target, group_id)
@@ -137,7 +139,14 @@ class Exposures:
                 "restore fills is opened for a mover"
             )
         image = found.images.path(image_of(record.spec.volume_id))
-        return _Exposed(_key(handle), image, record.spec.sector_size_bytes, writable=True)
+        spec = record.spec
+        return _Exposed(
+            _key(handle),
+            image,
+            spec.sector_size_bytes,
+            writable=True,
+            keeps_blocks=spec.preallocated,
+        )
 
 
 def _key(handle: str) -> str:

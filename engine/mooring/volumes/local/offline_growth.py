@@ -56,7 +56,10 @@ def remove_copies(context: NodeContext, book: PoolBook) -> list[str]:
 
 def _attach(context: NodeContext, record: volumes.VolumeRecord, path: Path) -> host.LoopDevice:
     return context.host.loops.attach(
-        path, sector_size_bytes=record.spec.sector_size_bytes, read_only=False
+        path,
+        sector_size_bytes=record.spec.sector_size_bytes,
+        read_only=False,
+        keeps_blocks=record.spec.preallocated,
     )
 
 

@@ -106,7 +106,10 @@ def attach(
 ) -> host.LoopDevice:
     """Attaches a volume's image with its recorded sector size."""
     return context.host.loops.attach(
-        image, sector_size_bytes=record.spec.sector_size_bytes, read_only=read_only
+        image,
+        sector_size_bytes=record.spec.sector_size_bytes,
+        read_only=read_only,
+        keeps_blocks=record.spec.preallocated,
     )
 
 
