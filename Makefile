@@ -50,13 +50,14 @@ test-contract: ## Each port's suite over each adapter
 .PHONY: test-system
 test-system: ## Root: loop devices, mounts, csi-sanity
 	$(PYTEST) tests/system
+	MOORING_FAULT_POINTS=1 $(PYTEST) tests/faults
 
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
 	$(PYTEST) tests/cluster
 
 .PHONY: test-faults
-test-faults: prerequisites ## Break off every storage operation at each of its system calls (about 20 min; not part of test)
+test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)
 	$(PYTEST) tests/faults
 
 .PHONY: prerequisites
@@ -102,3 +103,7 @@ bench-data-path: prerequisites ## fio in a volume against fio on its pool; write
 .PHONY: bench-provision
 bench-provision: toolchain ## Apply to Ready against local-path-provisioner, CreateVolume at 1,000 / 10; writes performance.md
 	$(PYTHON) -m mooring_dev.bench.provision
+
+.PHONY: bench-defrag
+bench-defrag: prerequisites ## Fsynced writes while a volume's pieces are joined, against none; writes performance.md
+	$(PYTHON) -m mooring_dev.bench.defrag

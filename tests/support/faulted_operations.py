@@ -128,6 +128,14 @@ def in_trash(machine: Machine) -> None:
     delete(machine)
 
 
+def again_in_use(machine: Machine, before: Callable[[Machine], None]) -> None:
+    """Brings the mounts of a state back, as the kubelet does after a start of the machine."""
+    if before in (staged, in_use, with_snapshot):
+        stage(machine)
+    if before in (in_use, with_snapshot):
+        publish(machine)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of the agent.
@@ -200,7 +208,11 @@ def observe(machine: Machine) -> dict[str, object]:
         ),
         "promised": machine.node.list_pools()[0].provisioned_bytes,
         "mounts": [
-            (str(mount.target), mount.filesystem, mount.options, _blocks(mount.target))
+            (str(mount.target), mount.filesystem, mount.options)
+            for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
+        ],
+        "blocks": [
+            _blocks(mount.target)
             for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
         ],
         "loops": sorted(
