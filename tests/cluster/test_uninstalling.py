@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -46,21 +45,18 @@ def _reads(shop: Shop, pod: str, claim: str) -> str:
     return shop.checksum(pod)
 
 
-def _everything(kubectl: Kubectl) -> None:
-    limit = f"--timeout={_UNINSTALL_SECONDS:.0f}s"
-    kubectl.run(
-        *("delete", "-k", str(installing.MANIFESTS), "--ignore-not-found", limit),
-        timeout_seconds=_UNINSTALL_SECONDS + 10,
-    )
-
-
-def _kinds_first(kubectl: Kubectl) -> None:
+def _uninstall(kubectl: Kubectl) -> None:
+    """As the README says: the kinds while the operator runs, then everything else."""
     kubectl.run(
         *("delete", "crd", "-l", "app.kubernetes.io/name=mooring"),
         f"--timeout={_UNINSTALL_SECONDS:.0f}s",
         timeout_seconds=_UNINSTALL_SECONDS + 10,
     )
-    _everything(kubectl)
+    kubectl.run(
+        *("delete", "-k", str(installing.MANIFESTS), "--ignore-not-found"),
+        f"--timeout={_UNINSTALL_SECONDS:.0f}s",
+        timeout_seconds=_UNINSTALL_SECONDS + 10,
+    )
 
 
 def test_volume_objects_that_are_deleted_come_back_as_they_were(shop: Shop) -> None:
@@ -73,19 +69,14 @@ def test_volume_objects_that_are_deleted_come_back_as_they_were(shop: Shop) -> N
     assert _reads(shop, "reader", "data") == content
 
 
-@pytest.mark.parametrize(
-    ("uninstall", "policy"), [(_everything, "Retain"), (_kinds_first, "Delete")]
-)
-def test_without_mooring_the_data_stays_and_a_new_one_adopts_it(
-    shop: Shop, uninstall: Callable[[Kubectl], None], policy: str
-) -> None:
+def test_without_mooring_the_data_stays_and_a_new_one_adopts_it(shop: Shop) -> None:
     content = shop.filled(8)
     shop.kubectl.run(
         *("patch", "vcl", "data", "-n", shop.namespace, "--type=merge"),
-        *("-p", json.dumps({"spec": {"deletionPolicy": policy}})),
+        *("-p", json.dumps({"spec": {"deletionPolicy": "Delete"}})),
     )
     before = shop.until("its volume", lambda: _places(shop))
-    uninstall(shop.kubectl)
+    _uninstall(shop.kubectl)
     assert shop.checksum("writer") == content, "the pod goes on without Mooring"
     _install(shop.kubectl)
     assert shop.until("the volume to come back", lambda: _places(shop)) == before
