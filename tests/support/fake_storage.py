@@ -379,7 +379,14 @@ class World:
             self.killer,
         )
         ports: Any = kernel
-        pool = OpenPool(POOL, "uuid", images, records, 1.0, self.trash_retention)  # type: ignore[arg-type]
+        pool = OpenPool(
+            POOL,
+            "uuid",
+            images,  # type: ignore[arg-type]
+            records,  # type: ignore[arg-type]
+            1.0,
+            trash_retention=self.trash_retention,
+        )
         opened = () if any(one.name == POOL for one in failed) else (pool,)
         parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
         return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
