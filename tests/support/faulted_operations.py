@@ -118,6 +118,14 @@ def with_snapshot(machine: Machine) -> None:
     snapshot(machine)
 
 
+def again_in_use(machine: Machine, before: Callable[[Machine], None]) -> None:
+    """Brings the mounts of a state back, as the kubelet does after a start of the machine."""
+    if before in (staged, in_use, with_snapshot):
+        stage(machine)
+    if before in (in_use, with_snapshot):
+        publish(machine)
+
+
 def used(machine: Machine) -> None:
     staged(machine)
     unstage(machine)
@@ -126,14 +134,6 @@ def used(machine: Machine) -> None:
 def in_trash(machine: Machine) -> None:
     used(machine)
     delete(machine)
-
-
-def again_in_use(machine: Machine, before: Callable[[Machine], None]) -> None:
-    """Brings the mounts of a state back, as the kubelet does after a start of the machine."""
-    if before in (staged, in_use, with_snapshot):
-        stage(machine)
-    if before in (in_use, with_snapshot):
-        publish(machine)
 
 
 @dataclass(frozen=True)

@@ -169,8 +169,8 @@ class PoolOpener:
             images,
             records,
             configuration.overcommit,
-            configuration.trash_retention,
-            extents,
+            extents=extents,
+            trash_retention=configuration.trash_retention,
         )
 
     def _lock(self, folder: Path) -> None:

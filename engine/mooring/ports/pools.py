@@ -120,6 +120,7 @@ class OpenPool:
         records: What they mean.
         overcommit: See `PoolConfiguration`.
         extents: How the images lie on the disk; None where it cannot tell.
+        trash_retention: See `PoolConfiguration`.
     """
 
     name: ids.PoolName
@@ -127,8 +128,8 @@ class OpenPool:
     images: ImagePool
     records: records.VolumeRecords
     overcommit: float
-    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
     extents: extents_port.ImageExtents | None = None
+    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,13 @@ def _status(status: volumes.VolumeStatus) -> dict[str, Any]:
     }
 
 
+def _rounded(extents: int | None) -> int | None:
+    """Rounds what changes all the time, so that it does not change the object each time."""
+    if extents is None or extents < _EXTENTS_STEP:
+        return extents
+    return -(-extents // _EXTENTS_STEP) * _EXTENTS_STEP
+
+
 def _trash_status(status: volumes.VolumeStatus) -> dict[str, Any]:
     trashing = status.record.trashing
     if trashing is None or status.record.state is not volumes.VolumeState.TRASHED:
@@ -303,13 +310,6 @@ def _trash_status(status: volumes.VolumeStatus) -> dict[str, Any]:
             f"is short; to have it back: kubectl mooring undelete {name}"
         )
     return shown
-
-
-def _rounded(extents: int | None) -> int | None:
-    """Rounds what changes all the time, so that it does not change the object each time."""
-    if extents is None or extents < _EXTENTS_STEP:
-        return extents
-    return -(-extents // _EXTENTS_STEP) * _EXTENTS_STEP
 
 
 def _snapshot(record: volumes.SnapshotRecord) -> dict[str, Any]:

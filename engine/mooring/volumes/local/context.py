@@ -37,8 +37,8 @@ class PoolBook:
         self.pool_uuid = pool.pool_uuid
         self.images = pool.images
         self.records = Ledger(pool, clock)
-        self.trash = Trash(pool, self.records, clock)
         self.layout = Layout(pool.images, pool.extents)
+        self.trash = Trash(pool, self.records, clock)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
