@@ -20,6 +20,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from mooring.domain import errors, ids, pools, quantities
+from mooring.planning import fragmentation
 from mooring.ports.pools import PoolConfiguration
 
 _Parsed = TypeVar("_Parsed")
@@ -101,6 +102,28 @@ class PoolSettings(_Settings):
         )
 
 
+class DefragmentationSettings(_Settings):
+    """How images in many pieces are laid out anew while they are in use.
+
+    Attributes:
+        enabled: Whether they are.
+        above_extents: Images with more pieces are.
+        bytes_per_second: Longest pace of copying (`16Mi`, or bytes).
+    """
+
+    enabled: bool = True
+    above_extents: Annotated[int, pydantic.Field(ge=100)] = fragmentation.Policy.above_extents
+    bytes_per_second: Annotated[
+        Annotated[int, pydantic.Field(ge=1 << 20)], pydantic.BeforeValidator(_size)
+    ] = fragmentation.Policy.bytes_per_second
+
+    def policy(self) -> fragmentation.Policy | None:
+        """Returns them as the node wants them; None when it shall not do it."""
+        if not self.enabled:
+            return None
+        return fragmentation.Policy(self.above_extents, self.bytes_per_second)
+
+
 class AgentSettings(_Settings):
     """Settings of one node's agent.
 
@@ -109,11 +132,13 @@ class AgentSettings(_Settings):
         state_folder: The agent's own folder; embedded pools are mounted below it, so in a pod it
             needs bidirectional mount propagation.
         pools: The node's pools, at least one.
+        defragmentation: See `DefragmentationSettings`.
     """
 
     node_name: Annotated[str, pydantic.AfterValidator(_node)]
     state_folder: AbsolutePath = Path("/var/lib/mooring")
     pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
+    defragmentation: DefragmentationSettings = DefragmentationSettings()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AgentSettings":

@@ -10,11 +10,13 @@ node.exposures.expose(...)          # block devices for movers
 from collections.abc import Sequence
 
 from mooring.domain import ids, pools, volumes
+from mooring.planning import fragmentation
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
 from mooring.volumes.local import expand, inventory, provision, reclaim, recover, snapshot
 from mooring.volumes.local.context import NodeContext, PoolBook
+from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
 from mooring.volumes.local.publish import NodePublisher
 
@@ -44,6 +46,10 @@ class LocalNode:
         self._context = NodeContext(node, books, parts.failed_pools, parts.host, locks, clock)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
+
+    def defragmentation(self, policy: fragmentation.Policy) -> Defragmentation:
+        """Returns the work on fragmented images, which somebody has to call from time to time."""
+        return Defragmentation(self._context, policy)
 
     @property
     def name(self) -> ids.NodeName:
