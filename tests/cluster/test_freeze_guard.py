@@ -121,9 +121,7 @@ def uptime() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 
 
-def test_the_writer_goes_on_whoever_is_killed(
-    shop: Shop, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_writer_goes_on_whoever_is_killed(shop: Shop) -> None:
     shop.claim("data", shop.cluster.node_names[0])
     shop.pod("writer", "data", WRITER)
     shop.until("the writer", lambda: shop.running("writer"))
@@ -148,7 +146,6 @@ def test_the_writer_goes_on_whoever_is_killed(
             do()
             seen[act] = gaps.after(began + 1)
         agent = pod.wait_for_agent(other_than=agent)
-    record_property("waited_seconds", seen)
     assert all(1.0 < waited < LIMIT_SECONDS for waited in seen.values()), seen
     # The kubelet knows the last agent, too.
     shop.claim("second", shop.cluster.node_names[0])
