@@ -56,7 +56,7 @@ class FolderLock:
             ) from error
 
     def _take(self) -> None:
-        """Takes the lock; a child that a dead opener was about to start may have it for a moment."""
+        """Takes the lock; a child that a dead opener was just starting may have it for a moment."""
         deadline_seconds = time.monotonic() + _LOCK_PATIENCE_SECONDS
         while True:
             try:
