@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.host.filesystems import KernelFilesystems
+from mooring.adapters.host.freezing import GuardFreezes
 from mooring.adapters.host.loops import KernelLoops
 from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
@@ -38,7 +39,9 @@ def system_clock() -> clock_port.Clock:
 
 def kernel_host() -> host.Host:
     """Returns loop devices, mounts and filesystems of this machine."""
-    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems(), KernelPaths())
+    return host.Host(
+        KernelLoops(), KernelMounts(), KernelFilesystems(), GuardFreezes(), KernelPaths()
+    )
 
 
 def open_node_parts(

@@ -129,20 +129,6 @@ class Mounts(Protocol):
         """
 
 
-class Freeze(Protocol):
-    """A freeze that this process holds."""
-
-    def extend(self, timeout_seconds: float) -> None:
-        """Lets it end no sooner than this long from now, a minute at most.
-
-        Call it again well before, for as long as the reason for the freeze is there.
-
-        Raises:
-            InvalidInput: The timeout is not above 0 or more than a minute.
-            HostFailure: It has ended; what was done inside is not consistent.
-        """
-
-
 class Filesystems(Protocol):
     """Filesystems inside block devices."""
 
@@ -188,6 +174,24 @@ class Filesystems(Protocol):
             Unsupported: This filesystem grows only when it is mounted.
             HostFailure: The tool failed.
         """
+
+
+class Freeze(Protocol):
+    """A freeze that this process holds."""
+
+    def extend(self, timeout_seconds: float) -> None:
+        """Lets it end no sooner than this long from now, a minute at most.
+
+        Call it again well before, for as long as the reason for the freeze is there.
+
+        Raises:
+            InvalidInput: The timeout is not above 0 or more than a minute.
+            HostFailure: It has ended; what was done inside is not consistent.
+        """
+
+
+class Freezes(Protocol):
+    """Freezing of mounted filesystems, which nobody but the guard does."""
 
     def frozen(
         self, mountpoint: Path, *, timeout_seconds: float
@@ -279,4 +283,5 @@ class Host:
     loops: LoopDevices
     mounts: Mounts
     filesystems: Filesystems
+    freezes: Freezes
     paths: TargetPaths

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from mooring.ports.clock import Clock
 FORMAT_VERSION = 1
 IDENTITY_FILE = "pool.json"
 LOCK_FILE = "lock"
+_LOCK_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class FolderLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(folder / LOCK_FILE, flags, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except OSError as error:
             os.close(self._descriptor)
             if error.errno != errno.EWOULDBLOCK:
@@ -52,6 +54,17 @@ class FolderLock:
             raise errors.InUse(
                 f"the pool in {folder} is open in another process; a pool serves one agent"
             ) from error
+
+    def _take(self) -> None:
+        """Takes the lock; a child that a dead opener was just starting may have it for a moment."""
+        deadline_seconds = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                return fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline_seconds:
+                    raise
+                time.sleep(0.02)
 
     def close(self) -> None:
         """Lets others open the pool."""

@@ -100,7 +100,7 @@ def _release(context: NodeContext, book: PoolBook, record: volumes.VolumeRecord)
         return []
     mounts = attachments.filesystem_mounts(context.host, devices)
     if mounts:
-        context.host.filesystems.thaw(mounts[0].target)
+        context.host.freezes.thaw(mounts[0].target)
         return []
     if record.spec.mode is volumes.VolumeMode.BLOCK or attachments.device_targets(
         context.host, devices
