@@ -19,7 +19,7 @@ from support.shop import Shop, opened
 ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "2"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
-GUARD_EVERY_SECONDS = 300.0
+RARE_EVERY_SECONDS = 300.0
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
@@ -152,7 +152,7 @@ def test_everything_survives_random_kills(tenant: Shop) -> None:
     shop.until("pod kept", lambda: shop.running("kept"))
     loops, mounts = traces()["loops"], _mounts(shop)
     began = time.monotonic()
-    with Killer(shop.cluster, dice, guard_every_seconds=GUARD_EVERY_SECONDS) as killer:
+    with Killer(shop.cluster, dice, rare_every_seconds=RARE_EVERY_SECONDS) as killer:
         for number in range(ROUNDS):
             one = Round(shop, number, dice)
             one.live()

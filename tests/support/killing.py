@@ -1,8 +1,8 @@
 """Kills Mooring's processes on a cluster at random moments, and the kubelet beside them.
 
-What is killed lies below a container's first process, which starts it again at once; the first
-process itself, and with it the container, is killed rarely, because the kubelet's back-off grows
-with every time.
+What is killed often lies below a container's first process, which starts it again at once. The
+guard is such a first process, and the sidecars end with their connection when the controller is
+killed: the kubelet waits longer with each end of a container, so these two are killed rarely.
 """
 
 import os
@@ -17,15 +17,16 @@ from typing import Self
 from mooring_dev.cluster import cgroups
 from support.development_cluster import DevelopmentCluster
 
-VICTIMS = ("operator", "controller", "agent", "mover", "kubelet")
-GUARD = "guard"
+OFTEN = ("operator", "agent", "mover", "kubelet")
+RARELY = ("guard", "controller")
+_FIRST_WITHIN_SECONDS = 30.0
 
 
 def role_of(words: list[str]) -> str | None:
     """Returns which of the victims a command line belongs to, or None."""
     names = [Path(word).name for word in words[:3] if word]
     if "mooring-guard" in names[:2]:
-        return GUARD if "node" in words else None
+        return "guard" if "node" in words else None
     if "mooring-operator" in names[:2]:
         return "operator"
     if "mooring-csi" in names[:2]:
@@ -56,16 +57,16 @@ class Killer:
     Args:
         cluster: Where.
         dice: What decides whom and when.
-        guard_every_seconds: How often a guard may be among them.
+        rare_every_seconds: How often one of the rare victims is among them.
     """
 
     def __init__(
-        self, cluster: DevelopmentCluster, dice: random.Random, *, guard_every_seconds: float
+        self, cluster: DevelopmentCluster, dice: random.Random, *, rare_every_seconds: float
     ) -> None:
         self.kills: Counter[str] = Counter()
         self._cluster = cluster
         self._dice = dice
-        self._guard_every_seconds = guard_every_seconds
+        self._rare_every_seconds = rare_every_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -78,11 +79,11 @@ class Killer:
         self._thread.join()
 
     def _run(self) -> None:
-        guard_at = time.monotonic() + self._dice.uniform(0, self._guard_every_seconds)
+        rare_at = time.monotonic() + self._dice.uniform(0, _FIRST_WITHIN_SECONDS)
         while not self._stopping.wait(self._dice.uniform(1.0, 5.0)):
-            role = self._dice.choice(VICTIMS)
-            if time.monotonic() >= guard_at:
-                role, guard_at = GUARD, time.monotonic() + self._guard_every_seconds
+            role = self._dice.choice(OFTEN)
+            if time.monotonic() >= rare_at:
+                role, rare_at = self._dice.choice(RARELY), rare_at + self._rare_every_seconds
             living = sorted(processes(self._cluster).get(role, []))
             if living and self._kill(self._dice.choice(living)):
                 self.kills[role] += 1
