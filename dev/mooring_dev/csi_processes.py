@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
@@ -83,13 +84,17 @@ def standalone(config: Path, endpoint: Path) -> Iterator["subprocess.Popen[bytes
 
 @contextmanager
 def node(
-    folder: Path, config: Path, address: str, endpoint: Path | None = None
+    folder: Path,
+    config: Path,
+    address: str,
+    endpoint: Path | None = None,
+    peers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Serves the kubelet's socket and an agent; `make_tls` comes before."""
     endpoint = endpoint or folder / "node.sock"
     with process(
         *("node", "--config", config, "--csi-socket", f"unix://{endpoint}"),
-        *("--agent-listen", address, "--tls-folder", folder / "tls"),
+        *("--agent-listen", address, "--tls-folder", folder / "tls", *_pairs(peers)),
     ) as running:
         wait_for_socket(endpoint)
         yield running
@@ -99,14 +104,17 @@ def node(
 def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Serves the controller over agents, by their addresses; `make_tls` comes before."""
     endpoint = folder / "controller.sock"
-    pairs = [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
     with process(
         *("controller", "--csi-socket", f"unix://{endpoint}"),
-        *("--tls-folder", folder / "tls", *pairs),
+        *("--tls-folder", folder / "tls", *_pairs(agents)),
     ) as running:
         wait_for_socket(endpoint)
         wait_until_ready(endpoint)
         yield running
+
+
+def _pairs(agents: Mapping[str, str]) -> list[str]:
+    return [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
 
 
 def make_tls(folder: Path) -> None:

@@ -1,11 +1,11 @@
 """A fleet in memory: nodes that create, lose answers and fall silent on request."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import errors, ids, pools, transfers, volumes
 
 CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GIB = 1 << 30
@@ -30,6 +30,9 @@ class FakeNode:
         self.calls: list[str] = []
         self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
+        self.offers: set[tuple[ids.SnapshotId, ids.NodeName]] = set()
+        self.pieces: list[transfers.Piece] = []
+        self.pulls = 0
         self._guard = threading.Lock()
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
@@ -122,6 +125,28 @@ class FakeNode:
                 )
         self._answer()
         return self.snapshots[snapshot_id]
+
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        self._reach("offer_snapshot")
+        if snapshot_id not in self.snapshots:
+            raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+        self.offers.add((snapshot_id, node))
+        self._answer()
+
+    def read_snapshot(
+        self,
+        snapshot_id: ids.SnapshotId,
+        reader: ids.NodeName,
+        progress: volumes.PullProgress | None,
+    ) -> Iterator[transfers.Part]:
+        if (snapshot_id, reader) not in self.offers:
+            raise errors.PermissionDenied(f"{reader} may not read {snapshot_id}")
+        yield transfers.Opening(self.snapshots[snapshot_id])
+        chain = bytes.fromhex(progress.chain) if progress else b""
+        for piece in self.pieces:
+            chain = transfers.extended(chain, piece)
+            yield transfers.Sent(piece, chain)
+        yield transfers.Ending(chain)
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         self._reach("delete_snapshot")

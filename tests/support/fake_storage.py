@@ -355,7 +355,7 @@ class World:
         ports: Any = kernel
         pool = OpenPool(POOL, "uuid", images, records, 1.0)  # type: ignore[arg-type]
         opened = () if any(one.name == POOL for one in failed) else (pool,)
-        parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
+        parts = NodeParts(host.Host(ports, ports, ports, ports, ports), opened, tuple(failed))
         return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), SteppingClock())
 
     def state(self) -> tuple[object, ...]:

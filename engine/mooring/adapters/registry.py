@@ -17,6 +17,7 @@ from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
 from mooring.adapters.pools import embedded, pool_folder
 from mooring.adapters.pools.directory import DirectoryPool
+from mooring.adapters.pools.image_contents import FileContents
 from mooring.adapters.pools.image_folder import ImageFilePool
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
@@ -38,7 +39,9 @@ def system_clock() -> clock_port.Clock:
 
 def kernel_host() -> host.Host:
     """Returns loop devices, mounts and filesystems of this machine."""
-    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems(), KernelPaths())
+    return host.Host(
+        KernelLoops(), KernelMounts(), KernelFilesystems(), KernelPaths(), FileContents()
+    )
 
 
 def open_node_parts(

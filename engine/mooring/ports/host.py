@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import volumes
+from mooring.ports import transfers
 
 
 @dataclass(frozen=True)
@@ -245,3 +246,4 @@ class Host:
     mounts: Mounts
     filesystems: Filesystems
     paths: TargetPaths
+    contents: transfers.ImageContents

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$mooring/agent/_generated/agent.proto\x12\x10mooring.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x06\n\x04\x44one\"\x0e\n\x0cHelloRequest\"\x1d\n\rHelloResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\"\r\n\x0bListRequest\"\"\n\rVolumeRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\"&\n\x0fSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"A\n\x13\x43reateVolumeRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.mooring.agent.v1.VolumeSpec\"<\n\x13\x45xpandVolumeRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"Z\n\x15\x43reateSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1e\n\x16\x66reeze_timeout_seconds\x18\x03 \x01(\x01\"\xd2\x02\n\nVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x12\n\nfilesystem\x18\x06 \x01(\t\x12\x14\n\x0cpreallocated\x18\x07 \x01(\x08\x12\x19\n\x11sector_size_bytes\x18\x08 \x01(\x05\x12\x18\n\x10source_volume_id\x18\t \x01(\t\x12\x1a\n\x12source_snapshot_id\x18\n \x01(\t\x12\x0f\n\x07\x66illing\x18\x0b \x01(\x08\x12\x38\n\x06labels\x18\x0c \x03(\x0b\x32(.mooring.agent.v1.VolumeSpec.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd4\x01\n\x0cVolumeRecord\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.mooring.agent.v1.VolumeSpec\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tformatted\x18\x03 \x01(\x08\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nformatting\x18\x05 \x01(\x08\x12\x1d\n\x10growing_to_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_growing_to_bytes\"\xfa\x01\n\x0eSnapshotRecord\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x12\n\nfilesystem\x18\x06 \x01(\t\x12\x19\n\x11sector_size_bytes\x18\x07 \x01(\x05\x12\x14\n\x0cpreallocated\x18\x08 \x01(\x08\x12\r\n\x05state\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tformatted\x18\x0b \x01(\x08\"\x88\x01\n\x0cVolumeStatus\x12.\n\x06record\x18\x01 \x01(\x0b\x32\x1e.mooring.agent.v1.VolumeRecord\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x11\n\tpublished\x18\x03 \x01(\x08\x12\x10\n\x08\x61\x62normal\x18\x04 \x01(\x08\x12\x0f\n\x07message\x18\x05 \x01(\t\"\xcb\x01\n\nPoolStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpool_uuid\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x12\n\nfree_bytes\x18\x06 \x01(\x03\x12\x19\n\x11provisioned_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x61vailable_bytes\x18\x08 \x01(\x03\x12\x0f\n\x07healthy\x18\t \x01(\x08\x12\x0f\n\x07message\x18\n \x01(\t\":\n\x07Volumes\x12/\n\x07volumes\x18\x01 \x03(\x0b\x32\x1e.mooring.agent.v1.VolumeStatus\"@\n\tSnapshots\x12\x33\n\tsnapshots\x18\x01 \x03(\x0b\x32 .mooring.agent.v1.SnapshotRecord\"4\n\x05Pools\x12+\n\x05pools\x18\x01 \x03(\x0b\x32\x1c.mooring.agent.v1.PoolStatus\"9\n\x0bSignRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"6\n\x0cSignResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x32\xb7\x06\n\tNodeAgent\x12J\n\x05Hello\x12\x1e.mooring.agent.v1.HelloRequest\x1a\x1f.mooring.agent.v1.HelloResponse\"\x00\x12W\n\x0c\x43reateVolume\x12%.mooring.agent.v1.CreateVolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12I\n\x0c\x44\x65leteVolume\x12\x1f.mooring.agent.v1.VolumeRequest\x1a\x16.mooring.agent.v1.Done\"\x00\x12W\n\x0c\x45xpandVolume\x12%.mooring.agent.v1.ExpandVolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12R\n\rFinishFilling\x12\x1f.mooring.agent.v1.VolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12I\n\x0bListVolumes\x12\x1d.mooring.agent.v1.ListRequest\x1a\x19.mooring.agent.v1.Volumes\"\x00\x12\x45\n\tListPools\x12\x1d.mooring.agent.v1.ListRequest\x1a\x17.mooring.agent.v1.Pools\"\x00\x12]\n\x0e\x43reateSnapshot\x12\'.mooring.agent.v1.CreateSnapshotRequest\x1a .mooring.agent.v1.SnapshotRecord\"\x00\x12M\n\x0e\x44\x65leteSnapshot\x12!.mooring.agent.v1.SnapshotRequest\x1a\x16.mooring.agent.v1.Done\"\x00\x12M\n\rListSnapshots\x12\x1d.mooring.agent.v1.ListRequest\x1a\x1b.mooring.agent.v1.Snapshots\"\x00\x32S\n\x08Identity\x12G\n\x04Sign\x12\x1d.mooring.agent.v1.SignRequest\x1a\x1e.mooring.agent.v1.SignResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$mooring/agent/_generated/agent.proto\x12\x10mooring.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x06\n\x04\x44one\"\x0e\n\x0cHelloRequest\"\x1d\n\rHelloResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\"\r\n\x0bListRequest\"\"\n\rVolumeRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\"&\n\x0fSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"A\n\x13\x43reateVolumeRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.mooring.agent.v1.VolumeSpec\"<\n\x13\x45xpandVolumeRequest\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"Z\n\x15\x43reateSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1e\n\x16\x66reeze_timeout_seconds\x18\x03 \x01(\x01\"9\n\x14OfferSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\"\\\n\x13ReadSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x30\n\x08progress\x18\x02 \x01(\x0b\x32\x1e.mooring.agent.v1.PullProgress\"z\n\x0cPullProgress\x12,\n\x08taken_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11source_size_bytes\x18\x02 \x01(\x03\x12\x12\n\ndone_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x63hain\x18\x04 \x01(\t\"\xb1\x01\n\x0cSnapshotPart\x12\x33\n\x07opening\x18\x01 \x01(\x0b\x32 .mooring.agent.v1.SnapshotRecordH\x00\x12\x30\n\x05piece\x18\x02 \x01(\x0b\x32\x1f.mooring.agent.v1.SnapshotPieceH\x00\x12\x32\n\x06\x65nding\x18\x03 \x01(\x0b\x32 .mooring.agent.v1.SnapshotEndingH\x00\x42\x06\n\x04part\"E\n\rSnapshotPiece\x12\x14\n\x0coffset_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\r\n\x05\x63hain\x18\x03 \x01(\x0c\"\x1f\n\x0eSnapshotEnding\x12\r\n\x05\x63hain\x18\x01 \x01(\x0c\"\xe7\x02\n\nVolumeSpec\x12\x11\n\tvolume_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x12\n\nfilesystem\x18\x06 \x01(\t\x12\x14\n\x0cpreallocated\x18\x07 \x01(\x08\x12\x19\n\x11sector_size_bytes\x18\x08 \x01(\x05\x12\x18\n\x10source_volume_id\x18\t \x01(\t\x12\x1a\n\x12source_snapshot_id\x18\n \x01(\t\x12\x0f\n\x07\x66illing\x18\x0b \x01(\x08\x12\x38\n\x06labels\x18\x0c \x03(\x0b\x32(.mooring.agent.v1.VolumeSpec.LabelsEntry\x12\x13\n\x0bsource_node\x18\r \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x82\x02\n\x0cVolumeRecord\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.mooring.agent.v1.VolumeSpec\x12\r\n\x05state\x18\x02 \x01(\t\x12\x11\n\tformatted\x18\x03 \x01(\x08\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nformatting\x18\x05 \x01(\x08\x12\x1d\n\x10growing_to_bytes\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12,\n\x04pull\x18\x07 \x01(\x0b\x32\x1e.mooring.agent.v1.PullProgressB\x13\n\x11_growing_to_bytes\"\xfa\x01\n\x0eSnapshotRecord\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04pool\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0c\n\x04mode\x18\x05 \x01(\t\x12\x12\n\nfilesystem\x18\x06 \x01(\t\x12\x19\n\x11sector_size_bytes\x18\x07 \x01(\x05\x12\x14\n\x0cpreallocated\x18\x08 \x01(\x08\x12\r\n\x05state\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tformatted\x18\x0b \x01(\x08\"\x88\x01\n\x0cVolumeStatus\x12.\n\x06record\x18\x01 \x01(\x0b\x32\x1e.mooring.agent.v1.VolumeRecord\x12\x12\n\nused_bytes\x18\x02 \x01(\x03\x12\x11\n\tpublished\x18\x03 \x01(\x08\x12\x10\n\x08\x61\x62normal\x18\x04 \x01(\x08\x12\x0f\n\x07message\x18\x05 \x01(\t\"\xcb\x01\n\nPoolStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpool_uuid\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x04 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x12\n\nfree_bytes\x18\x06 \x01(\x03\x12\x19\n\x11provisioned_bytes\x18\x07 \x01(\x03\x12\x17\n\x0f\x61vailable_bytes\x18\x08 \x01(\x03\x12\x0f\n\x07healthy\x18\t \x01(\x08\x12\x0f\n\x07message\x18\n \x01(\t\":\n\x07Volumes\x12/\n\x07volumes\x18\x01 \x03(\x0b\x32\x1e.mooring.agent.v1.VolumeStatus\"@\n\tSnapshots\x12\x33\n\tsnapshots\x18\x01 \x03(\x0b\x32 .mooring.agent.v1.SnapshotRecord\"4\n\x05Pools\x12+\n\x05pools\x18\x01 \x03(\x0b\x32\x1c.mooring.agent.v1.PoolStatus\"9\n\x0bSignRequest\x12\x1b\n\x13\x63\x65rtificate_request\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\t\"6\n\x0cSignResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x32\xe5\x07\n\tNodeAgent\x12J\n\x05Hello\x12\x1e.mooring.agent.v1.HelloRequest\x1a\x1f.mooring.agent.v1.HelloResponse\"\x00\x12W\n\x0c\x43reateVolume\x12%.mooring.agent.v1.CreateVolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12I\n\x0c\x44\x65leteVolume\x12\x1f.mooring.agent.v1.VolumeRequest\x1a\x16.mooring.agent.v1.Done\"\x00\x12W\n\x0c\x45xpandVolume\x12%.mooring.agent.v1.ExpandVolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12R\n\rFinishFilling\x12\x1f.mooring.agent.v1.VolumeRequest\x1a\x1e.mooring.agent.v1.VolumeRecord\"\x00\x12I\n\x0bListVolumes\x12\x1d.mooring.agent.v1.ListRequest\x1a\x19.mooring.agent.v1.Volumes\"\x00\x12\x45\n\tListPools\x12\x1d.mooring.agent.v1.ListRequest\x1a\x17.mooring.agent.v1.Pools\"\x00\x12]\n\x0e\x43reateSnapshot\x12\'.mooring.agent.v1.CreateSnapshotRequest\x1a .mooring.agent.v1.SnapshotRecord\"\x00\x12M\n\x0e\x44\x65leteSnapshot\x12!.mooring.agent.v1.SnapshotRequest\x1a\x16.mooring.agent.v1.Done\"\x00\x12M\n\rListSnapshots\x12\x1d.mooring.agent.v1.ListRequest\x1a\x1b.mooring.agent.v1.Snapshots\"\x00\x12Q\n\rOfferSnapshot\x12&.mooring.agent.v1.OfferSnapshotRequest\x1a\x16.mooring.agent.v1.Done\"\x00\x12Y\n\x0cReadSnapshot\x12%.mooring.agent.v1.ReadSnapshotRequest\x1a\x1e.mooring.agent.v1.SnapshotPart\"\x00\x30\x01\x32S\n\x08Identity\x12G\n\x04Sign\x12\x1d.mooring.agent.v1.SignRequest\x1a\x1e.mooring.agent.v1.SignResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,30 +52,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPANDVOLUMEREQUEST']._serialized_end=364
   _globals['_CREATESNAPSHOTREQUEST']._serialized_start=366
   _globals['_CREATESNAPSHOTREQUEST']._serialized_end=456
-  _globals['_VOLUMESPEC']._serialized_start=459
-  _globals['_VOLUMESPEC']._serialized_end=797
-  _globals['_VOLUMESPEC_LABELSENTRY']._serialized_start=752
-  _globals['_VOLUMESPEC_LABELSENTRY']._serialized_end=797
-  _globals['_VOLUMERECORD']._serialized_start=800
-  _globals['_VOLUMERECORD']._serialized_end=1012
-  _globals['_SNAPSHOTRECORD']._serialized_start=1015
-  _globals['_SNAPSHOTRECORD']._serialized_end=1265
-  _globals['_VOLUMESTATUS']._serialized_start=1268
-  _globals['_VOLUMESTATUS']._serialized_end=1404
-  _globals['_POOLSTATUS']._serialized_start=1407
-  _globals['_POOLSTATUS']._serialized_end=1610
-  _globals['_VOLUMES']._serialized_start=1612
-  _globals['_VOLUMES']._serialized_end=1670
-  _globals['_SNAPSHOTS']._serialized_start=1672
-  _globals['_SNAPSHOTS']._serialized_end=1736
-  _globals['_POOLS']._serialized_start=1738
-  _globals['_POOLS']._serialized_end=1790
-  _globals['_SIGNREQUEST']._serialized_start=1792
-  _globals['_SIGNREQUEST']._serialized_end=1849
-  _globals['_SIGNRESPONSE']._serialized_start=1851
-  _globals['_SIGNRESPONSE']._serialized_end=1905
-  _globals['_NODEAGENT']._serialized_start=1908
-  _globals['_NODEAGENT']._serialized_end=2731
-  _globals['_IDENTITY']._serialized_start=2733
-  _globals['_IDENTITY']._serialized_end=2816
+  _globals['_OFFERSNAPSHOTREQUEST']._serialized_start=458
+  _globals['_OFFERSNAPSHOTREQUEST']._serialized_end=515
+  _globals['_READSNAPSHOTREQUEST']._serialized_start=517
+  _globals['_READSNAPSHOTREQUEST']._serialized_end=609
+  _globals['_PULLPROGRESS']._serialized_start=611
+  _globals['_PULLPROGRESS']._serialized_end=733
+  _globals['_SNAPSHOTPART']._serialized_start=736
+  _globals['_SNAPSHOTPART']._serialized_end=913
+  _globals['_SNAPSHOTPIECE']._serialized_start=915
+  _globals['_SNAPSHOTPIECE']._serialized_end=984
+  _globals['_SNAPSHOTENDING']._serialized_start=986
+  _globals['_SNAPSHOTENDING']._serialized_end=1017
+  _globals['_VOLUMESPEC']._serialized_start=1020
+  _globals['_VOLUMESPEC']._serialized_end=1379
+  _globals['_VOLUMESPEC_LABELSENTRY']._serialized_start=1334
+  _globals['_VOLUMESPEC_LABELSENTRY']._serialized_end=1379
+  _globals['_VOLUMERECORD']._serialized_start=1382
+  _globals['_VOLUMERECORD']._serialized_end=1640
+  _globals['_SNAPSHOTRECORD']._serialized_start=1643
+  _globals['_SNAPSHOTRECORD']._serialized_end=1893
+  _globals['_VOLUMESTATUS']._serialized_start=1896
+  _globals['_VOLUMESTATUS']._serialized_end=2032
+  _globals['_POOLSTATUS']._serialized_start=2035
+  _globals['_POOLSTATUS']._serialized_end=2238
+  _globals['_VOLUMES']._serialized_start=2240
+  _globals['_VOLUMES']._serialized_end=2298
+  _globals['_SNAPSHOTS']._serialized_start=2300
+  _globals['_SNAPSHOTS']._serialized_end=2364
+  _globals['_POOLS']._serialized_start=2366
+  _globals['_POOLS']._serialized_end=2418
+  _globals['_SIGNREQUEST']._serialized_start=2420
+  _globals['_SIGNREQUEST']._serialized_end=2477
+  _globals['_SIGNRESPONSE']._serialized_start=2479
+  _globals['_SIGNRESPONSE']._serialized_end=2533
+  _globals['_NODEAGENT']._serialized_start=2536
+  _globals['_NODEAGENT']._serialized_end=3533
+  _globals['_IDENTITY']._serialized_start=3535
+  _globals['_IDENTITY']._serialized_end=3618
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mooring.domain import errors, ids
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
+from mooring.volumes.fleet import pulling
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,15 @@ def carry_out(
     volumes: list[ids.VolumeId] = []
     snapshots: list[ids.SnapshotId] = []
     refused: list[str] = []
-    for entry in catalogue.entries():
+    # Read before the catalogue: a volume is in it before a snapshot is taken to copy from.
+    taken = node.list_snapshots()
+    entries = {entry.spec.volume_id: entry for entry in catalogue.entries()}
+    for snapshot in taken:
+        if pulling.is_left_over(snapshot, entries):
+            with _noted(refused):
+                node.delete_snapshot(snapshot.snapshot_id)
+                snapshots.append(snapshot.snapshot_id)
+    for entry in entries.values():
         if entry.node != name:
             continue
         for snapshot_id in entry.snapshot_deletions:

@@ -6,7 +6,7 @@ from mooring.domain import errors, ids, pools, volumes
 from mooring.planning import sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
-from mooring.volumes.local import attachments
+from mooring.volumes.local import attachments, pull
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 _HEALTHY = volumes.VolumeCondition(abnormal=False, message="healthy")
@@ -93,6 +93,8 @@ def _condition(
             own = attachments.is_filesystem_of(mount, device)
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
+    if record.pull is not None:
+        return volumes.VolumeCondition(abnormal=False, message=pull.progress_of(record))
     return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
 
 
