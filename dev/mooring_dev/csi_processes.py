@@ -54,13 +54,19 @@ def served(mode: str, backend: str, folder: Path, *, overcommit: float = 1.0) ->
 
 
 def write_settings(
-    folder: Path, backend: str, name: str = NODE, *, overcommit: float = 1.0
+    folder: Path,
+    backend: str,
+    name: str = NODE,
+    *,
+    overcommit: float = 1.0,
+    transfer_rate: str = "200Mi",
 ) -> Path:
     """Writes a node's settings with one pool and returns their path."""
     size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
+        f"transferRate: {transfer_rate}\n"
         f"pools:\n  - name: {POOL}\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
         f"    overcommit: {overcommit}\n"
     )

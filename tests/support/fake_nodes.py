@@ -16,6 +16,7 @@ class FakeNode:
 
     Attributes:
         silent: Every call raises NeverReached.
+        pulls_left: How often a copy from another node is still under way when it is asked for.
         loses_answers: Changes are carried out, then Unreachable is raised.
         calls: Names of the methods that were called, in order.
     """
@@ -32,7 +33,7 @@ class FakeNode:
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
         self.offers: set[tuple[ids.SnapshotId, ids.NodeName]] = set()
         self.pieces: list[transfers.Piece] = []
-        self.pulls = 0
+        self.pulls_left = 0
         self._guard = threading.Lock()
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
@@ -42,6 +43,9 @@ class FakeNode:
             if present is None:
                 if spec.size_bytes > self._free_bytes():
                     raise errors.SpaceExhausted(f"no room on {self.name}")
+                if spec.source is not None and spec.source.node and self.pulls_left:
+                    self.pulls_left -= 1
+                    raise errors.Busy(f"{spec.volume_id} is being copied")
                 state = volumes.VolumeState.FILLING if spec.filling else volumes.VolumeState.READY
                 present = volumes.VolumeRecord(
                     spec, state, formatted=spec.source is not None, created_at=CREATED_AT

@@ -66,7 +66,9 @@ def serve() -> Iterator[Serve]:
 
     def start(current: renewal.CurrentCertificate, storage: fake_nodes.FakeNode) -> str:
         def register(target: grpc.Server) -> None:
-            agent_pb2_grpc.add_NodeAgentServicer_to_server(service.NodeAgent(NODE, storage, storage.read_snapshot), target)
+            agent_pb2_grpc.add_NodeAgentServicer_to_server(
+                service.NodeAgent(NODE, storage, storage.read_snapshot), target
+            )
 
         made, port = server.start(
             "127.0.0.1:0",

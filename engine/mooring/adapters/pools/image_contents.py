@@ -9,6 +9,7 @@ from mooring.adapters.host import sparse
 from mooring.adapters.pools import image_folder
 from mooring.domain import transfers
 
+_BLOCK_BYTES = 4096
 _ZEROS = bytes(transfers.PIECE_BYTES)
 
 
@@ -42,17 +43,33 @@ class FileWriter:
         self._action = f"fill {image.name}"
 
     def write(self, piece: transfers.Piece) -> None:
-        """Writes a piece in its place."""
-        left, offset = memoryview(piece.content), piece.offset_bytes
+        """Writes a piece in its place; its zeros stay the holes that they are in a new image."""
         with image_folder.no_space_named(self._action):
-            while left:
-                count = os.pwrite(self._descriptor, left, offset)
-                left, offset = left[count:], offset + count
+            for start, end in _data_runs(piece.content):
+                left, offset = memoryview(piece.content)[start:end], piece.offset_bytes + start
+                while left:
+                    count = os.pwrite(self._descriptor, left, offset)
+                    left, offset = left[count:], offset + count
 
     def sync(self) -> None:
         """Returns when everything written is on the disk."""
         with image_folder.no_space_named(self._action):
             os.fdatasync(self._descriptor)
+
+
+def _data_runs(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yields start and end of the runs of blocks that hold more than zeros."""
+    begun: int | None = None
+    for start in range(0, len(content), _BLOCK_BYTES):
+        block = content[start : start + _BLOCK_BYTES]
+        is_data = block != _ZEROS[: len(block)]
+        if is_data and begun is None:
+            begun = start
+        elif not is_data and begun is not None:
+            yield begun, start
+            begun = None
+    if begun is not None:
+        yield begun, len(content)
 
 
 @contextmanager

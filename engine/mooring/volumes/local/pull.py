@@ -19,8 +19,9 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 _ANSWER_SECONDS = 3.0
 """A call waits so long for the end: a small volume is there with the first one."""
 _CHECKPOINT_BYTES = 64 << 20
-_CHECKPOINT_EVERY = timedelta(seconds=5)
+_CHECKPOINT_EVERY = timedelta(seconds=1)
 _TRIES_WITHOUT_PROGRESS = 5
+_FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 8.0
 _FOR_GOOD = (errors.NotFound, errors.InvalidInput, errors.DataCorrupt, errors.SpaceExhausted)
 """What no further try of the same copy mends: nothing of the volume is kept."""
@@ -103,7 +104,7 @@ class _Pull:
             except _FOR_GOOD:
                 self.discard(self.book, self.volume_id)
                 raise
-            if stopping.wait(min(_LONGEST_PAUSE_SECONDS, 0.25 * 2**failures)):
+            if stopping.wait(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures)):
                 raise errors.Cancelled(f"the copy {self.volume_id} is not wanted any more")
 
     def _done_bytes(self) -> int:
