@@ -50,13 +50,14 @@ test-contract: ## Each port's suite over each adapter
 .PHONY: test-system
 test-system: ## Root: loop devices, mounts, csi-sanity
 	$(PYTEST) tests/system
+	MOORING_FAULT_POINTS=1 $(PYTEST) tests/faults
 
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
 	$(PYTEST) tests/cluster
 
 .PHONY: test-faults
-test-faults: prerequisites ## Break off every storage operation at each of its system calls (about 20 min; not part of test)
+test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)
 	$(PYTEST) tests/faults
 
 .PHONY: prerequisites

@@ -74,6 +74,7 @@ class AttachablePool(MemoryPool):
     def __init__(self, capacity_bytes: int, *, snapshots_while_published: bool = True) -> None:
         super().__init__(capacity_bytes, snapshots_while_published=snapshots_while_published)
         self.content: dict[ids.ImageId, str] = {}
+        self.inside_bytes: dict[ids.ImageId, int] = {}
 
     def path(self, image: ids.ImageId) -> Path:
         self._require(image)
@@ -86,6 +87,13 @@ class AttachablePool(MemoryPool):
         super().copy(source, target, size_bytes, preallocate=preallocate)
         if fresh and source in self.content:
             self.content[target] = self.content[source]
+            self.inside_bytes[target] = self.inside_bytes.get(source, 0)
+
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        content, inside_bytes = self.content.get(image), self.inside_bytes.get(image, 0)
+        super().rename(image, name)
+        if content is not None:
+            self.content[name], self.inside_bytes[name] = content, inside_bytes
 
     def remove(self, image: ids.ImageId) -> None:
         super().remove(image)
@@ -144,6 +152,7 @@ class FakeKernel:
         self.files: set[Path] = set()
         self.frozen_at: set[Path] = set()
         self.uncarried: set[volumes.FilesystemType] = set()
+        self.grows_unmounted = False
         self.watchdog_strikes = False
         self.during_freeze: list[Callable[[], None]] = []
         self.groups: dict[Path, int] = {}
@@ -247,12 +256,22 @@ class FakeKernel:
         self._images.content[image] = "garbage"
         self._killer.effect()
         self._images.content[image] = filesystem.value
+        self._images.inside_bytes[image] = self.devices[device][1].size_bytes
 
     def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
         assert any(mount.target == mountpoint for mount in self.mounts)
 
+    def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
+        image, found = self.devices[device]
+        return self.grows_unmounted and self._images.inside_bytes[image] < found.size_bytes
+
     def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
-        assert not any(mount.device == self.devices[device][1].number for mount in self.mounts)
+        image, found = self.devices[device]
+        assert not any(mount.device == found.number for mount in self.mounts)
+        self._images.content[image] = "garbage"
+        self._killer.effect()
+        self._images.content[image] = filesystem.value
+        self._images.inside_bytes[image] = found.size_bytes
 
     @contextmanager
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
@@ -346,7 +365,7 @@ class World:
              "grow_unmounted", "frozen", "thaw", "make_folder", "make_file", "remove"),
             self.killer,
         )  # fmt: skip
-        images = Mortal(self.images, ("allocate", "copy", "grow", "remove"), self.killer)
+        images = Mortal(self.images, ("allocate", "copy", "grow", "rename", "remove"), self.killer)
         records = Mortal(
             self.records,
             ("put_volume", "remove_volume", "put_snapshot", "remove_snapshot"),

@@ -3,6 +3,7 @@
 Each one starts from a machine that `before` brought about, and `after` takes everything away.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,13 @@ def fill(machine: Machine) -> None:
     node.finish_filling(ONE)
 
 
+def grown(machine: Machine) -> None:
+    """A volume whose filesystem has yet to follow its image."""
+    staged(machine)
+    unstage(machine)
+    expand(machine)
+
+
 def created(machine: Machine) -> None:
     create(machine)
 
@@ -103,6 +111,14 @@ def in_use(machine: Machine) -> None:
 def with_snapshot(machine: Machine) -> None:
     in_use(machine)
     snapshot(machine)
+
+
+def again_in_use(machine: Machine, before: Callable[[Machine], None]) -> None:
+    """Brings the mounts of a state back, as the kubelet does after a start of the machine."""
+    if before in (staged, in_use, with_snapshot):
+        stage(machine)
+    if before in (in_use, with_snapshot):
+        publish(machine)
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,7 @@ OPERATIONS = {
     "delete snapshot": Operation(with_snapshot, delete_snapshot),
     "expand": Operation(in_use, expand),
     "stage": Operation(created, stage),
+    "stage grown": Operation(grown, stage),
     "publish": Operation(staged, publish),
     "unpublish": Operation(in_use, unpublish),
     "unstage": Operation(staged, unstage),
@@ -169,6 +186,10 @@ def observe(machine: Machine) -> dict[str, object]:
             (str(mount.target), mount.filesystem, mount.options)
             for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
         ],
+        "blocks": [
+            _blocks(mount.target)
+            for mount in kernel.mounts.table() if mount.target.is_relative_to(machine.folder)
+        ],
         "loops": sorted(
             (str(path.name), device.sector_size_bytes, device.read_only, device.size_bytes)
             for path in (pool / "images").iterdir()
@@ -177,6 +198,11 @@ def observe(machine: Machine) -> dict[str, object]:
         "targets": [name for name in ("one", "mover") if Path(machine.target(name)).exists()],
         "data": _data(machine),
     }  # fmt: skip
+
+
+def _blocks(mountpoint: Path) -> int:
+    """Size of a mounted filesystem, so that one that did not grow is seen."""
+    return os.statvfs(mountpoint).f_blocks
 
 
 def _data(machine: Machine) -> bool | None:

@@ -75,9 +75,17 @@ def _operate(act: Callable[[Path], Callable[[], None]], folder: Path, pipe: Conn
     try:
         operation()
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        _send(pipe, f"{type(error).__name__}: {error}")
     else:
-        pipe.send(None)
+        _send(pipe, None)
+
+
+def _send(pipe: Connection, ending: str | None) -> None:
+    """Sends how it ended, once more if the fault that was meant for a program struck here."""
+    try:
+        pipe.send(ending)
+    except OSError:
+        pipe.send(ending)
 
 
 def run(

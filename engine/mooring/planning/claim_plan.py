@@ -215,7 +215,7 @@ def _obstacle(
 def _source_obstacle(wish: Wish) -> verdicts.Verdict | None:
     if wish.source is None:
         return None
-    return claim_sources.obstacle(wish.source, size_bytes=wish.size_bytes, node=wish.node)
+    return claim_sources.obstacle(wish.source, size_bytes=wish.size_bytes)
 
 
 def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:

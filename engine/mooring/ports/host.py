@@ -164,8 +164,17 @@ class Filesystems(Protocol):
             Unsupported: This process may not grow it while it is mounted.
         """
 
+    def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
+        """Whether it is smaller than its idle device, and this process may not grow it mounted."""
+
     def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
-        """Grows before a mount what this process may not grow after it; otherwise a no-op."""
+        """Grows a filesystem that is not mounted. Killed in the middle, it may be destroyed.
+
+        Raises:
+            DataCorrupt: It is damaged.
+            Unsupported: This filesystem grows only when it is mounted.
+            HostFailure: The tool failed.
+        """
 
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> AbstractContextManager[None]:
         """Freezes a mounted filesystem for the time of a `with` block.

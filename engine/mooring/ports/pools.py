@@ -53,6 +53,15 @@ class ImagePool(Protocol):
             SpaceExhausted: No room; the image keeps its size.
         """
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        """Gives an image another name; an image that has that name already is replaced by it.
+
+        After a crash it has the one name or the other.
+
+        Raises:
+            NotFound: There is no such image.
+        """
+
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
 

@@ -157,6 +157,17 @@ class TestBothKinds:
         assert backend.read(ONE, MIB - 4, 4) == b"edge"
         assert backend.read(ONE, MIB, 2 * MIB) == bytes(2 * MIB)
 
+    def test_a_renamed_image_takes_the_place_of_another(
+        self, backend: Backend, preallocate: bool
+    ) -> None:
+        backend.pool.allocate(ONE, MIB, preallocate=preallocate)
+        backend.pool.allocate(TWO, 2 * MIB, preallocate=preallocate)
+        backend.write(TWO, 7, b"grown")
+        backend.pool.rename(TWO, ONE)
+        assert set(backend.pool.images()) == {ONE}
+        assert backend.pool.images()[ONE].size_bytes == 2 * MIB
+        assert backend.read(ONE, 7, 5) == b"grown"
+
     def test_removing_is_complete_and_repeatable(self, backend: Backend, preallocate: bool) -> None:
         backend.pool.allocate(ONE, MIB, preallocate=preallocate)
         backend.pool.remove(ONE)
@@ -170,6 +181,7 @@ def test_what_is_absent_is_not_found(backend: Backend) -> None:
         lambda: backend.pool.copy(ONE, TWO, MIB, preallocate=False),
         lambda: backend.pool.grow(ONE, MIB, preallocate=False),
         lambda: backend.pool.path(ONE),
+        lambda: backend.pool.rename(ONE, TWO),
     ):
         with pytest.raises(errors.NotFound):
             act()

@@ -67,6 +67,13 @@ def _expand(node: LocalNode) -> None:
     node.expand_volume(ONE, 3 * GIB)
 
 
+def _grown(node: LocalNode) -> None:
+    _create(node)
+    _stage(node)
+    node.publisher.unstage(ONE, STAGING)
+    _expand(node)
+
+
 def _unpublish(node: LocalNode) -> None:
     node.publisher.unpublish(ONE, TARGET)
     node.publisher.unstage(ONE, STAGING)
@@ -107,6 +114,7 @@ CASES = {
     "create": Case(_nothing, _create),
     "create-block": Case(_nothing, _create_block),
     "stage": Case(_create, _stage),
+    "stage-grown": Case(_grown, _stage),
     "publish": Case(_steps(_create, _stage), _publish),
     "publish-block": Case(_create_block, _publish_block),
     "unpublish": Case(_steps(_create, _stage, _publish), _unpublish),
@@ -128,6 +136,7 @@ CASES = {
 
 def _prepared(case: Case) -> World:
     world = World()
+    world.kernel.grows_unmounted = True
     case.before(world.node())
     return world
 

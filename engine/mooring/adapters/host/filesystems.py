@@ -111,12 +111,22 @@ class KernelFilesystems:
         }[filesystem]
         commands.run(argv, timeout_seconds=_GROW_TIMEOUT_SECONDS)
 
-    def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
-        """Grows before a mount what this process may not grow after it; otherwise a no-op."""
+    def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
+        """Whether it is smaller than its idle device, and this process may not grow it mounted."""
         if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
-            return
-        if ext4_fills(device) or _is_busy(device):
-            return
+            return False
+        return not ext4_fills(device) and not _is_busy(device)
+
+    def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
+        """Grows an ext4 that is not mounted. Killed in the middle, it may be destroyed.
+
+        Raises:
+            DataCorrupt: It is damaged.
+            Unsupported: It is no ext4.
+            HostFailure: The tool failed.
+        """
+        if filesystem is not volumes.FilesystemType.EXT4:
+            raise errors.Unsupported(f"only an ext4 grows unmounted, not {filesystem.value}")
         checked = commands.attempt(
             ["e2fsck", "-f", "-p", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS
         )

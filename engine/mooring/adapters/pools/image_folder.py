@@ -114,6 +114,12 @@ class ImageFilePool:
                 os.ftruncate(descriptor, present)  # the image keeps its size
                 raise
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        """Gives an image another name; see `ports.pools.ImagePool.rename`."""
+        self._require(image)
+        with no_space_named(f"rename {image}"):
+            files.rename_durably(self._descriptor, _checked(image), _checked(name))
+
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
         name = _checked(image)

@@ -67,6 +67,17 @@ class MemoryPool:
             self._take(size_bytes - present if preallocate else 0, f"grow {image}")
             self._sizes[image] = size_bytes
 
+    def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
+        """Gives an image another name; see the port."""
+        self._require(image)
+        preallocated = image in self._preallocated
+        pieces, size_bytes = self._pieces[image], self._sizes[image]
+        self.remove(image)
+        self.remove(name)
+        self._pieces[name], self._sizes[name] = pieces, size_bytes
+        if preallocated:
+            self._preallocated.add(name)
+
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image; an absent one is no error."""
         self._sizes.pop(image, None)

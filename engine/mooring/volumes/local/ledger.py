@@ -19,6 +19,8 @@ from mooring.ports.records import Listing, VolumeRecords
 
 CUT_SUFFIX = ".cut"
 """Ends the name of an image that exists only while a clone is made; it costs nothing."""
+GROWN_SUFFIX = ".grown"
+"""Ends the name of an image that takes its volume's place once its filesystem has grown."""
 _FRESH = timedelta(seconds=10)
 """How long a full count stands for what volumes have written; until then it is too strict."""
 
@@ -106,7 +108,7 @@ class Ledger:
         promises += [
             admission.Promise(usage.size_bytes, usage.used_bytes)
             for image, usage in images.items()
-            if image not in known and not image.endswith(CUT_SUFFIX)
+            if image not in known and not image.endswith((CUT_SUFFIX, GROWN_SUFFIX))
         ]
         budget = admission.budget(self._images.capacity(), promises)
         with self._guard:

@@ -9,7 +9,14 @@ from functools import partial
 
 from mooring.domain import errors, volumes
 from mooring.ports import host
-from mooring.volumes.local import attachments, expand, provision, pull, snapshot
+from mooring.volumes.local import (
+    attachments,
+    expand,
+    offline_growth,
+    provision,
+    pull,
+    snapshot,
+)
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 
@@ -18,6 +25,7 @@ def recover(context: NodeContext) -> list[str]:
     notes: list[str] = []
     carried = attachments.by_image(context.host)
     for book in context.pools.values():
+        notes += _noted(book.name, partial(offline_growth.remove_copies, context, book))
         for record in book.records.list_volumes().records:
             key = record.spec.volume_id
             if _is_settled(context, book, record, carried):

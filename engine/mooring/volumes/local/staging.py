@@ -11,7 +11,7 @@ from pathlib import Path
 from mooring.domain import errors, ids, volumes
 from mooring.planning import mount_options
 from mooring.ports import host
-from mooring.volumes.local import attachments
+from mooring.volumes.local import attachments, offline_growth
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 
@@ -130,8 +130,7 @@ def mount_staged(
         context.host.paths.make_folder(staging)
         _mount(context, volume, (device, image, staging), options)
     except errors.MooringError as error:
-        if not attachments.filesystem_mounts(context.host, [device]):
-            context.host.loops.detach(device.path, image)
+        attachments.release_idle(context.host, image)
         if isinstance(error, errors.DataCorrupt):
             raise errors.DataCorrupt(_advice(record, image, error)) from error
         raise
@@ -149,11 +148,16 @@ def _mount(
     if filesystem is None:
         return
     _ensure_formatted(context, volume, device.path, image)
+    growing = not new and "ro" not in options
     mounted = attachments.filesystem_mounts(context.host, [device])
-    if not new and not mounted and "ro" not in options:
-        context.host.filesystems.grow_unmounted(device.path, filesystem)
+    if (
+        growing
+        and not mounted
+        and context.host.filesystems.must_grow_unmounted(device.path, filesystem)
+    ):
+        device = offline_growth.grow_in_copy(context, *volume, device)
     context.host.mounts.mount(device.path, staging, filesystem.value, options)
-    if not new and "ro" not in options:
+    if growing:
         context.host.filesystems.grow(device.path, staging, filesystem)
 
 

@@ -1,0 +1,123 @@
+"""A machine on which one operation is broken off again and again, at a system call of choice.
+
+Besides a kill and an error there is the power cut: the pool's filesystem is shut down without
+writing its log back, as a machine does that loses its power, and is mounted anew.
+"""
+
+from pathlib import Path
+
+from mooring.adapters.host import commands
+from support import faulted_operations, real_storage, syscall_faults
+from support.faulted_operations import CONTENT, Operation
+from support.syscall_faults import KILL, Point
+
+
+class Bench:
+    """A machine on which one operation is broken off again and again.
+
+    Args:
+        folder: The machine's.
+        operation: The operation.
+    """
+
+    def __init__(self, folder: Path, operation: Operation) -> None:
+        self.folder = folder
+        self.operation = operation
+        machine = faulted_operations.open_machine(folder)
+        self._empty = faulted_operations.observe(machine)
+        machine.opener.close()
+        log = folder.parent / "calls"
+        self._begin()  # once without counting: the kubelet's folders are there from now on
+        first = self._successor()
+        operation.act(first)
+        self._end(first)
+        self._begin()
+        ending = syscall_faults.run(operation, folder, log=log)
+        assert ending == syscall_faults.Ending(killed=False, error=None)
+        self.points = syscall_faults.points(log, ending.pid)
+        self._expected = self._end(self._successor())
+
+    def broken_off(self, point: Point, what: str) -> syscall_faults.Ending:
+        """Breaks the operation off at one call, retries it, and checks all that is left."""
+        self._begin()
+        ending = syscall_faults.run(self.operation, self.folder, fault=(point, what))
+        machine = self._successor()
+        if not ending.killed and ending.error is None:
+            assert faulted_operations.observe(machine) == self._expected, f"{what} at {point}"
+        self.operation.act(machine)
+        assert self._end(machine) == self._expected, f"retried after {what} at {point}"
+        return ending
+
+    def close(self) -> None:
+        faulted_operations.open_machine(self.folder).stop()
+
+    def _begin(self) -> None:
+        machine = faulted_operations.open_machine(self.folder)
+        self.operation.before(machine)
+        machine.opener.close()
+
+    def _successor(self) -> real_storage.Machine:
+        machine = faulted_operations.open_machine(self.folder)
+        assert not [note for note in machine.notes if "could not" in note], machine.notes
+        return machine
+
+    def _end(self, machine: real_storage.Machine) -> dict[str, object]:
+        seen = faulted_operations.observe(machine)
+        faulted_operations.clear(machine)
+        assert faulted_operations.observe(machine) == self._empty
+        machine.opener.close()
+        return seen
+
+
+class PowerBench(Bench):
+    """A bench whose power is cut as well, at the moment of the kill.
+
+    The old and the new state are what such a machine shows after a cut before the operation, and
+    after one that follows its success: success that a cut takes back was claimed too early.
+    """
+
+    def __init__(self, folder: Path, operation: Operation) -> None:
+        super().__init__(folder, operation)
+        self._begin()
+        commands.run(["sync", "-f", str(self._pool)])
+        self._old = self._after_cut()
+        self._begin()
+        assert syscall_faults.run(operation, folder).error is None
+        commands.run(["sync", "-f", str(self._pool)])
+        self._new = self._after_cut()
+        self._begin()
+        assert syscall_faults.run(operation, folder).error is None
+        assert self._after_cut() == self._new, "a power cut took back what was a success"
+
+    def cut_at(self, point: Point) -> None:
+        """Cuts the power at one call: the state is the old or the new one, and a retry ends it."""
+        self._begin()
+        syscall_faults.run(self.operation, self.folder, fault=(point, KILL))
+        seen = self._after_cut(retried=True)
+        assert seen in (self._old, self._new), f"a half state after a power cut at {point}"
+
+    @property
+    def _pool(self) -> Path:
+        return self.folder / "state/pools/fast"
+
+    def _after_cut(self, *, retried: bool = False) -> dict[str, object]:
+        """Cuts the power, starts the machine, and returns what it shows; ends with it empty."""
+        commands.run(["xfs_io", "-x", "-c", "shutdown", str(self._pool)])
+        real_storage.sweep(self.folder)
+        machine = self._successor()
+        seen = faulted_operations.observe(machine)
+        self._require_acknowledged(machine)
+        if retried:
+            self.operation.act(machine)
+            wanted = {**self._expected, "blocks": None}  # a filesystem grows at its next mount
+            assert {**self._end(machine), "blocks": None} == wanted, "retried after a power cut"
+        else:
+            self._end(machine)
+        return seen
+
+    def _require_acknowledged(self, machine: real_storage.Machine) -> None:
+        """What was written and synced before is there, whatever else happened."""
+        faulted_operations.again_in_use(machine, self.operation.before)
+        data = Path(machine.target("one")) / "data"
+        if self.operation.before in (faulted_operations.in_use, faulted_operations.with_snapshot):
+            assert data.read_bytes() == CONTENT, "acknowledged data is gone"
