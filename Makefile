@@ -103,3 +103,7 @@ bench-data-path: prerequisites ## fio in a volume against fio on its pool; write
 .PHONY: bench-provision
 bench-provision: toolchain ## Apply to Ready against local-path-provisioner, CreateVolume at 1,000 / 10; writes performance.md
 	$(PYTHON) -m mooring_dev.bench.provision
+
+.PHONY: bench-defrag
+bench-defrag: prerequisites ## Fsynced writes while a volume's pieces are joined, against none; writes performance.md
+	$(PYTHON) -m mooring_dev.bench.defrag

@@ -23,6 +23,7 @@ from mooring.agent import (
     renewal,
     reporting,
     signer,
+    upkeep,
 )
 from mooring.agent import client as agent_client
 from mooring.agent import server as agent_server
@@ -169,7 +170,10 @@ def build_node(
     node = _open_node(options.settings, peers)
     reporter = reporting.Reporter(found.catalogue, node.name, node)
     serving = _csi_server(options.csi_socket, [_node_part(node, options, reporter.changed)])
-    process = Process(serving, [found.certificate, reporter, _Closing(connections)])
+    process = Process(
+        serving,
+        [found.certificate, reporter, _Closing(connections), *_upkeep(node, options.settings)],
+    )
     if options.registration_folder is not None:
         endpoint = options.kubelet_socket or str(options.csi_socket)
         process.parts.append(registration.Registrar(options.registration_folder, endpoint))
@@ -198,7 +202,7 @@ def build_standalone(options: NodeOptions) -> Process:
         options.csi_socket,
         [_controller_part(fleet), _node_part(node, options, reporter.changed)],
     )
-    return Process(serving, [reporter])
+    return Process(serving, [reporter, *_upkeep(node, options.settings)])
 
 
 class OneNode:
@@ -308,6 +312,11 @@ def _open_node(
     for note in node.recover():
         _log.info("recovered", note=note)
     return node
+
+
+def _upkeep(node: LocalNode, settings: AgentSettings) -> list[upkeep.Upkeep]:
+    policy = settings.defragmentation.policy()
+    return [upkeep.defragmentation(node, policy)] if policy is not None else []
 
 
 def _csi_server(

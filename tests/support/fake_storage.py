@@ -273,6 +273,9 @@ class FakeKernel:
         self._images.content[image] = filesystem.value
         self._images.inside_bytes[image] = found.size_bytes
 
+    def is_frozen(self, mountpoint: Path) -> bool:
+        return mountpoint in self.frozen_at
+
     @contextmanager
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
         self.frozen_at.add(mountpoint)

@@ -15,7 +15,7 @@ from mooring.adapters.host.filesystems import KernelFilesystems
 from mooring.adapters.host.loops import KernelLoops
 from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
-from mooring.adapters.pools import embedded, pool_folder
+from mooring.adapters.pools import embedded, layout, pool_folder
 from mooring.adapters.pools.directory import DirectoryPool
 from mooring.adapters.pools.image_contents import FileContents
 from mooring.adapters.pools.image_folder import ImageFilePool
@@ -163,8 +163,16 @@ class PoolOpener:
         self._closers.append(images.close)
         records = FolderRecords(folder / "records")
         self._closers.append(records.close)
+        extents = layout.of_folder(folder / "images") if images.properties.copies_on_write else None
+        if extents is not None:
+            self._closers.append(extents.close)
         return pool_ports.OpenPool(
-            configuration.name, identity.pool_uuid, images, records, configuration.overcommit
+            configuration.name,
+            identity.pool_uuid,
+            images,
+            records,
+            configuration.overcommit,
+            extents,
         )
 
     def _lock(self, folder: Path) -> None:

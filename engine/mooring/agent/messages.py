@@ -168,6 +168,7 @@ def status_message(status: volumes.VolumeStatus) -> agent_pb2.VolumeStatus:
         published=status.published,
         abnormal=status.condition.abnormal,
         message=status.condition.message,
+        extents=status.extents,
     )
 
 
@@ -178,6 +179,7 @@ def status(message: agent_pb2.VolumeStatus) -> volumes.VolumeStatus:
         used_bytes=message.used_bytes,
         published=message.published,
         condition=volumes.VolumeCondition(message.abnormal, message.message),
+        extents=message.extents if message.HasField("extents") else None,
     )
 
 

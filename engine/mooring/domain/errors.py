@@ -12,6 +12,7 @@ MooringError
 │   ├── InUse               something still uses the volume or snapshot
 │   └── Unsupported         this pool or build cannot do it
 ├── Busy                    another operation holds it; retry
+│   └── Fragmented          its image is in too many pieces to be copied in time; retry later
 ├── Unreachable             a node, store or API server does not answer; retry
 │   └── NeverReached        the call was surely not sent, so nothing was done
 ├── SpaceExhausted          the pool or store has no room
@@ -81,6 +82,12 @@ class Busy(MooringError):
     """Another operation on the same thing is under way; the same call may succeed later."""
 
     reason = "Busy"
+
+
+class Fragmented(Busy):
+    """The image is in too many pieces to be copied within a freeze; the node is joining them."""
+
+    reason = "Fragmented"
 
 
 class Unreachable(MooringError):

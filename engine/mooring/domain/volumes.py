@@ -186,9 +186,11 @@ class VolumeStatus:
         used_bytes: Bytes that the image takes in the pool.
         published: Whether any pod has it mounted or attached on the node.
         condition: Health.
+        extents: In how many pieces the image lies, as last counted; None if nothing counted them.
     """
 
     record: VolumeRecord
     used_bytes: int
     published: bool
     condition: VolumeCondition
+    extents: int | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import ids, pools
+from mooring.ports import extents as extents_port
 from mooring.ports import host, records
 
 
@@ -105,13 +106,23 @@ class PoolConfiguration:
 
 @dataclass(frozen=True)
 class OpenPool:
-    """A pool that this process has opened; nobody else has."""
+    """A pool that this process has opened; nobody else has.
+
+    Attributes:
+        name: The pool's name.
+        pool_uuid: Made with the pool; stays with its bytes.
+        images: Its images.
+        records: What they mean.
+        overcommit: See `PoolConfiguration`.
+        extents: How the images lie on the disk; None where it cannot tell.
+    """
 
     name: ids.PoolName
     pool_uuid: str
     images: ImagePool
     records: records.VolumeRecords
     overcommit: float
+    extents: extents_port.ImageExtents | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from mooring.domain import errors, ids, pools, quantities
+from mooring.planning import fragmentation
 from mooring.ports.pools import PoolConfiguration
 
 _Parsed = TypeVar("_Parsed")
@@ -101,6 +102,28 @@ class PoolSettings(_Settings):
         )
 
 
+class DefragmentationSettings(_Settings):
+    """How images in many pieces are laid out anew while they are in use.
+
+    Attributes:
+        enabled: Whether they are.
+        above_extents: Images with more pieces are.
+        bytes_per_second: Longest pace of copying (`16Mi`, or bytes).
+    """
+
+    enabled: bool = True
+    above_extents: Annotated[int, pydantic.Field(ge=100)] = fragmentation.Policy.above_extents
+    bytes_per_second: Annotated[
+        Annotated[int, pydantic.Field(ge=1 << 20)], pydantic.BeforeValidator(_size)
+    ] = fragmentation.Policy.bytes_per_second
+
+    def policy(self) -> fragmentation.Policy | None:
+        """Returns them as the node wants them; None when it shall not do it."""
+        if not self.enabled:
+            return None
+        return fragmentation.Policy(self.above_extents, self.bytes_per_second)
+
+
 class AgentSettings(_Settings):
     """Settings of one node's agent.
 
@@ -111,6 +134,7 @@ class AgentSettings(_Settings):
         transfer_rate: How many bytes a second all other nodes together may copy from this one
             (`200Mi`, or bytes); volumes keep the rest of the disk's speed.
         pools: The node's pools, at least one.
+        defragmentation: See `DefragmentationSettings`.
     """
 
     node_name: Annotated[str, pydantic.AfterValidator(_node)]
@@ -119,6 +143,7 @@ class AgentSettings(_Settings):
         Annotated[int, pydantic.Field(ge=1 << 20)], pydantic.BeforeValidator(_size)
     ] = 200 << 20
     pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
+    defragmentation: DefragmentationSettings = DefragmentationSettings()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AgentSettings":

@@ -72,6 +72,7 @@ statuses = st.builds(
     used_bytes=sizes,
     published=st.booleans(),
     condition=st.builds(volumes.VolumeCondition, abnormal=st.booleans(), message=text),
+    extents=st.none() | sizes,
 )
 pool_statuses = st.builds(
     pools.PoolStatus,

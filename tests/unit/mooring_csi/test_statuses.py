@@ -14,6 +14,7 @@ CODES = {
     "InUse": grpc.StatusCode.FAILED_PRECONDITION,
     "Unsupported": grpc.StatusCode.FAILED_PRECONDITION,
     "Busy": grpc.StatusCode.ABORTED,
+    "Fragmented": grpc.StatusCode.ABORTED,
     "Unreachable": grpc.StatusCode.UNAVAILABLE,
     "NeverReached": grpc.StatusCode.UNAVAILABLE,
     "SpaceExhausted": grpc.StatusCode.RESOURCE_EXHAUSTED,

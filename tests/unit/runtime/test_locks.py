@@ -46,3 +46,29 @@ def test_only_one_of_many_threads_gets_a_key():
     for thread in threads:
         thread.join()
     assert set(most) == {1}
+
+
+def test_an_operation_waits_for_a_moment_of_background_work_which_then_gives_way():
+    locks, order = ThreadLocks(), []
+    waiting = threading.Event()
+
+    def operate():
+        waiting.set()
+        with locks.hold("a", "b"):
+            order.append("operation")
+
+    thread = threading.Thread(target=operate)
+    with locks.hold_for_a_moment("a"):
+        thread.start()
+        waiting.wait()
+        while not locks._wanted["a"]:
+            thread.join(0.001)
+        with pytest.raises(errors.Busy, match="waits"), locks.hold_for_a_moment("a"):
+            pytest.fail("background work went first")
+        order.append("background")
+    thread.join()
+    assert order == ["background", "operation"]
+    with locks.hold("a"), pytest.raises(errors.Busy), locks.hold_for_a_moment("a"):
+        pytest.fail("it was held")
+    with locks.hold_for_a_moment("a"):
+        pass

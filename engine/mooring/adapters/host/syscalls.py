@@ -7,14 +7,28 @@ function raises OSError with the kernel's number, as the standard library's own 
 import ctypes
 import fcntl
 import os
+import struct
 from pathlib import Path
 
+FALLOC_FL_KEEP_SIZE = 0x01
+FALLOC_FL_PUNCH_HOLE = 0x02
 FALLOC_FL_UNSHARE_RANGE = 0x40
+FIEMAP_EXTENT_LAST = 0x1
+FIEMAP_EXTENT_UNWRITTEN = 0x800
+FIEMAP_EXTENT_SHARED = 0x2000
+XFS_SUPER_MAGIC = 0x58465342
 MOUNT_ATTR_RDONLY = 0x1
 
 _FICLONE = 0x40049409
 _FIFREEZE = 0xC0045877
 _FITHAW = 0xC0045878
+_FIEMAP = 0xC020660B
+_FIDEDUPERANGE = 0xC0189436
+_FIEMAP_HEAD = struct.Struct("=QQLLLL")
+_FIEMAP_EXTENT = struct.Struct("=QQQ16xL12x")
+_DEDUPE_HEAD = struct.Struct("=QQHHL")
+_DEDUPE_TARGET = struct.Struct("=qQQlL")
+_STATFS_BYTES = 256
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_MOUNT_SETATTR = 442
@@ -27,6 +41,8 @@ _UMOUNT_NOFOLLOW = 0x8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
+_libc.fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.syscall.restype = ctypes.c_long
 
@@ -57,8 +73,65 @@ def clone_file(source: int, target: int) -> None:
     fcntl.ioctl(target, _FICLONE, source)
 
 
+def _control(descriptor: int, request: int, argument: bytearray, what: str) -> None:
+    """Makes an `ioctl` that fills in its argument; unlike fcntl's, it lets other threads run."""
+    inside = (ctypes.c_char * len(argument)).from_buffer(argument)
+    _checked(_libc.ioctl(descriptor, request, ctypes.addressof(inside)), what)
+
+
+def count_extents(descriptor: int) -> int:
+    """Returns how many extents a file has; the kernel counts and returns none of them."""
+    argument = bytearray(_FIEMAP_HEAD.pack(0, (1 << 64) - 1, 0, 0, 0, 0))
+    _control(descriptor, _FIEMAP, argument, "FS_IOC_FIEMAP")
+    return int(_FIEMAP_HEAD.unpack(argument)[3])
+
+
+def map_extents(
+    descriptor: int, offset_bytes: int, length_bytes: int, most: int
+) -> list[tuple[int, int, int, int]]:
+    """Returns the first extents of a range: logical offset, physical offset, length, flags."""
+    head = _FIEMAP_HEAD.pack(offset_bytes, length_bytes, 0, 0, most, 0)
+    argument = bytearray(head + bytes(most * _FIEMAP_EXTENT.size))
+    _control(descriptor, _FIEMAP, argument, "FS_IOC_FIEMAP")
+    mapped = _FIEMAP_HEAD.unpack_from(argument)[3]
+    return [
+        _FIEMAP_EXTENT.unpack_from(argument, _FIEMAP_HEAD.size + index * _FIEMAP_EXTENT.size)
+        for index in range(mapped)
+    ]
+
+
+def share_if_same(
+    source: int, source_offset_bytes: int, length_bytes: int, target: int, target_offset_bytes: int
+) -> bool:
+    """Makes a range of `target` share the blocks of `source`, if both hold the same bytes.
+
+    The kernel compares and shares under the locks of both files. Returns whether it did.
+    """
+    argument = bytearray(
+        _DEDUPE_HEAD.pack(source_offset_bytes, length_bytes, 1, 0, 0)
+        + _DEDUPE_TARGET.pack(target, target_offset_bytes, 0, 0, 0)
+    )
+    _control(source, _FIDEDUPERANGE, argument, "FIDEDUPERANGE")
+    _, _, done_bytes, status, _ = _DEDUPE_TARGET.unpack_from(argument, _DEDUPE_HEAD.size)
+    if status < 0:
+        raise OSError(-status, os.strerror(-status), "FIDEDUPERANGE")
+    return bool(status == 0 and done_bytes == length_bytes)
+
+
+def filesystem_magic(descriptor: int) -> int:
+    """Returns the number by which the kernel tells the type of the filesystem of an open file."""
+    answer = ctypes.create_string_buffer(_STATFS_BYTES)
+    _checked(_libc.fstatfs(descriptor, answer), "fstatfs")
+    return int(struct.unpack_from("@l", answer.raw)[0])
+
+
+def write_back(descriptor: int) -> None:
+    """Writes back all that is dirty in the filesystem that an open folder lies in."""
+    _checked(_libc.syncfs(ctypes.c_int(descriptor)), "syncfs")
+
+
 def freeze(descriptor: int) -> None:
-    """Freezes the filesystem that an open folder lies in."""
+    """Freezes the filesystem that an open folder lies in; EBUSY when it is frozen."""
     fcntl.ioctl(descriptor, _FIFREEZE, 0)
 
 

@@ -22,6 +22,7 @@ VOLUMES = cluster.Resource(
 _LABEL_LIMIT = 63
 _USED_STEP_BYTES = 1 << 20
 """Use is shown in whole MiB, so that a busy volume is not written to at every round."""
+_EXTENTS_STEP = 1_000
 
 
 class KubernetesCatalogue:
@@ -268,10 +269,18 @@ def _status(status: volumes.VolumeStatus) -> dict[str, Any]:
         "size": quantities.format_bytes(record.spec.size_bytes),
         "usedBytes": used_bytes,
         "used": quantities.show_bytes(used_bytes),
+        "extents": _rounded(status.extents),
         "published": status.published,
         "health": "Abnormal" if status.condition.abnormal else "Healthy",
         "message": status.condition.message,
     }
+
+
+def _rounded(extents: int | None) -> int | None:
+    """Rounds what changes all the time, so that it does not change the object each time."""
+    if extents is None or extents < _EXTENTS_STEP:
+        return extents
+    return -(-extents // _EXTENTS_STEP) * _EXTENTS_STEP
 
 
 def _snapshot(record: volumes.SnapshotRecord) -> dict[str, Any]:
@@ -302,7 +311,9 @@ def _domain_status(
         created_at=datetime.fromisoformat(status.created_at),
     )
     condition = volumes.VolumeCondition(status.health == "Abnormal", status.message or "")
-    return volumes.VolumeStatus(record, status.used_bytes or 0, bool(status.published), condition)
+    return volumes.VolumeStatus(
+        record, status.used_bytes or 0, bool(status.published), condition, status.extents
+    )
 
 
 def _with_size(spec: volumes.VolumeSpec, size_bytes: int) -> volumes.VolumeSpec:

@@ -282,6 +282,15 @@ def takes_direct_io(folder: Path) -> bool:
     return True
 
 
+def file_name(image: ids.ImageId) -> str:
+    """Returns the name of an image's file.
+
+    Raises:
+        InvalidInput: It is no image id.
+    """
+    return _checked(image)
+
+
 def _checked(image: ids.ImageId) -> str:
     if not _IMAGE_ID.match(image):
         raise errors.InvalidInput(f"{image[:64]!r} is no image id")

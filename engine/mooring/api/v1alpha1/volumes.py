@@ -83,6 +83,11 @@ class VolumeObjectStatus(base.Status):
     size: str | None = Field(default=None, description="The same for people.")
     used_bytes: int | None = Field(default=None, description="Bytes taken in the pool.")
     used: str | None = Field(default=None, description="The same for people.")
+    extents: int | None = Field(
+        default=None,
+        description="In how many pieces the image lies on its pool's disk; above 1,000 in whole "
+        "thousands. The more, the longer a snapshot takes. Absent where the disk cannot tell.",
+    )
     published: bool | None = Field(default=None, description="Whether a pod has it now.")
     health: str | None = Field(default=None, description="Healthy or Abnormal.")
     message: str | None = Field(default=None, description="What is wrong.")

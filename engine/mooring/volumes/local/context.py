@@ -11,6 +11,7 @@ from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
 from mooring.ports.transfers import RemoteSnapshots
 from mooring.volumes.local.background import Background
+from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 
 
@@ -37,6 +38,7 @@ class PoolBook:
         self.pool_uuid = pool.pool_uuid
         self.images = pool.images
         self.records = Ledger(pool, clock)
+        self.layout = Layout(pool.images, pool.extents)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""

@@ -68,6 +68,7 @@ def _status(
         used_bytes=usage.used_bytes if usage else 0,
         published=bool(devices),
         condition=_condition(book, record, usage, (devices, table)),
+        extents=book.layout.known(image_of(record.spec.volume_id)),
     )
 
 
@@ -84,6 +85,9 @@ def _condition(
             faults.append("its image is missing from the pool")
         elif usage.size_bytes < record.spec.size_bytes:
             faults.append(f"its image has only {usage.size_bytes} bytes")
+    fragmented = book.layout.fault(image_of(record.spec.volume_id))
+    if fragmented:
+        faults.append(fragmented)
     for device in devices:
         if book.images.properties.direct_io and not device.direct_io:
             faults.append(f"{device.path} has lost direct I/O")
@@ -93,9 +97,9 @@ def _condition(
             own = attachments.is_filesystem_of(mount, device)
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
-    if record.pull is not None:
-        return volumes.VolumeCondition(abnormal=False, message=pull.progress_of(record))
-    return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
+    if faults:
+        return volumes.VolumeCondition(True, "; ".join(faults))
+    return volumes.VolumeCondition(False, pull.progress_of(record)) if record.pull else _HEALTHY
 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:

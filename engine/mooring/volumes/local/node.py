@@ -10,11 +10,13 @@ node.exposures.expose(...)          # block devices for movers
 from collections.abc import Sequence
 
 from mooring.domain import ids, pools, volumes
+from mooring.planning import fragmentation
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
 from mooring.volumes.local import expand, inventory, provision, reclaim, recover, snapshot
 from mooring.volumes.local.context import NodeContext, PoolBook
+from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
 from mooring.volumes.local.outgoing import Outgoing, Transfers
 from mooring.volumes.local.publish import NodePublisher
@@ -51,6 +53,10 @@ class LocalNode:
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)
+
+    def defragmentation(self, policy: fragmentation.Policy) -> Defragmentation:
+        """Returns the work on fragmented images, which somebody has to call from time to time."""
+        return Defragmentation(self._context, policy)
 
     @property
     def name(self) -> ids.NodeName:

@@ -6,8 +6,7 @@ from mooring.domain import errors, ids, quantities, volumes
 from mooring.planning import admission
 from mooring.volumes.local import attachments, pull
 from mooring.volumes.local.context import NodeContext, PoolBook, cut_of, image_of
-
-CLONE_FREEZE_TIMEOUT_SECONDS = 10.0
+from mooring.volumes.local.layout import ORDINARY_FREEZE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,8 @@ def _volume_origin(context: NodeContext, volume_id: ids.VolumeId) -> _Origin:
             f"pool {book.name} copies whole images, so volume {volume_id} cannot be cloned while "
             "it is in use; stop its pods first"
         )
+    if live:
+        book.layout.require_quick(volume_id, ORDINARY_FREEZE_SECONDS)
     spec = record.spec
     return _Origin(
         image_of(volume_id), book.name, spec.size_bytes, spec.mode, spec.filesystem,
@@ -220,8 +221,8 @@ def _copy(context: NodeContext, book: PoolBook, spec: volumes.VolumeSpec, origin
     cut = cut_of(spec.volume_id)
     book.images.remove(cut)
     path = book.image_path(origin.image)
-    with attachments.quiesced(context.host, path, timeout_seconds=CLONE_FREEZE_TIMEOUT_SECONDS):
-        book.images.copy(origin.image, cut, origin.size_bytes, preallocate=False)
+    with attachments.quiesced(context.host, path, timeout_seconds=ORDINARY_FREEZE_SECONDS):
+        book.layout.copy_sharing(origin.image, cut, origin.size_bytes)
     book.images.copy(cut, target, spec.size_bytes, preallocate=spec.preallocated)
     book.images.remove(cut)
 

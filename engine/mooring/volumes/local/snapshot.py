@@ -25,7 +25,7 @@ def create_snapshot(
             # A half-made one was never acknowledged, so nobody knows its point in time.
             discard(found[0], snapshot_id)
         book, source = context.volume(volume_id)
-        _require_takeable(context, book, source)
+        _require_takeable(context, book, source, freeze_timeout_seconds)
         record = _intend(context, book, source, (snapshot_id, name))
         try:
             done = _cut(context, book, record, freeze_timeout_seconds)
@@ -56,7 +56,12 @@ def discard(book: PoolBook, snapshot_id: ids.SnapshotId) -> None:
     book.records.remove_snapshot(snapshot_id)
 
 
-def _require_takeable(context: NodeContext, book: PoolBook, source: volumes.VolumeRecord) -> None:
+def _require_takeable(
+    context: NodeContext,
+    book: PoolBook,
+    source: volumes.VolumeRecord,
+    freeze_timeout_seconds: float,
+) -> None:
     context.require_ready(source)
     provision.require_whole_filesystem(source)
     volume_id = source.spec.volume_id
@@ -66,6 +71,8 @@ def _require_takeable(context: NodeContext, book: PoolBook, source: volumes.Volu
             f"pool {book.name} copies whole images, so volume {volume_id} cannot be snapshotted "
             "while it is in use; stop its pods first"
         )
+    if attached:
+        book.layout.require_quick(volume_id, freeze_timeout_seconds)
 
 
 def _intend(
@@ -110,5 +117,5 @@ def _cut(
     path = book.image_path(source)
     with attachments.quiesced(context.host, path, timeout_seconds=freeze_timeout_seconds):
         created_at = context.clock.now()
-        book.images.copy(source, image_of(record.snapshot_id), record.size_bytes, preallocate=False)
+        book.layout.copy_sharing(source, image_of(record.snapshot_id), record.size_bytes)
     return replace(record, state=volumes.SnapshotState.READY, created_at=created_at)

@@ -1,0 +1,80 @@
+"""Work that the agent does from time to time, in threads beside its calls."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from mooring.planning import fragmentation
+from mooring.volumes.local import defragment
+from mooring.volumes.local.node import LocalNode
+
+_log = structlog.get_logger("upkeep")
+_STOP_SECONDS = 3.0
+_DEFRAGMENT_SECONDS = 60.0
+_REST_FACTOR = 4.0
+"""Counting takes time with the number of volumes; it may take at most one part in five of it."""
+
+
+class Upkeep:
+    """One kind of work, again and again until the process ends.
+
+    Args:
+        name: What it is, for the log.
+        interval_seconds: How long it rests between two rounds.
+        work: One round. It is given what it pauses with, which returns True when it shall end.
+    """
+
+    def __init__(
+        self, name: str, interval_seconds: float, work: Callable[[defragment.Pause], None]
+    ) -> None:
+        self._name = name
+        self._interval_seconds = interval_seconds
+        self._work = work
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begins, in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, after the step under way."""
+        self._stopping.set()
+        self._thread.join(timeout=_STOP_SECONDS)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._work(self._pause)
+            except Exception:  # a fault must not end the work for good
+                _log.exception("fault", work=self._name)
+            rest_seconds = _REST_FACTOR * (time.monotonic() - began)
+            self._stopping.wait(max(self._interval_seconds, min(rest_seconds, 3600.0)))
+
+    def _pause(self, seconds: float) -> bool:
+        return self._stopping.wait(max(0.0, seconds))
+
+
+def defragmentation(node: LocalNode, policy: fragmentation.Policy) -> Upkeep:
+    """Returns the work on images in too many pieces."""
+    task = node.defragmentation(policy)
+
+    def work(pause: defragment.Pause) -> None:
+        _tell(task.run_once(pause))
+
+    return Upkeep("defragmentation", _DEFRAGMENT_SECONDS, work)
+
+
+def _tell(outcomes: Iterator[defragment.Outcome]) -> None:
+    for outcome in outcomes:
+        _log.info(
+            "joined the pieces of a volume",
+            volume=outcome.volume_id,
+            before=outcome.before,
+            after=outcome.after,
+            written_to=outcome.written_to,
+            ended_by=outcome.ended_by,
+        )
