@@ -172,7 +172,8 @@ class PoolOpener:
             images,
             records,
             configuration.overcommit,
-            extents,
+            extents=extents,
+            trash_retention=configuration.trash_retention,
         )
 
     def _lock(self, folder: Path) -> None:

@@ -59,6 +59,7 @@ def record_message(record: volumes.VolumeRecord) -> agent_pb2.VolumeRecord:
         formatting=record.formatting,
         growing_to_bytes=record.growing_to_bytes,
         pull=progress_message(record.pull),
+        trashing=None if record.trashing is None else _trashing_message(record.trashing),
     )
 
 
@@ -73,6 +74,7 @@ def record(message: agent_pb2.VolumeRecord) -> volumes.VolumeRecord:
         formatting=message.formatting,
         growing_to_bytes=message.growing_to_bytes if growing else None,
         pull=progress(message.pull) if message.HasField("pull") else None,
+        trashing=_trashing(message.trashing) if message.HasField("trashing") else None,
     )
 
 
@@ -211,6 +213,22 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         available_bytes=message.available_bytes,
         healthy=message.healthy,
         message=message.message,
+    )
+
+
+def _trashing_message(trashing: volumes.Trashing) -> agent_pb2.Trashing:
+    return agent_pb2.Trashing(
+        volume_id=trashing.volume_id,
+        deleted_at=trashing.deleted_at,
+        expires_at=trashing.expires_at,
+    )
+
+
+def _trashing(message: agent_pb2.Trashing) -> volumes.Trashing:
+    return volumes.Trashing(
+        ids.parse_volume_id(message.volume_id),
+        message.deleted_at.ToDatetime(tzinfo=UTC),
+        message.expires_at.ToDatetime(tzinfo=UTC),
     )
 
 

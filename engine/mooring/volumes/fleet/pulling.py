@@ -12,7 +12,11 @@ from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
 
 MAXIMUM_FREEZE_SECONDS = 10.0
-_SETTLED = (volumes.VolumeState.READY, volumes.VolumeState.DELETING)
+_SETTLED = (
+    volumes.VolumeState.READY,
+    volumes.VolumeState.DELETING,
+    volumes.VolumeState.TRASHED,
+)
 
 
 def is_pulled(entry: catalogue_port.CatalogueEntry) -> bool:

@@ -13,6 +13,7 @@ from mooring.ports.transfers import RemoteSnapshots
 from mooring.volumes.local.background import Background
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
+from mooring.volumes.local.trash import Trash
 
 
 def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
@@ -39,6 +40,7 @@ class PoolBook:
         self.images = pool.images
         self.records = Ledger(pool, clock)
         self.layout = Layout(pool.images, pool.extents)
+        self.trash = Trash(pool, self.records, clock)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
@@ -175,3 +177,8 @@ class NodeContext:
             raise errors.PreconditionFailed(f"{shown} is being filled by a restore")
         if record.state is volumes.VolumeState.DELETING:
             raise errors.PreconditionFailed(f"{shown} is being deleted")
+        if record.state is volumes.VolumeState.TRASHED:
+            raise errors.PreconditionFailed(
+                f"{shown} was deleted and is in the trash; bring it back with: "
+                f"kubectl mooring undelete {record.spec.volume_id}"
+            )

@@ -67,9 +67,15 @@ def _status(
         record=record,
         used_bytes=usage.used_bytes if usage else 0,
         published=bool(devices),
-        condition=_condition(book, record, usage, (devices, table)),
+        condition=_progress(record) or _condition(book, record, usage, (devices, table)),
         extents=book.layout.known(image_of(record.spec.volume_id)),
     )
+
+
+def _progress(record: volumes.VolumeRecord) -> volumes.VolumeCondition | None:
+    if record.pull is None:
+        return None
+    return volumes.VolumeCondition(abnormal=False, message=pull.progress_of(record))
 
 
 def _condition(
@@ -80,7 +86,7 @@ def _condition(
 ) -> volumes.VolumeCondition:
     devices, table = seen
     faults: list[str] = []
-    if record.state in (volumes.VolumeState.READY, volumes.VolumeState.FILLING):
+    if record.state not in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
         if usage is None:
             faults.append("its image is missing from the pool")
         elif usage.size_bytes < record.spec.size_bytes:
@@ -97,9 +103,7 @@ def _condition(
             own = attachments.is_filesystem_of(mount, device)
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
-    if faults:
-        return volumes.VolumeCondition(True, "; ".join(faults))
-    return volumes.VolumeCondition(False, pull.progress_of(record)) if record.pull else _HEALTHY
+    return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
