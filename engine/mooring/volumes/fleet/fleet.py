@@ -85,7 +85,7 @@ class Fleet:
     def _release_source(self, entry: catalogue_port.CatalogueEntry) -> None:
         """Lets go of what the volume was still being copied from, also if its node is away."""
         state = entry.status.record.state if entry.status else None
-        if pulling.is_pulled(entry) and state is volumes.VolumeState.CREATING or state is None:
+        if pulling.is_pulled(entry) and state in (None, volumes.VolumeState.CREATING):
             self._pulls.release(entry)
 
     def expand_volume(self, volume_id: ids.VolumeId, asked: sizes.SizeRange) -> volumes.VolumeSpec:
