@@ -179,7 +179,7 @@ class VolumeClaims:
     def _choose(
         self, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
     ) -> placement_plan.Choice:
-        """Chooses the node: the source's, if a copy has to be there, or as placement says."""
+        """Chooses the node: as placement says, and for a copy the source's where that may be."""
         place = spec.placement or base.Placement()
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, spec.storage_class_name) or {}
         pool = storage_class.get("parameters", {}).get("pool")
@@ -190,9 +190,7 @@ class VolumeClaims:
         )
         if source is None or source.node is None:
             return placement_plan.choose(wish, found, size_bytes)
-        there = [node for node in found if node.name == source.node]
-        choice = placement_plan.choose(wish, there, size_bytes)
-        return replace(choice, reason=f"{source.label} is there, and copies are made in its pool")
+        return placement_plan.choose_for_copy(wish, found, size_bytes, ids.NodeName(source.node))
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, claim: cluster.Object | None
@@ -249,7 +247,6 @@ def _wish(
         placed=_is_placed(spec),
         keep_data=True,
         deleting="deletionTimestamp" in obj["metadata"],
-        node=spec.placement.node if spec.placement else None,
         source=source,
     )
 

@@ -18,6 +18,7 @@ from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
 from mooring.adapters.pools import embedded, layout, pool_folder
 from mooring.adapters.pools.directory import DirectoryPool
+from mooring.adapters.pools.image_contents import FileContents
 from mooring.adapters.pools.image_folder import ImageFilePool
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
@@ -40,7 +41,12 @@ def system_clock() -> clock_port.Clock:
 def kernel_host() -> host.Host:
     """Returns loop devices, mounts and filesystems of this machine."""
     return host.Host(
-        KernelLoops(), KernelMounts(), KernelFilesystems(), GuardFreezes(), KernelPaths()
+        KernelLoops(),
+        KernelMounts(),
+        KernelFilesystems(),
+        GuardFreezes(),
+        KernelPaths(),
+        FileContents(),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import volumes
+from mooring.ports import transfers
 
 
 @dataclass(frozen=True)
@@ -285,3 +286,4 @@ class Host:
     filesystems: Filesystems
     freezes: Freezes
     paths: TargetPaths
+    contents: transfers.ImageContents

@@ -181,6 +181,7 @@ _GRANTS = {
     },
     "node.yaml": {
         "configmaps": "get",
+        "pods": "list",
         "volumes": "create delete get list patch",
         "volumes/status": "patch",
     },

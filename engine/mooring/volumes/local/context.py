@@ -1,7 +1,7 @@
 """What every use case of one node works with: its pools, its host, its locks and its clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
@@ -9,6 +9,8 @@ from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
+from mooring.ports.transfers import RemoteSnapshots
+from mooring.volumes.local.background import Background
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 from mooring.volumes.local.trash import Trash
@@ -59,6 +61,8 @@ class NodeContext:
         host: Loops, mounts, filesystems and paths.
         locks: Locks by volume and snapshot id.
         clock: The time.
+        remote_snapshots: Snapshots of other nodes; None where there are none.
+        background: Copies from other nodes, by volume id.
     """
 
     node: ids.NodeName
@@ -67,6 +71,8 @@ class NodeContext:
     host: host.Host
     locks: KeyedLocks
     clock: Clock
+    remote_snapshots: RemoteSnapshots | None = None
+    background: Background = field(default_factory=Background)
 
     def pool(self, name: ids.PoolName) -> PoolBook:
         """Returns a pool to put something new into.

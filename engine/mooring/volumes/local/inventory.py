@@ -6,7 +6,7 @@ from mooring.domain import errors, ids, pools, volumes
 from mooring.planning import sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
-from mooring.volumes.local import attachments
+from mooring.volumes.local import attachments, pull
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 _HEALTHY = volumes.VolumeCondition(abnormal=False, message="healthy")
@@ -67,9 +67,15 @@ def _status(
         record=record,
         used_bytes=usage.used_bytes if usage else 0,
         published=bool(devices),
-        condition=_condition(book, record, usage, (devices, table)),
+        condition=_progress(record) or _condition(book, record, usage, (devices, table)),
         extents=book.layout.known(image_of(record.spec.volume_id)),
     )
+
+
+def _progress(record: volumes.VolumeRecord) -> volumes.VolumeCondition | None:
+    if record.pull is None:
+        return None
+    return volumes.VolumeCondition(abnormal=False, message=pull.progress_of(record))
 
 
 def _condition(

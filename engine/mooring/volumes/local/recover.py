@@ -14,6 +14,7 @@ from mooring.volumes.local import (
     expand,
     offline_growth,
     provision,
+    pull,
     reclaim,
     snapshot,
 )
@@ -69,6 +70,8 @@ def _recover_volume(
     unfinished = (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING)
     if record.state in unfinished and _devices(context, book, record):
         return [*notes, f"is {record.state.value}, and waits until its device is detached"]
+    if record.state is volumes.VolumeState.CREATING and pull.is_pulled(context, record.spec):
+        return [*notes, pull.progress_of(record)]  # it is taken up when it is asked for again
     if record.state is volumes.VolumeState.CREATING:
         provision.discard(book, volume_id)
         return [*notes, "took back an interrupted creation"]
