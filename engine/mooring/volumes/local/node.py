@@ -18,6 +18,8 @@ from mooring.volumes.local import expand, inventory, provision, reclaim, recover
 from mooring.volumes.local.context import NodeContext, PoolBook
 from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
+from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.pool_watch import PoolWatch
 from mooring.volumes.local.publish import NodePublisher
 
 
@@ -33,6 +35,7 @@ class LocalNode:
     Attributes:
         publisher: Staging and publishing, for the kubelet.
         exposures: Snapshots and new volumes as block devices, for movers.
+        pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class LocalNode:
         clock: Clock,
     ) -> None:
         books = {pool.name: PoolBook(pool, clock) for pool in parts.open_pools}
-        self._context = NodeContext(node, books, parts.failed_pools, parts.host, locks, clock)
+        pool_set = PoolSet(books, parts.failed_pools)
+        self._context = NodeContext(node, pool_set, parts.host, locks, clock)
+        self.pool_watch = PoolWatch(self._context, parts.doors)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
 
