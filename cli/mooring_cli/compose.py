@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.adapters.kubernetes import client
+from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup.repository import Surroundings
 from mooring.domain import errors
 from mooring.ports import blobstores
+from mooring.volumes.fleet.undeletion import Undeletion
 
 
 class _SystemClock:
@@ -40,3 +43,14 @@ def open_store(location: Path, *, create: bool = False) -> blobstores.BlobStore:
         except OSError as error:
             raise errors.PermissionDenied(f"cannot make {location}: {error.strerror}") from error
     return DirectoryBlobStore(location)
+
+
+def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
+    """Connects to a cluster, to bring back volumes from its trash.
+
+    Raises:
+        PreconditionFailed: There is no cluster to talk to.
+    """
+    objects = client.connect(kubeconfig, context)
+    volumes = KubernetesCatalogue(objects)
+    return Undeletion(volumes, volumes, objects)

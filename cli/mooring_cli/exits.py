@@ -51,11 +51,24 @@ _NEXT: dict[type[errors.MooringError], str] = {
 }
 
 
+_NEXT_IN_CLUSTER: dict[type[errors.MooringError], str] = {
+    errors.NotFound: "kubectl mooring undelete, for what is in the trash",
+    errors.Unreachable: "the same command again",
+    errors.InvalidInput: "the command with --help",
+}
+
+
 def exit_code(error: errors.MooringError) -> int:
     """Returns the exit code of an error: that of its nearest class in the table."""
     return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
 
 
-def next_command(error: errors.MooringError) -> str | None:
-    """Returns what to try next, or None when the message says all."""
-    return next((_NEXT[kind] for kind in type(error).__mro__ if kind in _NEXT), None)
+def next_command(error: errors.MooringError, *, in_cluster: bool = False) -> str | None:
+    """Returns what to try next, or None when the message says all.
+
+    Args:
+        error: What went wrong.
+        in_cluster: Whether the command worked on a cluster, and not on a repository.
+    """
+    table = _NEXT_IN_CLUSTER if in_cluster else _NEXT
+    return next((table[kind] for kind in type(error).__mro__ if kind in table), None)

@@ -8,10 +8,10 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import backup, backups, exits, mover, repo, restore
+from mooring_cli import backup, backups, exits, mover, repo, restore, undelete
 
 app = typer.Typer(
-    help="Backups of volumes, devices and images; without a cluster too.",
+    help="Backups of volumes, devices and images, without a cluster too; deleted volumes back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -19,6 +19,7 @@ app.add_typer(repo.app, name="repo")
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
+app.command(undelete.NAME)(undelete.undelete)
 app.add_typer(mover.app, name="mover")
 
 
@@ -37,7 +38,7 @@ def _run(name: str) -> None:
         app(prog_name=name)
     except errors.MooringError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
-        following = exits.next_command(error)
+        following = exits.next_command(error, in_cluster=undelete.NAME in sys.argv[1:2])
         if following:
             print(f"try: {following}", file=sys.stderr)  # noqa: T201
         sys.exit(exits.exit_code(error))

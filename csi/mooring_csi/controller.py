@@ -229,7 +229,7 @@ def _page(
 
 def _is_live(entry: Entry) -> bool:
     state = entry.status.record.state if entry.status else None
-    return state is not volumes.VolumeState.DELETING
+    return state not in (volumes.VolumeState.DELETING, volumes.VolumeState.TRASHED)
 
 
 def _mismatch(capability: csi_pb2.VolumeCapability, spec: volumes.VolumeSpec) -> str | None:

@@ -296,16 +296,7 @@ class Populator:
             self._fleet.finish_filling(volume_id)
         except errors.InUse as error:
             raise errors.Busy(f"the mover's device is still attached: {error}") from error
-        spec = entry.spec
-        filled = persistent_volumes.FilledVolume(
-            volume_id=volume_id,
-            node=entry.node,
-            size_bytes=spec.size_bytes,
-            mode=spec.mode.value,
-            filesystem=None if spec.filesystem is None else spec.filesystem.value,
-            source=source.label,
-        )
-        body = persistent_volumes.final_volume(filled, claim, storage_class)
+        body = persistent_volumes.final_volume(entry, source.label, claim, storage_class)
         try:
             self._objects.create(cluster.PERSISTENT_VOLUMES, body)
         except errors.AlreadyExists:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mooring.domain import errors, ids, pools, volumes
 
@@ -26,6 +26,7 @@ class FakeNode:
         self.size_bytes = size_bytes
         self.silent = False
         self.loses_answers = False
+        self.no_room_to_undelete = False
         self.in_use: set[ids.VolumeId] = set()
         self.calls: list[str] = []
         self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
@@ -55,6 +56,30 @@ class FakeNode:
             raise errors.InUse(f"{volume_id} is mounted")
         self.volumes.pop(volume_id, None)
         self._answer()
+
+    def trash(self, volume_id: ids.VolumeId) -> ids.VolumeId:
+        """Deletes a volume whose bytes are kept; returns the id that it has from then on."""
+        record = self.volumes.pop(volume_id)
+        trashing = volumes.Trashing(volume_id, CREATED_AT, CREATED_AT + timedelta(hours=24))
+        spec = replace(record.spec, volume_id=trashing.trashed_id)
+        state = volumes.VolumeState.TRASHED
+        self.volumes[spec.volume_id] = replace(record, spec=spec, state=state, trashing=trashing)
+        return spec.volume_id
+
+    def undelete_volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+        self._reach("undelete_volume")
+        if volume_id not in self.volumes:
+            raise errors.NotFound(f"there is no volume {volume_id}")
+        if self.no_room_to_undelete:
+            raise errors.SpaceExhausted("there is no room to bring it back")
+        state = volumes.VolumeState.READY
+        record = replace(self.volumes[volume_id], state=state, trashing=None)
+        self.volumes[volume_id] = record
+        return record
+
+    def free_expired_trash(self) -> Sequence[ids.VolumeId]:
+        self._reach("free_expired_trash")
+        return []
 
     def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
         self._reach("expand_volume")

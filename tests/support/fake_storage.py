@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,7 @@ class MemoryRecords:
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
         self.faults: tuple[str, ...] = ()
         self.full = False
+        self.full_until_removed = False
 
     def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
         return self.volumes.get(volume_id)
@@ -118,6 +119,7 @@ class MemoryRecords:
 
     def remove_volume(self, volume_id: ids.VolumeId) -> None:
         self.volumes.pop(volume_id, None)
+        self.full_until_removed = False
 
     def list_volumes(self) -> Listing[volumes.VolumeRecord]:
         return Listing(tuple(self.volumes[key] for key in sorted(self.volumes)), self.faults)
@@ -136,7 +138,7 @@ class MemoryRecords:
         return Listing(tuple(self.snapshots[key] for key in sorted(self.snapshots)), ())
 
     def _take_room(self) -> None:
-        if self.full:
+        if self.full or self.full_until_removed:
             raise errors.SpaceExhausted("cannot record it: the pool's disk is full")
 
 
@@ -273,6 +275,9 @@ class FakeKernel:
         self._images.content[image] = filesystem.value
         self._images.inside_bytes[image] = found.size_bytes
 
+    def is_frozen(self, mountpoint: Path) -> bool:
+        return mountpoint in self.frozen_at
+
     @contextmanager
     def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
         self.frozen_at.add(mountpoint)
@@ -347,6 +352,8 @@ class World:
     def __init__(
         self, capacity_bytes: int = 100 * GIB, *, snapshots_while_published: bool = True
     ) -> None:
+        self.clock = SteppingClock()
+        self.trash_retention = timedelta(hours=24)
         self.killer = Killer()
         self.images = AttachablePool(
             capacity_bytes, snapshots_while_published=snapshots_while_published
@@ -372,19 +379,35 @@ class World:
             self.killer,
         )
         ports: Any = kernel
-        pool = OpenPool(POOL, "uuid", images, records, 1.0)  # type: ignore[arg-type]
+        pool = OpenPool(
+            POOL,
+            "uuid",
+            images,  # type: ignore[arg-type]
+            records,  # type: ignore[arg-type]
+            1.0,
+            trash_retention=self.trash_retention,
+        )
         opened = () if any(one.name == POOL for one in failed) else (pool,)
         parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
-        return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), SteppingClock())
+        return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
 
     def state(self) -> tuple[object, ...]:
-        """Everything that outlives a process, but for the times in records."""
+        """Everything that outlives a process, but for the times in records.
+
+        A volume of the trash, whose id holds such a time, has the id that it had before.
+        """
+        before: dict[str, str] = {
+            key: f"trashed {record.trashing.volume_id}"
+            for key, record in self.records.volumes.items()
+            if record.trashing is not None
+        }
         return (
-            {k: (v.spec, v.state, v.formatted, v.formatting, v.growing_to_bytes)
+            {before.get(k, k): (replace(v.spec, volume_id=ids.volume_id_for(v.spec.name)), v.state,
+                                v.formatted, v.formatting, v.growing_to_bytes)
              for k, v in self.records.volumes.items()},
             {k: (v.size_bytes, v.state, v.formatted) for k, v in self.records.snapshots.items()},
-            dict(self.images.images()),
-            dict(self.images.content),
+            {before.get(k, k): v for k, v in self.images.images().items()},
+            {before.get(k, k): v for k, v in self.images.content.items()},
             {path: image for path, (image, _) in self.kernel.devices.items()},
             list(self.kernel.mounts),
             set(self.kernel.folders),

@@ -5,7 +5,7 @@ Each one starts from a machine that `before` brought about, and `after` takes ev
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mooring.domain import ids, volumes
@@ -70,6 +70,11 @@ def delete(machine: Machine) -> None:
     machine.node.delete_volume(ONE)
 
 
+def undelete(machine: Machine) -> None:
+    for one in machine.node.list_volumes():
+        machine.node.undelete_volume(one.record.spec.volume_id)
+
+
 def expand(machine: Machine) -> None:
     machine.node.expand_volume(ONE, LARGER_BYTES)
 
@@ -121,6 +126,16 @@ def again_in_use(machine: Machine, before: Callable[[Machine], None]) -> None:
         publish(machine)
 
 
+def used(machine: Machine) -> None:
+    staged(machine)
+    unstage(machine)
+
+
+def in_trash(machine: Machine) -> None:
+    used(machine)
+    delete(machine)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of the agent.
@@ -151,6 +166,9 @@ OPERATIONS = {
     "unpublish": Operation(in_use, unpublish),
     "unstage": Operation(staged, unstage),
     "delete": Operation(created, delete),
+    "delete to the trash": Operation(used, delete),
+    "undelete": Operation(in_trash, undelete),
+    "free the trash": Operation(in_trash, real_storage.empty_trash),
     "fill": Operation(nothing, fill),
 }
 
@@ -161,15 +179,22 @@ def clear(machine: Machine) -> None:
     node.exposures.unexpose(f"populate/{ONE}", machine.target("mover"))
     real_storage.take_away(machine, "one", "two")
     node.delete_snapshot(SNAP)
+    for one in node.list_volumes():
+        node.delete_volume(one.record.spec.volume_id)  # brought back, so under an id of its own
+    real_storage.empty_trash(machine)
 
 
 def observe(machine: Machine) -> dict[str, object]:
-    """Everything of a machine that outlives a process, without times, numbers and free space."""
+    """Everything of a machine that outlives a process, without times, numbers and free space.
+
+    The id of a volume that is, or was, in the trash holds a time, so it is left out too.
+    """
     pool = machine.folder / "state/pools/fast"
     kernel = machine.host
     return {
         "volumes": [
-            (one.record.spec, one.record.state, one.record.formatted, one.record.formatting,
+            (replace(one.record.spec, volume_id=ONE), one.record.spec.volume_id in (ONE, TWO),
+             one.record.state, one.record.formatted, one.record.formatting,
              one.record.growing_to_bytes, one.published, one.condition)
             for one in machine.node.list_volumes()
         ],
@@ -178,7 +203,7 @@ def observe(machine: Machine) -> dict[str, object]:
             for one in machine.node.list_snapshots()
         ],
         "files": sorted(
-            (path.name, path.stat().st_size if path.parent.name == "images" else 0)
+            (_plain(path.name), path.stat().st_size if path.parent.name == "images" else 0)
             for path in pool.rglob("*") if path.is_file()
         ),
         "promised": machine.node.list_pools()[0].provisioned_bytes,
@@ -198,6 +223,12 @@ def observe(machine: Machine) -> dict[str, object]:
         "targets": [name for name in ("one", "mover") if Path(machine.target(name)).exists()],
         "data": _data(machine),
     }  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    stem, dot, suffix = name.partition(".")
+    own = not stem.startswith("vol-") or stem in (ONE, TWO)
+    return name if own else f"trashed{dot}{suffix}"
 
 
 def _blocks(mountpoint: Path) -> int:

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from mooring.adapters import registry
@@ -96,6 +97,16 @@ def mounts_below(folder: Path) -> list[str]:
     return [str(mount.target) for mount in table if mount.target.is_relative_to(folder)]
 
 
+class ShiftedClock:
+    """The time of this machine, and what a test puts it ahead by."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return registry.system_clock().now() + self.ahead
+
+
 class Machine:
     """One node with one pool below a folder of its own.
 
@@ -115,6 +126,7 @@ class Machine:
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
+        self.clock = ShiftedClock()
         self.kubelet = folder / "kubelet"
         configuration = PoolConfiguration(POOL, backend, pool or folder / "pool", image_size_bytes)
         self.opener = registry.NodeOpener([configuration], folder / "state")
@@ -148,9 +160,22 @@ class Machine:
     def _start(self, *, opens: bool = True) -> LocalNode:
         parts = self.opener.open()
         assert bool(parts.failed_pools) is not opens, parts.failed_pools
-        node = LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), registry.system_clock())
+        node = LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
         self.notes = node.recover()
         return node
+
+
+def empty_trash(machine: Machine) -> None:
+    """Lets the time pass that deleted volumes are kept."""
+    machine.clock.ahead = timedelta(days=2)
+    machine.node.free_expired_trash()
+    machine.clock.ahead = timedelta()
+
+
+def trashed(machine: Machine) -> list[volumes.VolumeRecord]:
+    """What is in the trash, by id."""
+    found = [one.record for one in machine.node.list_volumes()]
+    return [one for one in found if one.state is volumes.VolumeState.TRASHED]
 
 
 def take_away(machine: Machine, *names: str) -> None:

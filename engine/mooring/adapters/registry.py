@@ -192,8 +192,9 @@ class PoolOpener:
             images,
             records,
             configuration.overcommit,
-            extents,
-            identity.newer,
+            extents=extents,
+            trash_retention=configuration.trash_retention,
+            read_only=identity.newer,
         )
 
     def _require_present(self, folder: Path) -> None:

@@ -57,6 +57,7 @@ def record_message(record: volumes.VolumeRecord) -> agent_pb2.VolumeRecord:
         created_at=record.created_at,
         formatting=record.formatting,
         growing_to_bytes=record.growing_to_bytes,
+        trashing=None if record.trashing is None else _trashing_message(record.trashing),
     )
 
 
@@ -70,6 +71,7 @@ def record(message: agent_pb2.VolumeRecord) -> volumes.VolumeRecord:
         created_at=message.created_at.ToDatetime(tzinfo=UTC),
         formatting=message.formatting,
         growing_to_bytes=message.growing_to_bytes if growing else None,
+        trashing=_trashing(message.trashing) if message.HasField("trashing") else None,
     )
 
 
@@ -158,6 +160,22 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         available_bytes=message.available_bytes,
         healthy=message.healthy,
         message=message.message,
+    )
+
+
+def _trashing_message(trashing: volumes.Trashing) -> agent_pb2.Trashing:
+    return agent_pb2.Trashing(
+        volume_id=trashing.volume_id,
+        deleted_at=trashing.deleted_at,
+        expires_at=trashing.expires_at,
+    )
+
+
+def _trashing(message: agent_pb2.Trashing) -> volumes.Trashing:
+    return volumes.Trashing(
+        ids.parse_volume_id(message.volume_id),
+        message.deleted_at.ToDatetime(tzinfo=UTC),
+        message.expires_at.ToDatetime(tzinfo=UTC),
     )
 
 

@@ -7,7 +7,8 @@ a report that began before it.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -32,7 +33,7 @@ class Reporter:
         self,
         catalogue: catalogue_port.Catalogue,
         node: ids.NodeName,
-        storage: nodes_port.NodeStorageAndSnapshots,
+        storage: nodes_port.OwnStorage,
         *,
         interval_seconds: float = _INTERVAL_SECONDS,
     ) -> None:
@@ -71,22 +72,35 @@ class Reporter:
         return self._reported.wait(timeout_seconds)
 
     def run_once(self) -> None:
-        """Carries out recorded deletions, then reports.
+        """Frees old trash, carries out what the catalogue asks for, then reports.
 
         Raises:
             Unreachable: The catalogue does not answer.
         """
+        self._free_expired_trash()
         carried = tombstones.carry_out(self._catalogue, self._node, self._storage)
-        if carried.volumes or carried.snapshots or carried.refused:
+        refused = [*carried.refused, *carried.kept_from.values()]
+        if carried.volumes or carried.snapshots or refused:
             _log.info(
                 "recorded deletions",
                 volumes=carried.volumes,
                 snapshots=carried.snapshots,
-                refused=carried.refused,
+                refused=refused,
             )
         with self._reporting:
-            self._catalogue.report(self._node, surveys.node_report(self._storage))
+            report = _explained(surveys.node_report(self._storage), carried.kept_from)
+            self._catalogue.report(self._node, report)
         self._reported.set()
+
+    def _free_expired_trash(self) -> None:
+        """Needs no catalogue, and holds up no report."""
+        try:
+            freed = self._storage.free_expired_trash()
+        except errors.MooringError as error:
+            _log.warning("trash not freed", reason=error.reason, message=str(error))
+            return
+        if freed:
+            _log.info("freed what was in the trash long enough", volumes=freed)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -104,6 +118,21 @@ class Reporter:
             rest_seconds = max(_SETTLE_SECONDS, _REST_FACTOR * (time.monotonic() - started))
             if self._changed.wait(wait_seconds):
                 self._stopping.wait(rest_seconds)  # gathers a burst of changes
+
+
+def _explained(
+    report: catalogue_port.NodeReport, kept_from: Mapping[ids.VolumeId, str]
+) -> catalogue_port.NodeReport:
+    """Says of volumes that are wanted back from the trash why they are not back."""
+    if not kept_from:
+        return report
+    statuses = [
+        replace(status, condition=volumes.VolumeCondition(True, kept_from[volume_id]))
+        if (volume_id := status.record.spec.volume_id) in kept_from
+        else status
+        for status in report.statuses
+    ]
+    return replace(report, statuses=statuses)
 
 
 class ReportingStorage:

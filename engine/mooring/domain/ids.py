@@ -27,6 +27,14 @@ def volume_id_for(name: str) -> VolumeId:
     return VolumeId(f"vol-{hashlib.sha256(name.encode()).hexdigest()[:32]}")
 
 
+def trashed_volume_id(volume_id: VolumeId, deleted_at: str) -> VolumeId:
+    """Derives the id that a deleted volume is kept under; no CSI name leads to it.
+
+    A NUL, which no CSI name may hold, sets these ids apart.
+    """
+    return volume_id_for(f"\0{volume_id} {deleted_at}")
+
+
 def snapshot_id_for(name: str, source: VolumeId) -> SnapshotId:
     """Derives a snapshot's id from its CSI name and source volume.
 

@@ -1,6 +1,7 @@
-"""Kubernetes quantities ("10Gi") to bytes and back."""
+"""Kubernetes quantities ("10Gi") to bytes and back, and durations ("24h")."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 
 from mooring.domain import errors
@@ -13,6 +14,8 @@ _QUANTITY = re.compile(
     r"([+-]?[0-9]{1,30}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,2})?)([A-Za-z]{0,2})\Z"
 )
 _MAXIMUM_BYTES = (1 << 63) - 1
+_DURATION = re.compile(r"([0-9]{1,6})([smhd])\Z")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_bytes(text: str) -> int:
@@ -51,3 +54,15 @@ def show_bytes(size_bytes: int) -> str:
             return f"{int(value)} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parses a duration in whole units, such as `90m`, `24h`, `7d` or `0`.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    match = _DURATION.match(text)
+    if text != "0" and match is None:
+        raise errors.InvalidInput(f"duration {text[:64]!r} is not one such as '90m', '24h' or '7d'")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()

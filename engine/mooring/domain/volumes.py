@@ -36,6 +36,7 @@ class VolumeState(enum.StrEnum):
     FILLING = "Filling"  # a restore writes into it; never staged for users
     READY = "Ready"
     DELETING = "Deleting"  # intent to delete is recorded; only a deletion may follow
+    TRASHED = "Trashed"  # deleted for its users, under an id of its own; can be brought back
 
 
 class SnapshotState(enum.StrEnum):
@@ -86,6 +87,26 @@ class VolumeSpec:
 
 
 @dataclass(frozen=True)
+class Trashing:
+    """A deletion that keeps the bytes for a while.
+
+    Attributes:
+        volume_id: The id that the volume had for its users.
+        deleted_at: When it was deleted, UTC.
+        expires_at: When its bytes are freed at the latest, UTC.
+    """
+
+    volume_id: ids.VolumeId
+    deleted_at: datetime
+    expires_at: datetime
+
+    @property
+    def trashed_id(self) -> ids.VolumeId:
+        """The id that it has from then on, so that its old one is free for a new volume."""
+        return ids.trashed_volume_id(self.volume_id, self.deleted_at.isoformat())
+
+
+@dataclass(frozen=True)
 class VolumeRecord:
     """A node's own record of one volume. It decides; the catalogue is projected from it.
 
@@ -97,6 +118,7 @@ class VolumeRecord:
         created_at: When the intent was recorded, UTC.
         formatting: True from before mkfs until after it: what a kill left half made is ours.
         growing_to_bytes: The size that an expansion under way will reach; None otherwise.
+        trashing: Of a volume that is in the trash or on its way there; None of any other.
     """
 
     spec: VolumeSpec
@@ -105,6 +127,7 @@ class VolumeRecord:
     created_at: datetime
     formatting: bool = False
     growing_to_bytes: int | None = None
+    trashing: Trashing | None = None
 
 
 @dataclass(frozen=True)

@@ -44,27 +44,42 @@ class Budget:
         capacity: Space of the backing filesystem.
         promised_bytes: Sum of all costs.
         outstanding_bytes: The part of the promises that no image takes yet.
+        trash_bytes: What deleted volumes take that are still kept; promised to nobody.
     """
 
     capacity: pools.PoolCapacity
     promised_bytes: int
     outstanding_bytes: int
+    trash_bytes: int = 0
 
     @property
     def available_bytes(self) -> int:
-        """What may still be promised: less than free, when others write to the same disk."""
+        """What may still be promised: less than free, when others write to the same disk.
+
+        What the trash takes counts as free, because it is freed for a promise that needs it.
+        """
+        return self._available_bytes(self.trash_bytes)
+
+    def shortage_bytes(self, wanted_bytes: int) -> int:
+        """Returns what has to be freed from the trash before so much may be promised."""
+        return max(0, wanted_bytes - self._available_bytes(0))
+
+    def _available_bytes(self, freeable_bytes: int) -> int:
         headroom_bytes = math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
         by_promises = self.capacity.total_bytes - self.promised_bytes
-        by_disk = self.capacity.free_bytes - self.outstanding_bytes
+        by_disk = self.capacity.free_bytes + freeable_bytes - self.outstanding_bytes
         return max(0, min(by_promises, by_disk) - headroom_bytes)
 
 
-def budget(capacity: pools.PoolCapacity, promises: list[Promise]) -> Budget:
+def budget(
+    capacity: pools.PoolCapacity, promises: list[Promise], *, trash_bytes: int = 0
+) -> Budget:
     """Adds up what a pool has promised."""
     return Budget(
         capacity,
         sum(promise.cost_bytes for promise in promises),
         sum(max(0, promise.cost_bytes - promise.used_bytes) for promise in promises),
+        trash_bytes,
     )
 
 

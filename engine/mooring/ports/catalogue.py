@@ -24,6 +24,7 @@ class CatalogueEntry:
         status: What the agent last reported; None until then.
         snapshots: The volume's snapshots as last reported, and reserved ones.
         snapshot_deletions: Tombstones of snapshots whose node did not answer.
+        undelete_requested: The wish to have a volume back from the trash.
     """
 
     spec: volumes.VolumeSpec
@@ -32,6 +33,17 @@ class CatalogueEntry:
     status: volumes.VolumeStatus | None = None
     snapshots: tuple[volumes.SnapshotRecord, ...] = ()
     snapshot_deletions: tuple[ids.SnapshotId, ...] = ()
+    undelete_requested: bool = False
+
+    @property
+    def trashed(self) -> bool:
+        """Whether it was in the trash when its node last reported."""
+        return self.status is not None and (self.status.record.state is volumes.VolumeState.TRASHED)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is no volume of anybody's any more: deleted, or about to be."""
+        return self.deletion_requested or self.trashed
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,18 @@ class Catalogue(Protocol):
         """Projects a node's records: adds what is missing, updates status and snapshots.
 
         No entry is removed. Of the node's entries, `snapshots` becomes what is reported, and a
-        snapshot's tombstone goes once the snapshot is reported no more. An entry of an unread
+        snapshot's tombstone goes once the snapshot is reported no more, as does the wish to have
+        a volume back once it is reported and in the trash no more. An entry of an unread
         pool keeps its snapshots and tombstones, and shows why nothing new is known of it.
+        """
+
+
+class TrashWishes(Protocol):
+    """What people ask of the trash, through the catalogue. Raises Unreachable, as it does."""
+
+    def request_undelete(self, volume_id: ids.VolumeId) -> None:
+        """Records the wish to have a volume back from the trash; repeating it is no error.
+
+        It takes back a tombstone that was set on the volume while it was in the trash. An absent
+        entry is no error.
         """

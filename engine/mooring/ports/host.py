@@ -132,6 +132,20 @@ class Mounts(Protocol):
         """
 
 
+class Freeze(Protocol):
+    """A freeze that this process holds."""
+
+    def extend(self, timeout_seconds: float) -> None:
+        """Lets it end no sooner than this long from now, a minute at most.
+
+        Call it again well before, for as long as the reason for the freeze is there.
+
+        Raises:
+            InvalidInput: The timeout is not above 0 or more than a minute.
+            HostFailure: It has ended; what was done inside is not consistent.
+        """
+
+
 class Filesystems(Protocol):
     """Filesystems inside block devices."""
 
@@ -178,14 +192,26 @@ class Filesystems(Protocol):
             HostFailure: The tool failed.
         """
 
-    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> AbstractContextManager[None]:
+    def frozen(
+        self, mountpoint: Path, *, timeout_seconds: float
+    ) -> AbstractContextManager["Freeze"]:
         """Freezes a mounted filesystem for the time of a `with` block.
 
-        A watchdog process thaws it after `timeout_seconds`, and when this process dies.
+        The guard, a process of its own, thaws it after `timeout_seconds`, and when this process
+        dies. No freeze is granted for more than a minute at once: who needs more stays there and
+        extends it, so that no freeze outlives the one who has a reason for it.
 
         Raises:
-            HostFailure: It could not be frozen, or the watchdog had to thaw it before the block
+            InvalidInput: The timeout is not above 0 or more than a minute.
+            HostFailure: It could not be frozen, or the guard had to thaw it before the block
                 ended (raised at the end of the block: what was done inside is not consistent).
+        """
+
+    def is_frozen(self, mountpoint: Path) -> bool:
+        """Whether a mounted filesystem is frozen now, by whomever.
+
+        The kernel tells this only to who freezes, so a filesystem that is not is written back and
+        frozen for a moment: ask only before what a frozen filesystem would break.
         """
 
     def thaw(self, mountpoint: Path) -> None:

@@ -33,6 +33,8 @@ class NodeStorage(Protocol):
     def delete_volume(self, volume_id: ids.VolumeId) -> None:
         """Deletes a volume; an absent one is no error. Snapshots of it stay usable.
 
+        What may hold data is kept in the trash for a while, under another id.
+
         Raises:
             InUse: It is still staged, published or exposed on this node.
             HostFailure: It may lie in a pool that could not be opened.
@@ -61,6 +63,21 @@ class NodeStorage(Protocol):
 
     def list_pools(self) -> Sequence[pools.PoolStatus]:
         """Returns every pool of the node."""
+
+
+class NodeTrash(Protocol):
+    """Deleted volumes of one node that are still kept."""
+
+    def undelete_volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+        """Makes a volume of the trash Ready again; of one that is Ready, a no-op.
+
+        Raises:
+            NotFound: There is no such volume, or it was freed.
+            SpaceExhausted: The pool has promised the room to others.
+        """
+
+    def free_expired_trash(self) -> Sequence[ids.VolumeId]:
+        """Frees what was kept long enough; returns what was freed."""
 
 
 class NodeSnapshots(Protocol):
@@ -93,6 +110,10 @@ class NodeSnapshots(Protocol):
 
 class NodeStorageAndSnapshots(NodeStorage, NodeSnapshots, Protocol):
     """Both halves, which one node always serves together."""
+
+
+class OwnStorage(NodeStorageAndSnapshots, NodeTrash, Protocol):
+    """What an agent has of its own node."""
 
 
 class Nodes(Protocol):

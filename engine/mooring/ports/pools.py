@@ -7,12 +7,15 @@ method returns, its effect survives a power cut.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import ids, pools
 from mooring.ports import extents as extents_port
 from mooring.ports import host, records
+
+DEFAULT_TRASH_RETENTION = timedelta(hours=24)
 
 
 class ImagePool(Protocol):
@@ -95,6 +98,7 @@ class PoolConfiguration:
         folder: The pool's folder; for an embedded pool the folder that holds its `pool.img`.
         image_size_bytes: Size of `pool.img` when the pool is an embedded one; None otherwise.
         overcommit: Share of a sparse volume's size that admission counts, above 0 and up to 1.0.
+        trash_retention: How long a deleted volume is kept; zero keeps none.
     """
 
     name: ids.PoolName
@@ -102,6 +106,7 @@ class PoolConfiguration:
     folder: Path
     image_size_bytes: int | None = None
     overcommit: float = 1.0
+    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ class OpenPool:
         records: What they mean.
         overcommit: See `PoolConfiguration`.
         extents: How the images lie on the disk; None where it cannot tell.
+        trash_retention: See `PoolConfiguration`.
         read_only: Why nothing in it may be changed; empty when it may.
     """
 
@@ -124,6 +130,7 @@ class OpenPool:
     records: records.VolumeRecords
     overcommit: float
     extents: extents_port.ImageExtents | None = None
+    trash_retention: timedelta = DEFAULT_TRASH_RETENTION
     read_only: str = ""
 
 

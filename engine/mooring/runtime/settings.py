@@ -12,6 +12,7 @@ The file is checked whole before anything starts: an unknown key or a wrong valu
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from mooring.domain import errors, ids, pools, quantities
 from mooring.planning import fragmentation
-from mooring.ports.pools import PoolConfiguration
+from mooring.ports.pools import DEFAULT_TRASH_RETENTION, PoolConfiguration
 
 _Parsed = TypeVar("_Parsed")
 
@@ -36,6 +37,10 @@ def _node(text: str) -> str:
 
 def _size(value: object) -> object:
     return _plainly(quantities.parse_bytes, value) if isinstance(value, str) else value
+
+
+def _duration(value: object) -> timedelta:
+    return _plainly(quantities.parse_duration, str(value))
 
 
 def _plainly(parse: Callable[[str], _Parsed], value: str) -> _Parsed:
@@ -75,6 +80,8 @@ class PoolSettings(_Settings):
             inside, which needs nothing of the filesystem it lies on. Only with `reflink`.
         overcommit: Share of a sparse volume's size that admission counts: 1.0 promises no more
             than there is, 0.5 promises twice as much. Above 0 and at most 1.
+        trash_retention: How long a deleted volume is kept (`24h`, `90m`, `7d`; `0` keeps none).
+            It is freed earlier, the oldest first, when its space is needed.
     """
 
     name: Annotated[str, pydantic.AfterValidator(_name)]
@@ -84,6 +91,9 @@ class PoolSettings(_Settings):
         Annotated[int, pydantic.Field(ge=320 << 20)] | None, pydantic.BeforeValidator(_size)
     ] = None
     overcommit: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+    trash_retention: Annotated[timedelta, pydantic.BeforeValidator(_duration)] = (
+        DEFAULT_TRASH_RETENTION
+    )
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "PoolSettings":
@@ -98,7 +108,12 @@ class PoolSettings(_Settings):
     def configuration(self) -> PoolConfiguration:
         """Returns the pool as the port of pools wants it."""
         return PoolConfiguration(
-            ids.PoolName(self.name), self.backend, self.path, self.image_size, self.overcommit
+            ids.PoolName(self.name),
+            self.backend,
+            self.path,
+            self.image_size,
+            self.overcommit,
+            self.trash_retention,
         )
 
 

@@ -7,11 +7,11 @@ volume: Kubernetes binds a claim as soon as a volume with its uid appears only w
 and else at its next round, every 15 s.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mooring.api import keys
+from mooring.api import keys, persistent_volumes
 from mooring.domain import errors, handles, ids, quantities
-from mooring.ports import cluster
+from mooring.ports import catalogue, cluster
 from mooring_operator.builders import owners
 
 READ_ONLY_MANY = "ReadOnlyMany"
@@ -131,7 +131,7 @@ def exposing_volume(exposure: Exposure, claim: cluster.Object) -> cluster.Object
         },
     }
     if exposure.node is not None:
-        spec["nodeAffinity"] = node_affinity(exposure.node)
+        spec["nodeAffinity"] = persistent_volumes.node_affinity(exposure.node)
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -140,74 +140,28 @@ def exposing_volume(exposure: Exposure, claim: cluster.Object) -> cluster.Object
     }
 
 
-@dataclass(frozen=True)
-class FilledVolume:
-    """A volume that a restore has filled.
-
-    Attributes:
-        volume_id: Mooring's id.
-        node: The node that holds it.
-        size_bytes: Its size.
-        mode: Filesystem or Block.
-        filesystem: For example ext4; None for Block.
-        source: The backup that it came from, for people.
-        attributes: The CSI volume context.
-    """
-
-    volume_id: ids.VolumeId
-    node: ids.NodeName
-    size_bytes: int
-    mode: str
-    filesystem: str | None
-    source: str
-    attributes: dict[str, str] = field(default_factory=dict)
-
-
 def final_volume_name(claim: cluster.Object) -> str:
     """Returns the name that external-provisioner would have given the claim's volume."""
     return f"pvc-{claim['metadata']['uid']}"
 
 
 def final_volume(
-    filled: FilledVolume, claim: cluster.Object, storage_class: cluster.Object
+    entry: catalogue.CatalogueEntry,
+    source: str,
+    claim: cluster.Object,
+    storage_class: cluster.Object,
 ) -> cluster.Object:
-    """Returns the PersistentVolume of a restored claim, as external-provisioner makes them."""
-    csi: cluster.Object = {
-        "driver": keys.DRIVER,
-        "volumeHandle": handles.render(handles.UserVolume(filled.volume_id)),
-    }
-    if filled.filesystem is not None:
-        csi["fsType"] = filled.filesystem
-    if filled.attributes:
-        csi["volumeAttributes"] = dict(filled.attributes)
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {
-            "name": final_volume_name(claim),
-            "annotations": {
-                keys.PROVISIONED_BY: keys.DRIVER,
-                keys.POPULATED_FROM: filled.source,
-            },
-        },
-        "spec": {
-            "accessModes": list(claim["spec"].get("accessModes", [READ_WRITE_ONCE])),
-            "volumeMode": filled.mode,
-            "storageClassName": storage_class["metadata"]["name"],
-            "capacity": {"storage": _size(filled.size_bytes)},
-            "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
-            "mountOptions": list(storage_class.get("mountOptions", [])),
-            "claimRef": _claim_ref(claim),
-            "nodeAffinity": node_affinity(filled.node),
-            "csi": csi,
-        },
-    }
-
-
-def node_affinity(node: ids.NodeName) -> cluster.Object:
-    """Returns the affinity that holds pods to the node of their data."""
-    expression = {"key": keys.TOPOLOGY_NODE, "operator": "In", "values": [node]}
-    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+    """Returns the PersistentVolume of a restored claim; `source` says what it was filled from."""
+    binding = persistent_volumes.Binding(
+        name=final_volume_name(claim),
+        claim_ref=_claim_ref(claim),
+        storage_class=storage_class["metadata"]["name"],
+        access_modes=tuple(claim["spec"].get("accessModes", [READ_WRITE_ONCE])),
+        reclaim_policy=storage_class.get("reclaimPolicy", "Delete"),
+        mount_options=tuple(storage_class.get("mountOptions", [])),
+        annotations=((keys.POPULATED_FROM, source),),
+    )
+    return persistent_volumes.user_volume(entry.spec, entry.node, binding)
 
 
 def _claim_ref(claim: cluster.Object) -> cluster.Object:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -101,6 +101,7 @@ def test_absent_things_are_no_error(catalogue):
     assert list(catalogue.entries()) == []
     catalogue.drop(volume_id)
     catalogue.request_deletion(volume_id)
+    catalogue.request_undelete(volume_id)
     catalogue.request_snapshot_deletion(ids.snapshot_id_for("s", volume_id))
     catalogue.record_size(volume_id, 1 << 30)
     assert list(catalogue.entries()) == []
@@ -256,3 +257,43 @@ class TestDirectory:
             catalogue.reserve(make_spec(), NODE)
         with pytest.raises(errors.Unreachable):
             catalogue.entries()
+
+
+def make_trashed(name: str = "pvc-1") -> volumes.VolumeStatus:
+    status = make_status(make_spec(name))
+    before = status.record.spec
+    trashing = volumes.Trashing(before.volume_id, CREATED_AT, CREATED_AT + timedelta(hours=24))
+    record = replace(
+        status.record,
+        spec=replace(before, volume_id=trashing.trashed_id),
+        state=volumes.VolumeState.TRASHED,
+        trashing=trashing,
+    )
+    return replace(status, record=record)
+
+
+def test_a_volume_in_the_trash_is_shown_with_when_it_goes(catalogue):
+    status = make_trashed()
+    catalogue.report(NODE, NodeReport([status]))
+    (entry,) = catalogue.entries()
+    assert entry.trashed
+    assert entry.status.record.trashing == status.record.trashing
+
+
+def test_the_wish_to_have_it_back_stays_until_it_is_back(catalogue):
+    status = make_trashed()
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.request_deletion(volume_id)
+    catalogue.request_undelete(volume_id)
+    for report in (NodeReport([status]), NodeReport(unread_pools={status.record.spec.pool: "EIO"})):
+        catalogue.report(NODE, report)
+        entry = catalogue.entry(volume_id)
+        assert entry.undelete_requested
+        assert not entry.deletion_requested
+    back = replace(status.record, state=volumes.VolumeState.READY, trashing=None)
+    catalogue.report(NODE, NodeReport([replace(status, record=back)]))
+    entry = catalogue.entry(volume_id)
+    assert not entry.undelete_requested
+    assert not entry.trashed
+    assert entry.status.record.trashing is None

@@ -251,6 +251,8 @@ def test_a_name_never_leads_out_of_the_pool(backend: Backend, name: str) -> None
         lambda: backend.pool.allocate(ids.ImageId(name), MIB, preallocate=False),
         lambda: backend.pool.remove(ids.ImageId(name)),
         lambda: backend.pool.path(ids.ImageId(name)),
+        lambda: backend.pool.rename(ids.ImageId(name), ONE),
+        lambda: backend.pool.rename(ONE, ids.ImageId(name)),
     ):
         with pytest.raises(errors.InvalidInput):
             act()

@@ -65,6 +65,9 @@ def test_what_is_put_is_there_until_it_is_removed(records: VolumeRecords) -> Non
     assert records.volume(ONE) is None
     assert records.snapshot(SNAP) is None
     records.put_volume(_volume())
+    trashing = volumes.Trashing(TWO, MOMENT, MOMENT)
+    records.put_volume(replace(_volume(), state=volumes.VolumeState.TRASHED, trashing=trashing))
+    assert records.volume(ONE).trashing == trashing  # type: ignore[union-attr]
     records.put_volume(replace(_volume(), state=volumes.VolumeState.READY))
     records.put_snapshot(_snapshot())
     assert records.volume(ONE) == replace(_volume(), state=volumes.VolumeState.READY)

@@ -96,7 +96,7 @@ def test_the_watchdog_thaws_when_its_parent_is_killed(mountpoint: Path) -> None:
 
 def test_a_watchdog_that_is_killed_leaves_the_thaw_to_its_parent(mountpoint: Path) -> None:
     with freezing.frozen(mountpoint, timeout_seconds=30):
-        for watchdog in _children_named("freeze_watchdog"):
+        for watchdog in _children_named("host.guard"):
             os.kill(watchdog, signal.SIGKILL)
         time.sleep(0.2)
     assert _write(mountpoint, 5)
@@ -105,7 +105,7 @@ def test_a_watchdog_that_is_killed_leaves_the_thaw_to_its_parent(mountpoint: Pat
 def test_a_watchdog_that_was_told_to_end_thaws_and_the_block_learns_it(mountpoint: Path) -> None:
     def told() -> None:
         with freezing.frozen(mountpoint, timeout_seconds=30):
-            for watchdog in _children_named("freeze_watchdog"):
+            for watchdog in _children_named("host.guard"):
                 os.kill(watchdog, signal.SIGTERM)
             assert _write(mountpoint, 5)
 

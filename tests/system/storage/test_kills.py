@@ -50,6 +50,7 @@ def test_kills_at_random_moments_leave_loops_and_mounts_at_baseline(scratch: Pat
     (pool,) = machine.node.list_pools()
     assert pool.provisioned_bytes == 0
     images = machine.folder / "state/pools/fast/images"
+    real_storage.empty_trash(machine)
     assert not list(images.iterdir())
     assert real_storage.mounts_below(machine.folder) == [str(images.parent)]
     assert len(real_storage.attached_below(folder)) == 1

@@ -35,6 +35,9 @@ specs = st.builds(
     labels=st.dictionaries(text, text, max_size=3),
     mode=st.sampled_from(volumes.VolumeMode),
 )
+trashings = st.builds(
+    volumes.Trashing, volume_id=volume_ids, deleted_at=moments, expires_at=moments
+)
 records = st.builds(
     volumes.VolumeRecord,
     spec=specs,
@@ -43,6 +46,7 @@ records = st.builds(
     created_at=moments,
     formatting=st.booleans(),
     growing_to_bytes=st.one_of(st.none(), sizes),
+    trashing=st.one_of(st.none(), trashings),
 )
 snapshots = st.builds(
     volumes.SnapshotRecord,

@@ -128,3 +128,37 @@ def test_a_deletion_that_is_refused_stays_an_error():
     node.in_use.add(make_spec().volume_id)
     with pytest.raises(errors.InUse):
         storage.delete_volume(make_spec().volume_id)
+
+
+def test_a_volume_is_wanted_back_from_the_trash():
+    catalogue, node = MemoryCatalogue(), FakeNode("node-a")
+    spec = make_spec()
+    node.create_volume(spec)
+    trashed = node.trash(spec.volume_id)
+    reporter = reporting.Reporter(catalogue, NODE, node)
+    reporter.run_once()
+    assert catalogue.entry(trashed).trashed
+    catalogue.request_undelete(trashed)
+    node.no_room_to_undelete = True
+    reporter.run_once()
+    entry = catalogue.entry(trashed)
+    assert entry.undelete_requested
+    assert "no room" in entry.status.condition.message
+    node.no_room_to_undelete = False
+    reporter.run_once()
+    entry = catalogue.entry(trashed)
+    assert (entry.trashed, entry.undelete_requested) == (False, False)
+    assert node.volumes[trashed].state is volumes.VolumeState.READY
+
+
+def test_the_entry_of_a_trashed_volume_goes_when_its_bytes_are_gone():
+    catalogue, node = MemoryCatalogue(), FakeNode("node-a")
+    spec = make_spec()
+    node.create_volume(spec)
+    trashed = node.trash(spec.volume_id)
+    reporter = reporting.Reporter(catalogue, NODE, node)
+    reporter.run_once()
+    del node.volumes[trashed]
+    catalogue.request_undelete(trashed)  # too late
+    reporter.run_once()
+    assert catalogue.entries() == []

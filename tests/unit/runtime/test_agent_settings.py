@@ -1,5 +1,6 @@
 """The agent's settings file: what is wrong in it is named."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ nodeName: node-a
 stateFolder: /var/lib/mooring
 pools:
   - {name: fast, path: /var/lib/mooring/fast, imageSize: 20Gi}
-  - {name: plain, backend: directory, path: /srv/plain, overcommit: 0.5}
+  - {name: plain, backend: directory, path: /srv/plain, overcommit: 0.5, trashRetention: 90m}
 """
 
 
@@ -28,6 +29,10 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert (fast.backend, fast.image_size_bytes) == (pools.PoolBackend.REFLINK, 20 << 30)
     assert (plain.backend, plain.image_size_bytes) == (pools.PoolBackend.DIRECTORY, None)
     assert plain.overcommit == 0.5
+    assert (fast.trash_retention, plain.trash_retention) == (
+        timedelta(hours=24),
+        timedelta(minutes=90),
+    )
     assert loaded.node == "node-a"
 
 
@@ -52,6 +57,8 @@ def test_the_node_name_may_come_from_outside(tmp_path: Path) -> None:
         ("overcommit: 0.5", "overcommit: 2", "overcommit"),
         ("overcommit: 0.5", "overcommit: 0", "overcommit"),
         ("overcommit: 0.5", "imageSize: 1Gi", "imageSize"),
+        ("trashRetention: 90m", "trashRetention: 1 day", "24h"),
+        ("trashRetention: 90m", "trashRetention: -1h", "24h"),
         ("path: /srv/plain", "path: srv/plain", "absolute"),
         ("path: /srv/plain", "path: /srv/../etc", "absolute"),
         ("path: /srv/plain", "path: /var/lib/mooring/fast", "same path"),

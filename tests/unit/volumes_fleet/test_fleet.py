@@ -273,3 +273,16 @@ def test_capacity_of_a_silent_node_is_nothing(world):
     assert world.fleet.capacity(placement.Topology()).largest_volume_bytes == 200 * GIB
     world.a.silent = True
     assert world.fleet.capacity(only("node-a")).available_bytes == 0
+
+
+def test_what_is_in_the_trash_is_nobodys_volume_and_its_name_is_free(world):
+    entry = world.fleet.create_volume(ask(topology=only("node-a")))
+    trashed = world.a.trash(entry.spec.volume_id)
+    world.fleet.delete_volume(entry.spec.volume_id)
+    world.report(world.a)
+    assert world.catalogue.entry(trashed).trashed
+    assert world.fleet.list_volumes() == []
+    with pytest.raises(errors.NotFound, match="trash"):
+        world.fleet.get_volume(trashed)
+    anew = world.fleet.create_volume(ask(topology=only("node-a")))
+    assert (anew.spec.volume_id, world.copies()) == (entry.spec.volume_id, 2)

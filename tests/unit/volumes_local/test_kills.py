@@ -67,6 +67,10 @@ def _expand(node: LocalNode) -> None:
     node.expand_volume(ONE, 3 * GIB)
 
 
+def _unstage(node: LocalNode) -> None:
+    node.publisher.unstage(ONE, STAGING)
+
+
 def _grown(node: LocalNode) -> None:
     _create(node)
     _stage(node)
@@ -92,6 +96,15 @@ def _expose_snapshot(node: LocalNode) -> None:
 
 def _unexpose_snapshot(node: LocalNode) -> None:
     node.exposures.unexpose(f"snapshot/{SNAP}", TARGET)
+
+
+def _delete(node: LocalNode) -> None:
+    node.delete_volume(ONE)
+
+
+def _undelete(node: LocalNode) -> None:
+    for one in node.list_volumes():
+        node.undelete_volume(one.record.spec.volume_id)
 
 
 def _steps(*steps: Callable[[LocalNode], None]) -> Callable[[LocalNode], None]:
@@ -126,7 +139,9 @@ CASES = {
     "from-snapshot": Case(_steps(_create, _stage, _snapshot), _from_snapshot),
     "expand": Case(_create, _expand),
     "expand-published": Case(_steps(_create, _stage), _expand),
-    "delete": Case(_create, lambda node: node.delete_volume(ONE)),
+    "delete": Case(_create, _delete),
+    "delete-used": Case(_steps(_create, _stage, _unstage), _delete),
+    "undelete": Case(_steps(_create, _stage, _unstage, _delete), _undelete),
     "delete-snapshot": Case(_steps(_create, _snapshot), lambda node: node.delete_snapshot(SNAP)),
     "fill": Case(_nothing, _fill),
     "expose": Case(_steps(_create, _snapshot), _expose_snapshot),
@@ -168,7 +183,7 @@ def test_a_retry_after_a_kill_before_any_effect_ends_the_work(name: str, recover
     assert kills >= 1, "the operation has no effect to be killed before"
 
 
-@pytest.mark.parametrize("name", ["create", "clone-published", "snapshot-published", "delete"])
+@pytest.mark.parametrize("name", ["create", "clone-published", "snapshot-published", "delete-used"])
 def test_recovery_alone_leaves_nothing_half_done(name: str) -> None:
     case = CASES[name]
     before = _prepared(case).state()

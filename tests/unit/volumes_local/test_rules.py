@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -526,6 +527,18 @@ class TestBusy:
         world.kernel.during_freeze.append(attempt)
         node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
         assert len(refused) == 1
+
+    def test_what_somebody_else_froze_is_not_unmounted_for_good(self) -> None:
+        world = World()
+        node = _used(world)
+        world.kernel.frozen_at |= {Path(STAGING), Path(TARGET)}
+        node.publisher.unpublish(ONE, TARGET)
+        with pytest.raises(errors.Busy, match="thaw"):
+            node.publisher.unstage(ONE, STAGING)
+        assert [str(mount.target) for mount in world.kernel.mounts] == [STAGING]
+        world.kernel.frozen_at.clear()
+        node.publisher.unstage(ONE, STAGING)
+        assert not world.kernel.mounts
 
 
 class TestInventory:

@@ -68,6 +68,13 @@ class DirectoryCatalogue:
             if entry is not None:
                 self._write(replace(entry, deletion_requested=True))
 
+    def request_undelete(self, volume_id: ids.VolumeId) -> None:
+        """Records the wish to have a volume back; an absent entry is no error."""
+        with self._locked():
+            entry = self._read(volume_id)
+            if entry is not None:
+                self._write(replace(entry, deletion_requested=False, undelete_requested=True))
+
     def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
         """Records a snapshot's tombstone; an absent entry is no error."""
         with self._locked():

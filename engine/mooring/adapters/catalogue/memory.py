@@ -50,6 +50,14 @@ class MemoryCatalogue:
             if entry is not None:
                 self._entries[volume_id] = replace(entry, deletion_requested=True)
 
+    def request_undelete(self, volume_id: ids.VolumeId) -> None:
+        """Records the wish to have a volume back; an absent entry is no error."""
+        with self._guard:
+            entry = self._entries.get(volume_id)
+            if entry is not None:
+                wished = replace(entry, deletion_requested=False, undelete_requested=True)
+                self._entries[volume_id] = wished
+
     def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
         """Records a snapshot's tombstone; an absent entry is no error."""
         volume_id = ids.source_volume_id(snapshot_id)

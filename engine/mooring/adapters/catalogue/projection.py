@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mooring.domain import ids
+from mooring.domain import ids, volumes
 from mooring.ports import catalogue as catalogue_port
 
 Entries = Mapping[ids.VolumeId, catalogue_port.CatalogueEntry]
@@ -45,6 +45,8 @@ def _entry(
     before: catalogue_port.CatalogueEntry, report: catalogue_port.NodeReport
 ) -> catalogue_port.CatalogueEntry:
     after = report.merged(before)
+    if before.undelete_requested and _is_back(before.spec.volume_id, report):
+        after = replace(after, undelete_requested=False)
     if before.spec.pool in report.unread_pools:
         return after  # a snapshot that is not reported may be there: its tombstone stays
     present = {record.snapshot_id for record in after.snapshots}
@@ -52,3 +54,8 @@ def _entry(
         after,
         snapshot_deletions=tuple(item for item in before.snapshot_deletions if item in present),
     )
+
+
+def _is_back(volume_id: ids.VolumeId, report: catalogue_port.NodeReport) -> bool:
+    status = report.status_by_volume.get(volume_id)
+    return status is not None and status.record.state is not volumes.VolumeState.TRASHED

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mooring.domain import errors
 
 _STDERR_TAIL_CHARACTERS = 600
-_DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+DIE_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 """An mkfs or a mount that outlived a killed agent would race with its successor's own."""
 
 _NOT_STARTED = 127
@@ -48,7 +48,7 @@ def attempt(argv: Sequence[str], *, timeout_seconds: float = 120) -> Outcome:
     """
     try:
         done = subprocess.run(
-            [*_DIE_WITH_US, *argv],
+            [*DIE_WITH_US, *argv],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_seconds,

@@ -8,12 +8,12 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mooring.adapters.host import commands, freezing, sparse
 from mooring.domain import errors, volumes
+from mooring.ports import host
 
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
@@ -136,18 +136,15 @@ class KernelFilesystems:
             )
         commands.run(["resize2fs", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS)
 
-    @contextmanager
-    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
-        """Freezes a mounted filesystem for the time of a `with` block.
+    def frozen(
+        self, mountpoint: Path, *, timeout_seconds: float
+    ) -> AbstractContextManager[host.Freeze]:
+        """Freezes a mounted filesystem for the time of a `with` block; see the port."""
+        return freezing.frozen(mountpoint, timeout_seconds=timeout_seconds)
 
-        A watchdog process thaws it after `timeout_seconds`, and when this process dies.
-
-        Raises:
-            HostFailure: It could not be frozen, or the watchdog had to thaw it before the block
-                ended (raised at the end of the block: what was done inside is not consistent).
-        """
-        with freezing.frozen(mountpoint, timeout_seconds=timeout_seconds):
-            yield
+    def is_frozen(self, mountpoint: Path) -> bool:
+        """Whether a mounted filesystem is frozen now, by whomever; see the port."""
+        return freezing.is_frozen(mountpoint)
 
     def thaw(self, mountpoint: Path) -> None:
         """Thaws a filesystem that an earlier process may have left frozen; otherwise a no-op."""

@@ -1,56 +1,85 @@
-"""Freezing that cannot be forgotten: a process of its own holds the freeze and always ends it.
+"""Asking the guard for freezes; see `mooring.adapters.host.guard`.
 
-A freeze lives in the kernel, so a killed agent would leave the application frozen for good. The
-watchdog (`freeze_watchdog.py`) has the folder open and its timer armed before it freezes; it
-thaws on a word, when the pipe to its parent closes, and when its time is up.
+The guard that started this process is named in the environment. Without one around, as in a
+process outside Kubernetes, the first freeze starts a guard that lives as long as this process.
 """
 
 import contextlib
-import errno
 import os
-import select
-import subprocess
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mooring.adapters.host import files, syscalls
+from mooring.adapters.host.guard import messages, thawing
 from mooring.domain import errors
+from mooring.planning import freezes
 
-_WATCHDOG = Path(__file__).with_name("freeze_watchdog.py")
 _GRACE_SECONDS = 20.0
-"""How long beyond its own time the watchdog may take to sync, freeze and answer."""
+"""How long beyond a freeze's own time the guard may take to record, freeze and answer."""
+
+_CONNECT_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
+_BACKLOG = 64
+_LISTENER = 3
+
+
+class HeldFreeze:
+    """Implements `ports.host.Freeze` over the connection that holds it."""
+
+    def __init__(self, connection: socket.socket, mountpoint: Path) -> None:
+        self._connection = connection
+        self._mountpoint = mountpoint
+
+    def extend(self, timeout_seconds: float) -> None:
+        """Lets it end no sooner than this long from now; see the port."""
+        _require_grantable(timeout_seconds)
+        messages.say(self._connection, f"{messages.EXTEND} {timeout_seconds!r}")
+        answer = _heard(self._connection, _GRACE_SECONDS)
+        if answer != messages.EXTENDED:
+            raise errors.HostFailure(f"the freeze of {self._mountpoint} has ended: {answer}")
 
 
 @contextmanager
-def frozen(mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
-    """Freezes the filesystem at a mount point for the time of a `with` block.
-
-    Raises:
-        HostFailure: It could not be frozen, or it was thawed before the block ended.
-    """
-    if timeout_seconds <= 0:
-        raise errors.InvalidInput("a freeze needs a timeout above 0 seconds")
+def frozen(mountpoint: Path, *, timeout_seconds: float) -> Iterator[HeldFreeze]:
+    """Freezes the filesystem at a mount point for the time of a `with` block; see the port."""
+    _require_grantable(timeout_seconds)
     folder = files.open_folder(mountpoint)
     try:
-        watchdog = _start(folder, timeout_seconds)
-        try:
-            answer = _answer(watchdog, timeout_seconds + _GRACE_SECONDS)
-            if answer != "frozen":
+        with _asked(mountpoint, folder, timeout_seconds) as connection:
+            answer = _heard(connection, timeout_seconds + _GRACE_SECONDS)
+            if answer != messages.FROZEN:
                 raise errors.HostFailure(f"cannot freeze {mountpoint}: {answer}")
             try:
-                yield
+                yield HeldFreeze(connection, mountpoint)
             finally:
-                ending = _release(watchdog, folder)
-            if ending != "thawed":
+                ending = _release(connection, folder)
+            if ending != messages.THAWED:
                 raise errors.HostFailure(
                     f"{mountpoint} was thawed before the work on it ended ({ending}); "
                     "what was made is not a point in time"
                 )
-        finally:
-            _reap(watchdog)
+    finally:
+        os.close(folder)
+
+
+def is_frozen(mountpoint: Path) -> bool:
+    """Whether a filesystem is frozen, by whomever; one that is not is frozen for a moment.
+
+    Raises:
+        HostFailure: The guard does not answer.
+    """
+    folder = files.open_folder(mountpoint)
+    try:
+        with _asked(mountpoint, folder, _LOOK_SECONDS) as connection:
+            answer = _heard(connection, _LOOK_SECONDS + _GRACE_SECONDS)
+            if answer == messages.FROZEN:
+                _release(connection, folder)
+            return answer.startswith("EBUSY")
     finally:
         os.close(folder)
 
@@ -63,71 +92,99 @@ def thaw(mountpoint: Path) -> None:
     """
     folder = files.open_folder(mountpoint)
     try:
-        _thaw(folder)
+        thawing.thaw(folder)
     except OSError as error:
         raise errors.HostFailure(f"cannot thaw {mountpoint}: {error}") from error
     finally:
         os.close(folder)
 
 
-def _thaw(folder: int) -> bool:
-    try:
-        syscalls.thaw(folder)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return False
-    return True
+class OwnGuard:
+    """The guard of a process that none has started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: int | None = None
+        self._lifeline: int | None = None
+        self._address: str | bytes = b""
+
+    def address(self) -> str | bytes:
+        """Returns where it listens; starts it, also after its death."""
+        with self._lock:
+            if self._process is None or os.waitpid(self._process, os.WNOHANG)[0]:
+                self._start()
+            return self._address
+
+    def _start(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+        # Its end of file tells the guard that this process is gone.
+        read_end, self._lifeline = os.pipe()
+        with messages.make_socket() as listener:
+            listener.bind("")  # the kernel picks a name, which goes with the socket
+            listener.listen(_BACKLOG)
+            self._address = listener.getsockname()
+            inherited = [
+                (os.POSIX_SPAWN_DUP2, read_end, 0),
+                (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER),
+            ]
+            module = ("-m", "mooring.adapters.host.guard")
+            self._process = os.posix_spawn(
+                sys.executable,
+                [sys.executable, *module, "--listener", str(_LISTENER)],
+                os.environ,
+                file_actions=inherited,
+                setsid=True,
+            )
+        os.close(read_end)
 
 
-def _start(folder: int, timeout_seconds: float) -> subprocess.Popen[bytes]:
-    # -I and -S: nothing of the environment or of site-packages is loaded, so it starts fast.
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_WATCHDOG), str(folder), repr(timeout_seconds)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=(folder,),
-        start_new_session=True,
-        bufsize=0,
-    )
+_own_guard = OwnGuard()
 
 
-def _answer(watchdog: subprocess.Popen[bytes], timeout_seconds: float) -> str:
-    """Returns one line of the watchdog, or what stands for its silence."""
-    if watchdog.stdout is None:
-        raise errors.HostFailure("the freeze watchdog has no pipe")
-    descriptor = watchdog.stdout.fileno()
-    deadline = time.monotonic() + timeout_seconds
-    line = b""
-    while not line.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return "the watchdog did not answer in time"
-        piece = os.read(descriptor, 256)
-        if not piece:
-            return "the watchdog ended without a word"
-        line += piece
-    return line.decode(errors="replace").strip()
+@contextmanager
+def _asked(mountpoint: Path, folder: int, timeout_seconds: float) -> Iterator[socket.socket]:
+    """Asks the guard for a freeze; the end of the block ends what became of it."""
+    # Or writers would wait for it while frozen. What fails here fails in the freeze again.
+    with contextlib.suppress(OSError):
+        syscalls.write_back(folder)
+    address = os.environ.get(messages.SOCKET_VARIABLE) or _own_guard.address()
+    with messages.make_socket() as connection:
+        connection.settimeout(_CONNECT_SECONDS)
+        try:
+            connection.connect(address)
+            messages.ask(connection, messages.Request(str(mountpoint), timeout_seconds, folder))
+        except OSError as error:
+            raise errors.HostFailure(
+                f"cannot freeze {mountpoint}: the guard does not answer: {error}"
+            ) from error
+        yield connection
 
 
-def _release(watchdog: subprocess.Popen[bytes], folder: int) -> str:
-    if watchdog.stdin is not None:
-        # When it is gone already, its last word is still in the other pipe.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(watchdog.stdin.fileno(), b"thaw\n")
-    answer = _answer(watchdog, _GRACE_SECONDS)
-    if answer not in {"thawed", "expired"}:
-        # It was killed: if the freeze still stands, all that was done inside is sound.
-        return "thawed" if _thaw(folder) else answer
-    return answer
+def _require_grantable(timeout_seconds: float) -> None:
+    if not freezes.is_grantable(timeout_seconds):
+        raise errors.InvalidInput(
+            f"a freeze needs a timeout above 0 and at most {freezes.LONGEST_SECONDS:g} seconds, "
+            f"not {timeout_seconds:g}"
+        )
 
 
-def _reap(watchdog: subprocess.Popen[bytes]) -> None:
-    for pipe in (watchdog.stdin, watchdog.stdout):
-        if pipe is not None:
-            pipe.close()
-    try:
-        watchdog.wait(timeout=_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        # It hangs in the kernel and thaws as soon as that returns; killing would prevent this.
-        watchdog.returncode = -1
+def _heard(connection: socket.socket, timeout_seconds: float) -> str:
+    """Returns the guard's next word, or what stands for its silence."""
+    word = messages.hear(connection, timeout_seconds)
+    if word is None:
+        return "the guard did not answer in time"
+    return word or "the guard ended without a word"
+
+
+def _release(connection: socket.socket, folder: int) -> str:
+    messages.say(connection, messages.THAW)
+    began = time.monotonic()
+    answer = _heard(connection, _GRACE_SECONDS)
+    while answer == messages.EXTENDED:  # of an extension that nobody waited for
+        answer = _heard(connection, _GRACE_SECONDS)
+    if answer in {messages.THAWED, messages.EXPIRED}:
+        return answer
+    # It was killed, or hangs: if the freeze still stands, all that was done inside is sound.
+    gone = time.monotonic() - began < _GRACE_SECONDS
+    return messages.THAWED if thawing.thaw(folder) and gone else answer

@@ -125,8 +125,13 @@ def filesystem_magic(descriptor: int) -> int:
     return int(struct.unpack_from("@l", answer.raw)[0])
 
 
+def write_back(descriptor: int) -> None:
+    """Writes back all that is dirty in the filesystem that an open folder lies in."""
+    _checked(_libc.syncfs(ctypes.c_int(descriptor)), "syncfs")
+
+
 def freeze(descriptor: int) -> None:
-    """Freezes the filesystem that an open folder lies in."""
+    """Freezes the filesystem that an open folder lies in; EBUSY when it is frozen."""
     fcntl.ioctl(descriptor, _FIFREEZE, 0)
 
 

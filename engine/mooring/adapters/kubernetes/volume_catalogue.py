@@ -60,6 +60,10 @@ class KubernetesCatalogue:
         """Records a tombstone; repeating it or an absent entry is no error."""
         self._patch_spec(volume_id, {"deletionRequested": True})
 
+    def request_undelete(self, volume_id: ids.VolumeId) -> None:
+        """Records the wish to have a volume back; an absent entry is no error."""
+        self._patch_spec(volume_id, {"deletionRequested": False, "undeleteRequested": True})
+
     def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
         """Records the size that an expansion reached."""
         self._patch_spec(volume_id, {"sizeBytes": size_bytes})
@@ -132,6 +136,10 @@ class KubernetesCatalogue:
                 status = {**status, "snapshots": shown}
             self._write_status(obj, status)
             self._clear_tombstones(obj, snapshots)
+            if obj.get("spec", {}).get("undeleteRequested") and _is_back(status):
+                self._patch_spec(
+                    ids.VolumeId(obj["metadata"]["name"]), {"undeleteRequested": False}
+                )
             return
         if not status and before.get("state"):
             message = catalogue.doubt(f"pool {pool}: {why}").message
@@ -188,6 +196,7 @@ def entry_of(obj: cluster.Object) -> catalogue.CatalogueEntry:
             status=_domain_status(domain_spec, status),
             snapshots=tuple(_domain_snapshot(one) for one in status.snapshots),
             snapshot_deletions=tuple(ids.parse_snapshot_id(x) for x in spec.snapshot_deletions),
+            undelete_requested=spec.undelete_requested,
         )
     except (ValueError, errors.InvalidInput, errors.NotFound) as error:
         name = obj["metadata"]["name"]
@@ -195,6 +204,10 @@ def entry_of(obj: cluster.Object) -> catalogue.CatalogueEntry:
             f"Volume object {name} is not one that Mooring wrote: {error}; delete the object, the "
             "node's record makes it anew and no data is touched"
         ) from error
+
+
+def _is_back(status: dict[str, Any]) -> bool:
+    return status.get("state") not in (None, volumes.VolumeState.TRASHED.value)
 
 
 def _is_ours(obj: cluster.Object) -> bool:
@@ -270,6 +283,7 @@ def _status(status: volumes.VolumeStatus) -> dict[str, Any]:
         "published": status.published,
         "health": "Abnormal" if status.condition.abnormal else "Healthy",
         "message": status.condition.message,
+        **_trash_status(status),
     }
 
 
@@ -278,6 +292,24 @@ def _rounded(extents: int | None) -> int | None:
     if extents is None or extents < _EXTENTS_STEP:
         return extents
     return -(-extents // _EXTENTS_STEP) * _EXTENTS_STEP
+
+
+def _trash_status(status: volumes.VolumeStatus) -> dict[str, Any]:
+    trashing = status.record.trashing
+    if trashing is None or status.record.state is not volumes.VolumeState.TRASHED:
+        return {"trashedFrom": None, "deletedAt": None, "expiresAt": None}
+    shown = {
+        "trashedFrom": trashing.volume_id,
+        "deletedAt": _time(trashing.deleted_at),
+        "expiresAt": _time(trashing.expires_at),
+    }
+    if not status.condition.abnormal:
+        name = status.record.spec.volume_id
+        shown["message"] = (
+            f"deleted, and freed at {trashing.expires_at:%Y-%m-%d %H:%M} UTC or earlier when space "
+            f"is short; to have it back: kubectl mooring undelete {name}"
+        )
+    return shown
 
 
 def _snapshot(record: volumes.SnapshotRecord) -> dict[str, Any]:
@@ -306,10 +338,21 @@ def _domain_status(
         state=volumes.VolumeState(status.state),
         formatted=bool(status.formatted),
         created_at=datetime.fromisoformat(status.created_at),
+        trashing=_trashing(status),
     )
     condition = volumes.VolumeCondition(status.health == "Abnormal", status.message or "")
     return volumes.VolumeStatus(
         record, status.used_bytes or 0, bool(status.published), condition, status.extents
+    )
+
+
+def _trashing(status: models.VolumeObjectStatus) -> volumes.Trashing | None:
+    if not (status.trashed_from and status.deleted_at and status.expires_at):
+        return None
+    return volumes.Trashing(
+        ids.parse_volume_id(status.trashed_from),
+        datetime.fromisoformat(status.deleted_at),
+        datetime.fromisoformat(status.expires_at),
     )
 
 

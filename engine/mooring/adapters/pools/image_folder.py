@@ -120,9 +120,10 @@ class ImageFilePool:
 
     def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
         """Gives an image another name; see `ports.pools.ImagePool.rename`."""
+        target = _checked(name)
         self._require(image)
         with no_space_named(f"rename {image}"):
-            files.rename_durably(self._descriptor, _checked(image), _checked(name))
+            files.rename_durably(self._descriptor, _checked(image), target)
 
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""

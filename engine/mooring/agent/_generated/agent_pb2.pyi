@@ -99,20 +99,32 @@ class VolumeSpec(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., preallocated: _Optional[bool] = ..., sector_size_bytes: _Optional[int] = ..., source_volume_id: _Optional[str] = ..., source_snapshot_id: _Optional[str] = ..., filling: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class VolumeRecord(_message.Message):
-    __slots__ = ("spec", "state", "formatted", "created_at", "formatting", "growing_to_bytes")
+    __slots__ = ("spec", "state", "formatted", "created_at", "formatting", "growing_to_bytes", "trashing")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     FORMATTED_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     FORMATTING_FIELD_NUMBER: _ClassVar[int]
     GROWING_TO_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRASHING_FIELD_NUMBER: _ClassVar[int]
     spec: VolumeSpec
     state: str
     formatted: bool
     created_at: _timestamp_pb2.Timestamp
     formatting: bool
     growing_to_bytes: int
-    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatting: _Optional[bool] = ..., growing_to_bytes: _Optional[int] = ...) -> None: ...
+    trashing: Trashing
+    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatting: _Optional[bool] = ..., growing_to_bytes: _Optional[int] = ..., trashing: _Optional[_Union[Trashing, _Mapping]] = ...) -> None: ...
+
+class Trashing(_message.Message):
+    __slots__ = ("volume_id", "deleted_at", "expires_at")
+    VOLUME_ID_FIELD_NUMBER: _ClassVar[int]
+    DELETED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    volume_id: str
+    deleted_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, volume_id: _Optional[str] = ..., deleted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SnapshotRecord(_message.Message):
     __slots__ = ("snapshot_id", "name", "pool", "size_bytes", "mode", "filesystem", "sector_size_bytes", "preallocated", "state", "created_at", "formatted")

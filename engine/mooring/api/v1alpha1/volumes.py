@@ -35,6 +35,9 @@ class VolumeObjectSpec(base.Model):
     deletion_requested: bool = Field(
         default=False, description="The node deletes the volume as soon as it can be reached."
     )
+    undelete_requested: bool = Field(
+        default=False, description="The node brings the volume back from the trash."
+    )
     snapshot_deletions: list[str] = Field(
         default_factory=list,
         max_length=1024,
@@ -68,7 +71,8 @@ class VolumeObjectStatus(base.Status):
     """What the volume's node last reported."""
 
     state: str | None = Field(
-        default=None, description="Creating, Filling, Ready or Deleting, in the node's record."
+        default=None,
+        description="Creating, Filling, Ready, Deleting or Trashed, in the node's record.",
     )
     formatted: bool | None = Field(default=None, description="Whether it holds content.")
     created_at: str | None = Field(
@@ -88,6 +92,19 @@ class VolumeObjectStatus(base.Status):
     published: bool | None = Field(default=None, description="Whether a pod has it now.")
     health: str | None = Field(default=None, description="Healthy or Abnormal.")
     message: str | None = Field(default=None, description="What is wrong.")
+    trashed_from: str | None = Field(
+        default=None, description="Of one in the trash: the id that it had for its users."
+    )
+    deleted_at: str | None = Field(
+        default=None,
+        description="Of one in the trash: when it was deleted.",
+        json_schema_extra={"format": "date-time"},
+    )
+    expires_at: str | None = Field(
+        default=None,
+        description="Of one in the trash: when it is freed, or earlier when space is short.",
+        json_schema_extra={"format": "date-time"},
+    )
     snapshots: list[SnapshotEntry] = Field(
         default_factory=list,
         max_length=1024,
@@ -119,6 +136,7 @@ KIND = base.Kind(
         base.Column("Health", ".status.health"),
         base.Column("Namespace", ".spec.labels.namespace"),
         base.Column("Claim", ".spec.labels.claim"),
+        base.Column("Expires", ".status.expiresAt"),
         base.Column("Message", ".status.message", priority=1),
     ),
 )

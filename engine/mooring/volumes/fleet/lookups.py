@@ -42,7 +42,10 @@ class Lookups:
         if entry is None or entry.deletion_requested:
             raise errors.NotFound(f"there is no volume {volume_id}")
         answers = surveys.ask(self._nodes, [entry.node], surveys.node_report)
-        return _merged(entry, answers[entry.node])
+        present = _merged(entry, answers[entry.node])
+        if present.gone:
+            raise errors.NotFound(f"volume {volume_id} was deleted; it is in the trash")
+        return present
 
     def list_volumes(self) -> Sequence[catalogue_port.CatalogueEntry]:
         """Returns every live volume of the fleet with its present status, by id."""
@@ -53,11 +56,8 @@ class Lookups:
             for status in report.statuses if report else ():
                 volume_id = status.record.spec.volume_id
                 known.setdefault(volume_id, catalogue_port.CatalogueEntry(status.record.spec, node))
-        return [
-            _merged(entry, answers.get(entry.node))
-            for _, entry in sorted(known.items())
-            if not entry.deletion_requested
-        ]
+        present = (_merged(entry, answers.get(entry.node)) for _, entry in sorted(known.items()))
+        return [entry for entry in present if not entry.gone]
 
     def get_snapshot(self, snapshot_id: ids.SnapshotId) -> volumes.SnapshotRecord:
         """Returns a snapshot, from its node alone.

@@ -1,17 +1,19 @@
-"""Carrying out deletions that were recorded while a node was silent.
+"""Carrying out what is asked for in the catalogue: deletions, and volumes wanted back.
 
 An agent does this before it serves, and again with each of its reports. What is still in use, or
 lies in a pool that is not open, is left for the next round. An entry whose volume is gone stays
-while snapshots of it exist: a snapshot leads to its node through it.
+while snapshots of it exist: a snapshot leads to its node through it. The entry of a volume in the
+trash goes when its bytes are gone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mooring.domain import errors, ids
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
+from mooring.volumes.fleet import surveys
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,21 @@ class Carried:
         volumes: Volumes that are deleted now.
         snapshots: Snapshots that are deleted now.
         refused: What was left, with the reason.
+        kept_from: Why volumes that are wanted back are not back yet.
     """
 
     volumes: tuple[ids.VolumeId, ...]
     snapshots: tuple[ids.SnapshotId, ...]
     refused: tuple[str, ...]
+    kept_from: Mapping[ids.VolumeId, str] = field(default_factory=dict)
 
 
 def carry_out(
     catalogue: catalogue_port.Catalogue,
     name: ids.NodeName,
-    node: nodes_port.NodeStorageAndSnapshots,
+    node: nodes_port.OwnStorage,
 ) -> Carried:
-    """Carries out every recorded deletion of one node.
+    """Carries out every recorded deletion and undeletion of one node.
 
     Raises:
         Unreachable: The catalogue or the node does not answer.
@@ -42,9 +46,9 @@ def carry_out(
     volumes: list[ids.VolumeId] = []
     snapshots: list[ids.SnapshotId] = []
     refused: list[str] = []
-    for entry in catalogue.entries():
-        if entry.node != name:
-            continue
+    kept_from: dict[ids.VolumeId, str] = {}
+    entries = [entry for entry in catalogue.entries() if entry.node == name]
+    for entry in entries:
         for snapshot_id in entry.snapshot_deletions:
             with _noted(refused):
                 node.delete_snapshot(snapshot_id)
@@ -54,7 +58,28 @@ def carry_out(
                 node.delete_volume(entry.spec.volume_id)
                 volumes.append(entry.spec.volume_id)
                 settle(catalogue, entry.spec.volume_id, node)
-    return Carried(tuple(volumes), tuple(snapshots), tuple(refused))
+        elif entry.undelete_requested:
+            try:
+                node.undelete_volume(entry.spec.volume_id)
+            except errors.MooringError as error:
+                kept_from[entry.spec.volume_id] = str(error)
+    _forget_freed(catalogue, [entry for entry in entries if entry.trashed], node)
+    return Carried(tuple(volumes), tuple(snapshots), tuple(refused), kept_from)
+
+
+def _forget_freed(
+    catalogue: catalogue_port.Catalogue,
+    trashed: Sequence[catalogue_port.CatalogueEntry],
+    node: nodes_port.NodeStorageAndSnapshots,
+) -> None:
+    """Forgets the entries of what was in the trash and surely is on the node no more."""
+    if not trashed:
+        return
+    present = surveys.node_report(node)
+    for entry in trashed:
+        known = entry.spec.volume_id in present.status_by_volume
+        if not known and entry.spec.pool not in present.unread_pools:
+            catalogue.drop(entry.spec.volume_id)
 
 
 @contextmanager

@@ -103,6 +103,21 @@ def release_idle(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevi
     return left
 
 
+def require_thawed(ports: host.Host, mounts: Sequence[host.Mount]) -> None:
+    """Refuses what a frozen filesystem would break; the volume's lock keeps own freezes away.
+
+    Unmounting a frozen filesystem succeeds, but leaves it attached and out of everyone's reach.
+
+    Raises:
+        Busy: The filesystem of these mounts is frozen.
+    """
+    if mounts and ports.filesystems.is_frozen(mounts[0].target):
+        raise errors.Busy(
+            f"the filesystem at {mounts[0].target} is frozen, and not by Mooring: whoever froze it "
+            f"has to thaw it, or you do with `fsfreeze -u {mounts[0].target}`"
+        )
+
+
 @contextmanager
 def quiesced(ports: host.Host, image: Path | None, *, timeout_seconds: float) -> Iterator[None]:
     """Makes an image whole and still for the time of a `with` block.

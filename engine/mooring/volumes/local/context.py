@@ -13,6 +13,7 @@ from mooring.volumes.local.guarding import GuardedImages, GuardedRecords, PoolGu
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.trash import Trash
 
 
 def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
@@ -39,8 +40,10 @@ class PoolBook:
         self.guard = PoolGuard(pool.name, pool.read_only)
         self.images = GuardedImages(pool.images, self.guard)
         records = GuardedRecords(pool.records, self.guard)
-        self.records = Ledger(replace(pool, images=self.images, records=records), clock)
+        guarded = replace(pool, images=self.images, records=records)
+        self.records = Ledger(guarded, clock)
         self.layout = Layout(self.images, pool.extents)
+        self.trash = Trash(guarded, self.records, clock)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
@@ -190,3 +193,8 @@ class NodeContext:
             raise errors.PreconditionFailed(f"{shown} is being filled by a restore")
         if record.state is volumes.VolumeState.DELETING:
             raise errors.PreconditionFailed(f"{shown} is being deleted")
+        if record.state is volumes.VolumeState.TRASHED:
+            raise errors.PreconditionFailed(
+                f"{shown} was deleted and is in the trash; bring it back with: "
+                f"kubectl mooring undelete {record.spec.volume_id}"
+            )

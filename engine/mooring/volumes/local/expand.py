@@ -40,7 +40,7 @@ def _grow(book: PoolBook, record: volumes.VolumeRecord, size_bytes: int) -> volu
     with book.records.promising():
         cost_of = book.records.cost_of
         shown = quantities.show_bytes(size_bytes)
-        book.records.admit(
+        book.trash.admit(
             cost_of(spec, size_bytes) - cost_of(spec, spec.size_bytes),
             f"growing volume {spec.volume_id} to {shown}",
         )

@@ -96,7 +96,7 @@ def _condition(
 ) -> volumes.VolumeCondition:
     devices, table = seen
     faults: list[str] = []
-    if record.state in (volumes.VolumeState.READY, volumes.VolumeState.FILLING):
+    if record.state not in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
         if usage is None:
             faults.append("its image is missing from the pool")
         elif usage.size_bytes < record.spec.size_bytes:

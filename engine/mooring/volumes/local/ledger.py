@@ -32,6 +32,7 @@ class _Count:
     counted_at: datetime
     promised_bytes: int
     outstanding_bytes: int
+    trash_bytes: int
     added_bytes: int = 0
 
 
@@ -71,6 +72,14 @@ class Ledger:
             return
         admission.admit(wanted_bytes, self.budget(), what)
 
+    def shortage_bytes(self, wanted_bytes: int) -> int:
+        """Returns what has to be freed from the trash before so much may be promised."""
+        with self._guard:
+            count = self._count
+        if count is not None and not self._followed(count).shortage_bytes(wanted_bytes):
+            return 0
+        return self.budget().shortage_bytes(wanted_bytes)
+
     def estimate(self) -> admission.Budget:
         """Returns the budget from a count of the last seconds, never more generous than a new one.
 
@@ -87,6 +96,7 @@ class Ledger:
             self._images.capacity(),
             count.promised_bytes + count.added_bytes,
             count.outstanding_bytes + max(0, count.added_bytes),
+            count.trash_bytes,
         )
 
     def faults(self) -> tuple[str, ...]:
@@ -110,9 +120,23 @@ class Ledger:
             for image, usage in images.items()
             if image not in known and not image.endswith((CUT_SUFFIX, GROWN_SUFFIX))
         ]
-        budget = admission.budget(self._images.capacity(), promises)
+        trashed = (
+            images.get(ids.ImageId(one.spec.volume_id))
+            for one in listed.records
+            if one.state is volumes.VolumeState.TRASHED
+        )
+        budget = admission.budget(
+            self._images.capacity(),
+            promises,
+            trash_bytes=sum(usage.used_bytes for usage in trashed if usage),
+        )
         with self._guard:
-            self._count = _Count(self._clock.now(), budget.promised_bytes, budget.outstanding_bytes)
+            self._count = _Count(
+                self._clock.now(),
+                budget.promised_bytes,
+                budget.outstanding_bytes,
+                budget.trash_bytes,
+            )
             self._faults = (*listed.faults, *kept.faults)
         return budget
 
@@ -139,12 +163,16 @@ class Ledger:
         """Writes or replaces a record, and counts it."""
         present = self._records.volume(record.spec.volume_id)
         self._records.put_volume(record)
+        if present is not None and present.state is volumes.VolumeState.TRASHED:
+            self._forget()  # its bytes count as free no more
         self._add(self._cost(record) - (self._cost(present) if present else 0))
 
     def remove_volume(self, volume_id: ids.VolumeId) -> None:
         """Removes a record and what it cost; an absent one is no error."""
         present = self._records.volume(volume_id)
         self._records.remove_volume(volume_id)
+        if present is not None and present.state is volumes.VolumeState.TRASHED:
+            self._forget()
         self._add(-self._cost(present) if present else 0)
 
     def list_volumes(self) -> Listing[volumes.VolumeRecord]:
@@ -180,6 +208,8 @@ class Ledger:
             self._count = None
 
     def _cost(self, record: volumes.VolumeRecord) -> int:
+        if record.state is volumes.VolumeState.TRASHED:
+            return 0
         size_bytes = max(record.spec.size_bytes, record.growing_to_bytes or 0)
         return self.cost_of(record.spec, size_bytes)
 

@@ -1,4 +1,4 @@
-"""The storage of one node, as one object: implements `ports.nodes.NodeStorageAndSnapshots`.
+"""The storage of one node, as one object: `ports.nodes.NodeStorageAndSnapshots` and `NodeTrash`.
 
 node = LocalNode(node_name, parts, locks, clock)
 node.recover()                      # once, before it serves
@@ -75,6 +75,14 @@ class LocalNode:
     def delete_volume(self, volume_id: ids.VolumeId) -> None:
         """Deletes a volume; an absent one is no error; see the port."""
         reclaim.delete_volume(self._context, volume_id)
+
+    def undelete_volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+        """Brings back a volume from the trash; see the port."""
+        return reclaim.undelete_volume(self._context, volume_id)
+
+    def free_expired_trash(self) -> Sequence[ids.VolumeId]:
+        """Frees what was kept long enough; see the port."""
+        return reclaim.free_expired_trash(self._context)
 
     def expand_volume(self, volume_id: ids.VolumeId, size_bytes: int) -> volumes.VolumeRecord:
         """Grows the image and its loop device; see the port."""

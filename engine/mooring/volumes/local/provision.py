@@ -92,7 +92,7 @@ def _intend(
         if faults:
             raise errors.HostFailure(f"pool {book.name} takes no new volumes: {faults[0]}")
         shown = quantities.show_bytes(spec.size_bytes)
-        book.records.admit(
+        book.trash.admit(
             book.records.cost_of(spec, spec.size_bytes),
             f"a volume of {shown} in pool {book.name}",
         )

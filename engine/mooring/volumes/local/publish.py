@@ -94,6 +94,7 @@ class NodePublisher:
 
         Raises:
             InUse: It is busy.
+            Busy: It is mounted nowhere else, and frozen.
             HostFailure: It may be the mounted volume of a pool that could not be opened.
             PreconditionFailed: Something that is not this volume is mounted there.
         """
@@ -102,6 +103,9 @@ class NodePublisher:
             found = self._found_at(volume_id, target)
             image = found[0].image_path(image_of(volume_id)) if found else None
             devices = attachments.devices_of(self._host, image)
+            mounts = attachments.filesystem_mounts(self._host, devices)
+            if all(mount.target == target for mount in mounts):
+                attachments.require_thawed(self._host, mounts)
             if attachments.unmount_own(self._host, target, devices):
                 raise errors.PreconditionFailed(
                     f"what is mounted at {target} is not volume {volume_id}; it is left alone"
@@ -131,6 +135,7 @@ class NodePublisher:
 
         Raises:
             NotFound: No such volume, or it is not there.
+            Busy: It is frozen.
         """
         with self._context.locks.hold(volume_id):
             book, record = self._context.volume(volume_id)
@@ -141,6 +146,7 @@ class NodePublisher:
             filesystem = record.spec.filesystem
             if filesystem is not None:
                 mounts = attachments.filesystem_mounts(self._host, [device])
+                attachments.require_thawed(self._host, mounts)
                 writable = [one.target for one in mounts if "ro" not in one.options]
                 self._host.filesystems.grow(device.path, (writable or [path])[0], filesystem)
             return record.spec.size_bytes

@@ -1,11 +1,12 @@
-"""Deleting a volume that nobody uses."""
+"""Deleting a volume that nobody uses, and bringing it back from the trash."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
-from mooring.volumes.local import attachments, provision
-from mooring.volumes.local.context import NodeContext, image_of
+from mooring.volumes.local import attachments, expand, provision
+from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 
 def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
@@ -15,6 +16,8 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
         if found is None:
             return
         book, record = found
+        if record.state is volumes.VolumeState.TRASHED:
+            return
         image = book.image_path(image_of(volume_id))
         if record.state is volumes.VolumeState.FILLING:
             attachments.release_idle(context.host, image)
@@ -24,8 +27,52 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
                 f"volume {volume_id} is still in use: {devices[0].path} carries it; "
                 "delete the pods that use it first"
             )
-        # A full pool has no room for the intent either, and deletions are what makes room. Killed
-        # without it, the volume is one whose image is missing, and the retry ends it.
+        finish(book, record)
+
+
+def finish(book: PoolBook, record: volumes.VolumeRecord) -> None:
+    """Deletes a volume that nobody uses, or ends a deletion that was killed: to the trash, or away.
+
+    A full pool has no room for a record either, and deletions are what makes room. So there the
+    trash is freed first, the oldest first, and then the volume itself goes at once; killed without
+    an intent it is one whose image is missing, and the retry ends it.
+    """
+    while True:
+        try:
+            if book.trash.keep(record):
+                return
+        except errors.SpaceExhausted:
+            if book.trash.free(1):
+                continue
+        break
+    record = book.records.volume(record.spec.volume_id) or record
+    if record.state is not volumes.VolumeState.DELETING:
         with contextlib.suppress(errors.SpaceExhausted):
             book.records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
-        provision.discard(book, volume_id)
+    if record.trashing is not None:
+        book.images.remove(image_of(record.trashing.trashed_id))
+    provision.discard(book, record.spec.volume_id)
+
+
+def undelete_volume(context: NodeContext, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
+    """Brings back a volume; see `ports.nodes.NodeTrash.undelete_volume`."""
+    with context.locks.hold(volume_id):
+        book, record = context.volume(volume_id)
+        if record.state is volumes.VolumeState.TRASHED:
+            record = expand.settle(book, book.trash.bring_back(record))
+        context.require_ready(record)
+        return record
+
+
+def free_expired_trash(context: NodeContext) -> Sequence[ids.VolumeId]:
+    """Frees what is kept long enough in every pool; see `ports.nodes.NodeTrash`."""
+    freed: list[ids.VolumeId] = []
+    failures: list[errors.MooringError] = []
+    for book in context.pools.values():
+        try:
+            freed += book.trash.free_expired()
+        except errors.MooringError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return freed

@@ -9,7 +9,14 @@ from functools import partial
 
 from mooring.domain import errors, volumes
 from mooring.ports import host
-from mooring.volumes.local import attachments, expand, offline_growth, provision, snapshot
+from mooring.volumes.local import (
+    attachments,
+    expand,
+    offline_growth,
+    provision,
+    reclaim,
+    snapshot,
+)
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 
@@ -42,6 +49,8 @@ def _is_settled(
     carried: Mapping[host.FileIdentity, Sequence[host.LoopDevice]],
 ) -> bool:
     """Whether a volume is whole and unused, as most are, so that there is nothing to look at."""
+    if record.state is volumes.VolumeState.TRASHED:
+        return True
     whole = record.state in (volumes.VolumeState.READY, volumes.VolumeState.FILLING)
     if not whole or record.growing_to_bytes is not None:
         return False
@@ -70,7 +79,7 @@ def _recover_volume(
         provision.discard(book, volume_id)
         return [*notes, "took back an interrupted creation"]
     if record.state is volumes.VolumeState.DELETING:
-        provision.discard(book, volume_id)
+        reclaim.finish(book, record)
         return [*notes, "finished an interrupted deletion"]
     if record.growing_to_bytes is not None:
         size_bytes = expand.settle(book, record).spec.size_bytes

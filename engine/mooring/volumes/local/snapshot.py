@@ -100,7 +100,7 @@ def _intend(
     )
     with book.records.promising():
         shown = f"a snapshot of a volume of {quantities.show_bytes(spec.size_bytes)}"
-        book.records.admit(
+        book.trash.admit(
             book.records.snapshot_cost(spec, usage.used_bytes), f"{shown} in pool {book.name}"
         )
         book.records.put_snapshot(record)

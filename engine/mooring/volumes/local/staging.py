@@ -55,6 +55,7 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
 
     Raises:
         InUse: The volume is still published or busy.
+        Busy: It is frozen.
         HostFailure: It may lie in a pool that could not be opened.
         PreconditionFailed: Something that is not this volume is mounted there.
     """
@@ -71,6 +72,7 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
                 f"volume {volume_id} is still mounted at {users[0]}; it is unstaged once the pods "
                 "that use it are gone"
             )
+        attachments.require_thawed(context.host, mounts)
         if attachments.unmount_own(context.host, target, devices):
             raise errors.PreconditionFailed(
                 f"what is mounted at {target} is not volume {volume_id}; it is left alone"
