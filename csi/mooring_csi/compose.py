@@ -170,10 +170,8 @@ def build_node(
     node = _open_node(options.settings, peers)
     reporter = reporting.Reporter(found.catalogue, node.name, node)
     serving = _csi_server(options.csi_socket, [_node_part(node, options, reporter.changed)])
-    process = Process(
-        serving,
-        [found.certificate, reporter, _Closing(connections), *_upkeep(node, options.settings)],
-    )
+    works = _upkeep(node, options.settings, reporter)
+    process = Process(serving, [found.certificate, reporter, _Closing(connections), *works])
     if options.registration_folder is not None:
         endpoint = options.kubelet_socket or str(options.csi_socket)
         process.parts.append(registration.Registrar(options.registration_folder, endpoint))
@@ -202,7 +200,7 @@ def build_standalone(options: NodeOptions) -> Process:
         options.csi_socket,
         [_controller_part(fleet), _node_part(node, options, reporter.changed)],
     )
-    return Process(serving, [reporter, *_upkeep(node, options.settings)])
+    return Process(serving, [reporter, *_upkeep(node, options.settings, reporter)])
 
 
 class OneNode:
@@ -314,9 +312,12 @@ def _open_node(
     return node
 
 
-def _upkeep(node: LocalNode, settings: AgentSettings) -> list[upkeep.Upkeep]:
+def _upkeep(
+    node: LocalNode, settings: AgentSettings, reporter: reporting.Reporter
+) -> list[upkeep.Upkeep]:
+    works = [upkeep.pool_watch(node, reporter.changed)]
     policy = settings.defragmentation.policy()
-    return [upkeep.defragmentation(node, policy)] if policy is not None else []
+    return works if policy is None else [*works, upkeep.defragmentation(node, policy)]
 
 
 def _csi_server(

@@ -30,6 +30,8 @@ class LoopDevice:
         direct_io: Whether the kernel bypasses the page cache below it.
         read_only: Whether writes are refused.
         size_bytes: Size of the block device.
+        lost_image: The image's file name, where the filesystem that holds it answers nothing any
+            more; `backing` is then unknown. Empty otherwise.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class LoopDevice:
     direct_io: bool
     read_only: bool
     size_bytes: int
+    lost_image: str = ""
 
 
 class LoopDevices(Protocol):

@@ -23,6 +23,8 @@ def by_image(ports: host.Host) -> Mapping[host.FileIdentity, Sequence[host.LoopD
     """Returns the loop devices of every image, from one scan of the kernel's devices."""
     carried: dict[host.FileIdentity, list[host.LoopDevice]] = {}
     for device in ports.loops.attached():
+        if device.lost_image:
+            continue
         carried.setdefault(device.backing, []).append(device)
     return carried
 

@@ -19,6 +19,8 @@ from mooring.volumes.local.context import NodeContext, PoolBook
 from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
 from mooring.volumes.local.outgoing import Outgoing, Transfers
+from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.pool_watch import PoolWatch
 from mooring.volumes.local.publish import NodePublisher
 
 
@@ -36,6 +38,7 @@ class LocalNode:
         publisher: Staging and publishing, for the kubelet.
         exposures: Snapshots and new volumes as block devices, for movers.
         outgoing: Snapshots that other nodes read.
+        pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class LocalNode:
         transfers: Transfers = Transfers(),  # noqa: B008 - frozen
     ) -> None:
         books = {pool.name: PoolBook(pool, clock) for pool in parts.open_pools}
+        pool_set = PoolSet(books, parts.failed_pools)
         self._context = NodeContext(
-            node, books, parts.failed_pools, parts.host, locks, clock, transfers.remote_snapshots
+            node, pool_set, parts.host, locks, clock, transfers.remote_snapshots
         )
+        self.pool_watch = PoolWatch(self._context, parts.doors)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)

@@ -24,16 +24,22 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 def recover(context: NodeContext) -> list[str]:
     """Ends every interrupted operation of the node; returns what was done or could not be."""
     notes: list[str] = []
-    carried = attachments.by_image(context.host)
     for book in context.pools.values():
-        notes += _noted(book.name, partial(offline_growth.remove_copies, context, book))
-        for record in book.records.list_volumes().records:
-            key = record.spec.volume_id
-            if _is_settled(context, book, record, carried):
-                continue
-            notes += _noted(key, partial(_recover_volume, context, book, record))
-        for one in book.records.list_snapshots().records:
-            notes += _noted(one.snapshot_id, partial(_recover_snapshot, context, book, one))
+        notes += recover_pool(context, book)
+    return notes
+
+
+def recover_pool(context: NodeContext, book: PoolBook) -> list[str]:
+    """Ends every interrupted operation in one pool; returns what was done or could not be."""
+    carried = attachments.by_image(context.host)
+    notes = _noted(book.name, partial(offline_growth.remove_copies, context, book))
+    for record in book.records.list_volumes().records:
+        key = record.spec.volume_id
+        if _is_settled(context, book, record, carried):
+            continue
+        notes += _noted(key, partial(_recover_volume, context, book, record))
+    for one in book.records.list_snapshots().records:
+        notes += _noted(one.snapshot_id, partial(_recover_snapshot, context, book, one))
     return notes
 
 
