@@ -39,6 +39,7 @@ from mooring.runtime.locks import ThreadLocks
 from mooring.runtime.settings import AgentSettings
 from mooring.volumes.fleet.fleet import Fleet
 from mooring.volumes.local.node import LocalNode
+from mooring.volumes.local.outgoing import Transfers
 from mooring_csi import controller, identity, interceptors, registration, server
 from mooring_csi import node as node_service
 from mooring_csi._generated import csi_pb2_grpc
@@ -160,19 +161,29 @@ def build_controller(
     return Process(serving, [found.certificate, _Closing(connections)])
 
 
-def build_node(options: NodeOptions, found: Surroundings) -> Process:
-    """Wires a node plugin with its agent."""
-    node = _open_node(options.settings)
+def build_node(
+    options: NodeOptions, found: Surroundings, addresses: agent_client.Addresses
+) -> Process:
+    """Wires a node plugin with its agent, which copies from the others."""
+    connections = agent_client.AgentConnections(found.certificate)
+    peers = agent_client.PeerSnapshots(agent_client.RemoteNodes(addresses, connections))
+    node = _open_node(options.settings, peers)
     reporter = reporting.Reporter(found.catalogue, node.name, node)
     serving = _csi_server(options.csi_socket, [_node_part(node, options, reporter.changed)])
-    process = Process(serving, [found.certificate, reporter, *_upkeep(node, options.settings)])
+    works = _upkeep(node, options.settings, reporter)
+    process = Process(serving, [found.certificate, reporter, _Closing(connections), *works])
     if options.registration_folder is not None:
         endpoint = options.kubelet_socket or str(options.csi_socket)
         process.parts.append(registration.Registrar(options.registration_folder, endpoint))
     if options.agent_listen is not None:
         storage = reporting.ReportingStorage(node, reporter)
         process.parts.append(
-            AgentServer(node.name, options.agent_listen, storage, found.certificate, reporter)
+            AgentServer(
+                agent_service.NodeAgent(node.name, storage, node.outgoing.read),
+                options.agent_listen,
+                found.certificate,
+                reporter,
+            )
         )
     return process
 
@@ -189,7 +200,7 @@ def build_standalone(options: NodeOptions) -> Process:
         options.csi_socket,
         [_controller_part(fleet), _node_part(node, options, reporter.changed)],
     )
-    return Process(serving, [reporter, *_upkeep(node, options.settings)])
+    return Process(serving, [reporter, *_upkeep(node, options.settings, reporter)])
 
 
 class OneNode:
@@ -219,14 +230,13 @@ class AgentServer:
 
     def __init__(
         self,
-        node: ids.NodeName,
+        service: agent_service.NodeAgent,
         address: str,
-        storage: nodes_port.NodeStorageAndSnapshots,
         certificate: renewal.CurrentCertificate,
         reporter: reporting.Reporter,
     ) -> None:
         self._address = address
-        self._service = agent_service.NodeAgent(node, storage)
+        self._service = service
         self._certificate = certificate
         self._reporter = reporter
         self._stopping = threading.Event()
@@ -289,20 +299,25 @@ def static_agents(pairs: Mapping[ids.NodeName, str]) -> agent_client.Addresses:
     return lambda: pairs
 
 
-def _open_node(settings: AgentSettings) -> LocalNode:
+def _open_node(
+    settings: AgentSettings, peers: agent_client.PeerSnapshots | None = None
+) -> LocalNode:
     parts = registry.open_node_parts(settings.pool_configurations(), settings.state_folder)
     for failed in parts.failed_pools:
         _log.error("a pool could not be opened", pool=failed.name, message=failed.message)
-    node = LocalNode(settings.node, parts, ThreadLocks(), registry.system_clock())
+    transfers = Transfers(peers, settings.transfer_rate)
+    node = LocalNode(settings.node, parts, ThreadLocks(), registry.system_clock(), transfers)
     for note in node.recover():
         _log.info("recovered", note=note)
     return node
 
 
-def _upkeep(node: LocalNode, settings: AgentSettings) -> list[upkeep.Upkeep]:
+def _upkeep(
+    node: LocalNode, settings: AgentSettings, reporter: reporting.Reporter
+) -> list[upkeep.Upkeep]:
+    works = [upkeep.pool_watch(node, reporter.changed), upkeep.space(node)]
     policy = settings.defragmentation.policy()
-    joining = [upkeep.defragmentation(node, policy)] if policy is not None else []
-    return [upkeep.space(node), *joining]
+    return works if policy is None else [*works, upkeep.defragmentation(node, policy)]
 
 
 def _csi_server(

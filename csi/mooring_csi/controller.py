@@ -7,7 +7,7 @@ import grpc
 from google.protobuf import timestamp_pb2, wrappers_pb2
 
 from mooring.api import keys
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids, transfers, volumes
 from mooring.ports import catalogue as catalogue_port
 from mooring.volumes.fleet import fleet as fleet_use_cases
 from mooring_csi import requests
@@ -197,6 +197,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             record
             for record in found
             if record.state is not volumes.SnapshotState.DELETING
+            and transfers.target_of(record.name) is None
             and request.source_volume_id in ("", record.source_volume_id)
         ]
 

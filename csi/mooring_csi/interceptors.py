@@ -18,9 +18,9 @@ _QUIET = ("/Probe", "GetCapabilities", "/GetPluginCapabilities", "/GetPluginInfo
 _LONGEST_MESSAGE_BYTES = 2000
 
 
-def call_interceptor() -> interceptors.UnaryInterceptor:
+def call_interceptor() -> interceptors.CallInterceptor:
     """Returns what maps errors and logs calls of every unary method."""
-    return interceptors.UnaryInterceptor(_around)
+    return interceptors.CallInterceptor(_around)
 
 
 def _around(method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:

@@ -34,6 +34,9 @@ TlsFolder = Annotated[
     Path | None,
     typer.Option(help="Without a cluster: a folder of `make-tls`, which also holds the catalogue."),
 ]
+Agents = Annotated[
+    list[str] | None, typer.Option(help="Without a cluster: node=host:port, repeated.")
+]
 
 
 class ClusterSettings(pydantic_settings.BaseSettings):
@@ -57,9 +60,7 @@ def common(
 @app.command()
 def controller(
     csi_socket: Socket = "unix:///csi/csi.sock",
-    agents: Annotated[
-        list[str] | None, typer.Option(help="Without a cluster: node=host:port, repeated.")
-    ] = None,
+    agents: Agents = None,
     tls_folder: TlsFolder = None,
 ) -> None:
     """Serves CSI Identity and Controller, and calls the nodes' agents."""
@@ -91,6 +92,7 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
     agent_listen: Annotated[
         str, typer.Option(help="host:port of the agent.")
     ] = f"0.0.0.0:{keys.AGENT_PORT}",
+    agents: Agents = None,
     tls_folder: TlsFolder = None,
 ) -> None:
     """Serves CSI Identity and Node for the kubelet, and the node's agent."""
@@ -105,9 +107,13 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
     role = authorization.Identity(authorization.Role.NODE, options.settings.node)
     if tls_folder is not None:
         found = compose.without_cluster(role, tls_folder, tls_folder / _CATALOGUE)
+        addresses = compose.static_agents(_pairs(agents or []))
     else:
-        found = _in_cluster(compose.connect(), ClusterSettings())
-    _serve(compose.build_node(options, found))
+        cluster = ClusterSettings()
+        objects = compose.connect()
+        found = _in_cluster(objects, cluster)
+        addresses = compose.cluster_agents(objects, cluster.namespace)
+    _serve(compose.build_node(options, found, addresses))
 
 
 @app.command()

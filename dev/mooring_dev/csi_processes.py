@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
@@ -53,13 +54,19 @@ def served(mode: str, backend: str, folder: Path, *, overcommit: float = 1.0) ->
 
 
 def write_settings(
-    folder: Path, backend: str, name: str = NODE, *, overcommit: float = 1.0
+    folder: Path,
+    backend: str,
+    name: str = NODE,
+    *,
+    overcommit: float = 1.0,
+    transfer_rate: str = "200Mi",
 ) -> Path:
     """Writes a node's settings with one pool and returns their path."""
     size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
+        f"transferRate: {transfer_rate}\n"
         f"pools:\n  - name: {POOL}\n    backend: {backend}\n    path: {folder}/{name}/pool{size}\n"
         f"    overcommit: {overcommit}\n"
     )
@@ -83,13 +90,17 @@ def standalone(config: Path, endpoint: Path) -> Iterator["subprocess.Popen[bytes
 
 @contextmanager
 def node(
-    folder: Path, config: Path, address: str, endpoint: Path | None = None
+    folder: Path,
+    config: Path,
+    address: str,
+    endpoint: Path | None = None,
+    peers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Serves the kubelet's socket and an agent; `make_tls` comes before."""
     endpoint = endpoint or folder / "node.sock"
     with process(
         *("node", "--config", config, "--csi-socket", f"unix://{endpoint}"),
-        *("--agent-listen", address, "--tls-folder", folder / "tls"),
+        *("--agent-listen", address, "--tls-folder", folder / "tls", *_pairs(peers)),
     ) as running:
         wait_for_socket(endpoint)
         yield running
@@ -99,14 +110,17 @@ def node(
 def controller(folder: Path, agents: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Serves the controller over agents, by their addresses; `make_tls` comes before."""
     endpoint = folder / "controller.sock"
-    pairs = [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
     with process(
         *("controller", "--csi-socket", f"unix://{endpoint}"),
-        *("--tls-folder", folder / "tls", *pairs),
+        *("--tls-folder", folder / "tls", *_pairs(agents)),
     ) as running:
         wait_for_socket(endpoint)
         wait_until_ready(endpoint)
         yield running
+
+
+def _pairs(agents: Mapping[str, str]) -> list[str]:
+    return [part for name, at in agents.items() for part in ("--agents", f"{name}={at}")]
 
 
 def make_tls(folder: Path) -> None:

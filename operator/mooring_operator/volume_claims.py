@@ -63,9 +63,10 @@ class VolumeClaims:
         if deleting and keys.FINALIZER not in metadata.get("finalizers", []):
             return None
         if not deleting:
-            self._recorder.hold(resources.VOLUME_CLAIMS, obj)
+            self._hold(obj, spec)
         claim = self._objects.get(cluster.CLAIMS, metadata["name"], metadata["namespace"])
         wish = _wish(obj, spec, self._source(obj, spec, claim))
+        wish = replace(wish, keep_data=deleting and self._keeps_data(spec))
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, wish.storage_class)
         plan = claim_plan.plan(
             wish, self._facts(obj, claim), observing.class_facts(storage_class), self._time.now()
@@ -78,6 +79,19 @@ class VolumeClaims:
         if plan.steps:
             return _SOON_SECONDS
         return _WAIT_SECONDS if wish.source is None else _SOURCE_SECONDS
+
+    def _hold(self, obj: cluster.Object, spec: models.VolumeClaimSpec) -> None:
+        """Holds what takes its data along; anything else may go while there is no operator."""
+        keeps = spec.deletion_policy is models.DeletionPolicy.RETAIN
+        change = self._recorder.let_go if keeps else self._recorder.hold
+        change(resources.VOLUME_CLAIMS, obj)
+
+    def _keeps_data(self, spec: models.VolumeClaimSpec) -> bool:
+        """Whether a deletion leaves the data; that of the whole kind always does."""
+        if spec.deletion_policy is models.DeletionPolicy.RETAIN:
+            return True
+        kind = self._objects.get(cluster.KINDS, f"{resources.VOLUME_CLAIMS.plural}.{keys.GROUP}")
+        return kind is not None and "deletionTimestamp" in kind["metadata"]
 
     def _source(
         self, obj: cluster.Object, spec: models.VolumeClaimSpec, claim: cluster.Object | None
@@ -165,7 +179,7 @@ class VolumeClaims:
     def _choose(
         self, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
     ) -> placement_plan.Choice:
-        """Chooses the node: the source's, if a copy has to be there, or as placement says."""
+        """Chooses the node: as placement says, and for a copy the source's where that may be."""
         place = spec.placement or base.Placement()
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, spec.storage_class_name) or {}
         pool = storage_class.get("parameters", {}).get("pool")
@@ -176,9 +190,7 @@ class VolumeClaims:
         )
         if source is None or source.node is None:
             return placement_plan.choose(wish, found, size_bytes)
-        there = [node for node in found if node.name == source.node]
-        choice = placement_plan.choose(wish, there, size_bytes)
-        return replace(choice, reason=f"{source.label} is there, and copies are made in its pool")
+        return placement_plan.choose_for_copy(wish, found, size_bytes, ids.NodeName(source.node))
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, claim: cluster.Object | None
@@ -233,9 +245,8 @@ def _wish(
         storage_class=spec.storage_class_name,
         mode=spec.volume_mode,
         placed=_is_placed(spec),
-        keep_data=spec.deletion_policy is models.DeletionPolicy.RETAIN,
+        keep_data=True,
         deleting="deletionTimestamp" in obj["metadata"],
-        node=spec.placement.node if spec.placement else None,
         source=source,
     )
 

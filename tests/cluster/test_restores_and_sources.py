@@ -159,15 +159,10 @@ def _nothing_is_lost(shop: Shop) -> None:
 
 def test_sources_and_targets_that_cannot_be_say_what_to_do(three_points: Shop) -> None:
     shop = three_points
-    _, other = shop.cluster.node_names
     wrong: dict[str, tuple[dict[str, Any], str]] = {
         "no-snapshot": ({"source": {"snapshotName": "gone"}}, "SourceNotFound"),
         "no-claim": ({"source": {"volumeClaimName": "gone"}}, "SourceNotFound"),
         "no-backup": ({"source": {"backupName": "gone"}}, "SourceNotFound"),
-        "elsewhere": (
-            {"source": {"volumeClaimName": "data"}, "placement": {"node": other}},
-            "SourceElsewhere",
-        ),
         "small": ({"source": {"snapshotName": "second"}, "size": "16Mi"}, "SizeOutOfRange"),
     }
     for name, (spec, _) in wrong.items():

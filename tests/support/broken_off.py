@@ -42,10 +42,14 @@ class Bench:
         self._begin()
         ending = syscall_faults.run(self.operation, self.folder, fault=(point, what))
         machine = self._successor()
+        # A volume that the disk has no room to record in the trash goes at once (decision 11).
+        expected = [self._expected]
+        if "ENOSPC" in what and self.operation.act is faulted_operations.delete:
+            expected.append(self._empty)
         if not ending.killed and ending.error is None:
-            assert faulted_operations.observe(machine) == self._expected, f"{what} at {point}"
+            assert faulted_operations.observe(machine) in expected, f"{what} at {point}"
         self.operation.act(machine)
-        assert self._end(machine) == self._expected, f"retried after {what} at {point}"
+        assert self._end(machine) in expected, f"retried after {what} at {point}"
         return ending
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
 """A fleet in memory: nodes that create, lose answers and fall silent on request."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import errors, ids, pools, transfers, volumes
 
 CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GIB = 1 << 30
@@ -16,6 +16,7 @@ class FakeNode:
 
     Attributes:
         silent: Every call raises NeverReached.
+        pulls_left: How often a copy from another node is still under way when it is asked for.
         loses_answers: Changes are carried out, then Unreachable is raised.
         calls: Names of the methods that were called, in order.
     """
@@ -31,6 +32,9 @@ class FakeNode:
         self.calls: list[str] = []
         self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
         self.snapshots: dict[ids.SnapshotId, volumes.SnapshotRecord] = {}
+        self.offers: set[tuple[ids.SnapshotId, ids.NodeName]] = set()
+        self.pieces: list[transfers.Piece] = []
+        self.pulls_left = 0
         self._guard = threading.Lock()
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
@@ -40,6 +44,9 @@ class FakeNode:
             if present is None:
                 if spec.size_bytes > self._free_bytes():
                     raise errors.SpaceExhausted(f"no room on {self.name}")
+                if spec.source is not None and spec.source.node and self.pulls_left:
+                    self.pulls_left -= 1
+                    raise errors.Busy(f"{spec.volume_id} is being copied")
                 state = volumes.VolumeState.FILLING if spec.filling else volumes.VolumeState.READY
                 present = volumes.VolumeRecord(
                     spec, state, formatted=spec.source is not None, created_at=CREATED_AT
@@ -147,6 +154,28 @@ class FakeNode:
                 )
         self._answer()
         return self.snapshots[snapshot_id]
+
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        self._reach("offer_snapshot")
+        if snapshot_id not in self.snapshots:
+            raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+        self.offers.add((snapshot_id, node))
+        self._answer()
+
+    def read_snapshot(
+        self,
+        snapshot_id: ids.SnapshotId,
+        reader: ids.NodeName,
+        progress: volumes.PullProgress | None,
+    ) -> Iterator[transfers.Part]:
+        if (snapshot_id, reader) not in self.offers:
+            raise errors.PermissionDenied(f"{reader} may not read {snapshot_id}")
+        yield transfers.Opening(self.snapshots[snapshot_id])
+        chain = bytes.fromhex(progress.chain) if progress else b""
+        for piece in self.pieces:
+            chain = transfers.extended(chain, piece)
+            yield transfers.Sent(piece, chain)
+        yield transfers.Ending(chain)
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         self._reach("delete_snapshot")

@@ -391,7 +391,9 @@ class World:
             trash_retention=self.trash_retention,
         )
         opened = () if any(one.name == POOL for one in failed) else (pool,)
-        parts = NodeParts(host.Host(ports, ports, ports, ports), opened, tuple(failed))
+        parts = NodeParts(
+            host.Host(ports, ports, ports, ports, ports, ports), opened, tuple(failed)
+        )
         return LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
 
     def state(self) -> tuple[object, ...]:

@@ -7,16 +7,20 @@ Only `compose.py` modules and tests import this. A backend is known if it is lis
     node.recover()
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mooring.adapters.host import files
 from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.host.filesystems import KernelFilesystems
+from mooring.adapters.host.freezing import GuardFreezes
 from mooring.adapters.host.loops import KernelLoops
 from mooring.adapters.host.mounts import KernelMounts
 from mooring.adapters.host.target_paths import KernelPaths
-from mooring.adapters.pools import embedded, layout, pool_folder
+from mooring.adapters.pools import embedded, layout, pool_folder, probing
 from mooring.adapters.pools.directory import DirectoryPool
+from mooring.adapters.pools.image_contents import FileContents
 from mooring.adapters.pools.image_folder import ImageFilePool
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
@@ -25,7 +29,7 @@ from mooring.ports import clock as clock_port
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 
-BACKENDS: Mapping[pools.PoolBackend, Callable[[Path], ImageFilePool]] = {
+BACKENDS: Mapping[pools.PoolBackend, Callable[..., ImageFilePool]] = {
     pools.PoolBackend.DIRECTORY: DirectoryPool,
     pools.PoolBackend.REFLINK: ReflinkPool,
 }
@@ -38,7 +42,14 @@ def system_clock() -> clock_port.Clock:
 
 def kernel_host() -> host.Host:
     """Returns loop devices, mounts and filesystems of this machine."""
-    return host.Host(KernelLoops(), KernelMounts(), KernelFilesystems(), KernelPaths())
+    return host.Host(
+        KernelLoops(),
+        KernelMounts(),
+        KernelFilesystems(),
+        GuardFreezes(),
+        KernelPaths(),
+        FileContents(),
+    )
 
 
 def open_node_parts(
@@ -81,7 +92,8 @@ class NodeOpener:
                         opener.configuration.name, opener.configuration.backend, str(error)
                     )
                 )
-        return pool_ports.NodeParts(self._host, tuple(opened), tuple(failed))
+        doors = {opener.configuration.name: opener for opener in self._openers}
+        return pool_ports.NodeParts(self._host, tuple(opened), tuple(failed), doors)
 
     def close(self) -> None:
         """Lets go of every pool; embedded ones stay mounted, as their volumes do."""
@@ -114,7 +126,11 @@ class PoolOpener:
         self.configuration = configuration
         self._mountpoint = state_folder / "pools" / configuration.name
         self._ports = ports
-        self._closers: list[Callable[[], None]] = []
+        self._closers: list[Callable[[Callable[[int], None]], None]] = []
+        self._root: int | None = None
+        self._read_only = False
+        self._pool_uuid = ""
+        self._lost = ""
 
     def open(self) -> pool_ports.OpenPool:
         """Opens the pool, after making or adopting what is there.
@@ -132,8 +148,19 @@ class PoolOpener:
 
     def close(self) -> None:
         """Lets go of the pool's files; an embedded pool stays mounted."""
-        while self._closers:
-            self._closers.pop()()
+        self._let_go(os.close)
+
+    def retire(self) -> None:
+        """Lets go of a failed pool, beneath operations that may still come to their end."""
+        self._let_go(files.retire)
+
+    def probe(self) -> None:
+        """Tries whether the open pool's filesystem still takes writes; see the port."""
+        if self._root is None:
+            return
+        if self.configuration.image_size_bytes is not None:
+            self._require_whole()
+        probing.probe(self._root, read_only=self._read_only)
 
     def unmount(self) -> None:
         """Closes the pool and takes an embedded one off the node; see `embedded.unmount`."""
@@ -145,6 +172,9 @@ class PoolOpener:
         configuration = self.configuration
         folder = configuration.folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._require_present(folder)
+        if self._lost:
+            raise errors.DataCorrupt(self._lost)
         self._lock(folder)
         if configuration.image_size_bytes is not None:
             if configuration.backend is not pools.PoolBackend.REFLINK:
@@ -156,9 +186,11 @@ class PoolOpener:
         if configuration.backend not in BACKENDS:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
         identity = pool_folder.identify(folder, configuration.backend, SystemClock())
-        images = BACKENDS[configuration.backend](folder / "images")
+        self._require_same(identity.pool_uuid)
+        self._root, self._read_only = files.open_folder(folder), bool(identity.newer)
+        images = BACKENDS[configuration.backend](folder / "images", read_only=self._read_only)
         self._closers.append(images.close)
-        records = FolderRecords(folder / "records")
+        records = FolderRecords(folder / "records", read_only=self._read_only)
         self._closers.append(records.close)
         extents = layout.of_folder(folder / "images") if images.properties.copies_on_write else None
         if extents is not None:
@@ -171,7 +203,44 @@ class PoolOpener:
             configuration.overcommit,
             extents=extents,
             trash_retention=configuration.trash_retention,
+            read_only=identity.newer,
         )
+
+    def _require_present(self, folder: Path) -> None:
+        """Refuses to make a new pool where one was: its disk may only not be mounted."""
+        embedded_one = self.configuration.image_size_bytes is not None
+        wanted = folder / (embedded.IMAGE_FILE if embedded_one else pool_folder.IDENTITY_FILE)
+        if self._pool_uuid and not wanted.exists():
+            raise errors.DataCorrupt(f"{wanted} of pool {self._pool_uuid} is gone; bring it back")
+
+    def _require_whole(self) -> None:
+        """Refuses a file that was cut short, for good: writes may make it long again, with holes.
+
+        Raises:
+            DataCorrupt: It was.
+        """
+        if not self._lost:
+            try:
+                embedded.require_whole(self.configuration.folder, self._ports)
+            except errors.DataCorrupt as error:
+                self._lost = str(error)
+        if self._lost:
+            raise errors.DataCorrupt(self._lost)
+
+    def _require_same(self, pool_uuid: str) -> None:
+        if self._pool_uuid not in ("", pool_uuid):
+            raise errors.PreconditionFailed(
+                f"it is pool {pool_uuid} and not {self._pool_uuid}, which was there before; bring "
+                "that back, or start the node's agent anew"
+            )
+        self._pool_uuid = pool_uuid
+
+    def _let_go(self, how: Callable[[int], None]) -> None:
+        while self._closers:
+            self._closers.pop()(how)
+        if self._root is not None:
+            os.close(self._root)
+            self._root = None
 
     def _lock(self, folder: Path) -> None:
         self._closers.append(pool_folder.FolderLock(folder).close)

@@ -61,6 +61,22 @@ def parse_uri(uri: str) -> Identity | None:
         return None
 
 
+def peer(auth_context: Mapping[str, Sequence[bytes]]) -> Identity:
+    """Returns the identity that a peer's certificate holds.
+
+    Raises:
+        PermissionDenied: It holds none of ours.
+    """
+    found = [
+        identity
+        for uri in auth_context.get("peer_uri", ())
+        if (identity := parse_uri(uri.decode(errors="replace"))) is not None
+    ]
+    if len(found) != 1:
+        raise errors.PermissionDenied("the peer's certificate holds no identity of Mooring")
+    return found[0]
+
+
 @dataclass(frozen=True)
 class Rules:
     """Which full method names each role may call."""
@@ -77,15 +93,9 @@ class Rules:
         Raises:
             PermissionDenied: The peer has no identity of ours, or not this right.
         """
-        found = [
-            identity
-            for uri in auth_context.get("peer_uri", ())
-            if (identity := parse_uri(uri.decode(errors="replace"))) is not None
-        ]
-        if len(found) != 1:
-            raise errors.PermissionDenied("the peer's certificate holds no identity of Mooring")
-        if method not in self.methods.get(found[0].role, frozenset()):
-            raise errors.PermissionDenied(f"{found[0].uri} may not call {method}")
+        found = peer(auth_context)
+        if method not in self.methods.get(found.role, frozenset()):
+            raise errors.PermissionDenied(f"{found.uri} may not call {method}")
 
 
 def _methods(*names: str) -> frozenset[str]:
@@ -101,6 +111,7 @@ AGENT_RULES = Rules(
             "ExpandVolume",
             "CreateSnapshot",
             "DeleteSnapshot",
+            "OfferSnapshot",
             *_READS,
         ),
         Role.OPERATOR: _methods(
@@ -110,7 +121,10 @@ AGENT_RULES = Rules(
             "FinishFilling",
             "CreateSnapshot",
             "DeleteSnapshot",
+            "OfferSnapshot",
             *_READS,
         ),
+        # Only what the controller offered to the node of that name; see `volumes.local.outgoing`.
+        Role.NODE: _methods("Hello", "ReadSnapshot"),
     }
 )

@@ -15,11 +15,13 @@ import grpc
 from mooring.agent import authorization, certificates, failures, messages, renewal
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
 from mooring.domain import errors, ids, pools, volumes
-from mooring.ports import nodes as nodes_port
+from mooring.ports import transfers as transfers_port
 
 _GREETING_TIMEOUT_SECONDS = 3.0
 _READ_TIMEOUT_SECONDS = 20.0
 _CHANGE_TIMEOUT_SECONDS = 110.0
+_STREAM_TIMEOUT_SECONDS = 200.0
+"""A copy between nodes that takes longer goes on in another call."""
 _RETIRED_SECONDS = 2 * _CHANGE_TIMEOUT_SECONDS
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -162,6 +164,12 @@ class RemoteNode:
         )
         return messages.snapshot(self._change("CreateSnapshot", request))
 
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        """Lets one other node read a snapshot for a while."""
+        self._change(
+            "OfferSnapshot", agent_pb2.OfferSnapshotRequest(snapshot_id=snapshot_id, node=node)
+        )
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""
         self._change("DeleteSnapshot", agent_pb2.SnapshotRequest(snapshot_id=snapshot_id))
@@ -170,6 +178,25 @@ class RemoteNode:
         """Returns every snapshot of the node."""
         answer = self._read("ListSnapshots", agent_pb2.ListRequest())
         return [messages.snapshot(item) for item in answer.snapshots]
+
+    def read_snapshot(
+        self, snapshot_id: ids.SnapshotId, progress: volumes.PullProgress | None
+    ) -> transfers_port.Parts:
+        """Yields what is not here yet; see `ports.transfers.RemoteSnapshots.read`."""
+        request = agent_pb2.ReadSnapshotRequest(
+            snapshot_id=snapshot_id, progress=messages.progress_message(progress)
+        )
+        call = self._call("ReadSnapshot", request, _STREAM_TIMEOUT_SECONDS)
+        try:
+            # The next one is received only when it is asked for, so memory stays bounded.
+            for message in call:
+                part = messages.part(message)
+                if part is not None:
+                    yield part
+        except grpc.RpcError as failure:
+            raise failures.error_of(failure, f"the agent of {self._node}") from failure
+        finally:
+            call.cancel()
 
     def _read(self, method: str, request: Any) -> Any:
         return self._call(method, request, _READ_TIMEOUT_SECONDS)
@@ -213,7 +240,7 @@ class RemoteNodes:
         """Returns the names of all nodes that have an agent."""
         return sorted(self._addresses())
 
-    def storage(self, node: ids.NodeName) -> nodes_port.NodeStorageAndSnapshots:
+    def storage(self, node: ids.NodeName) -> RemoteNode:
         """Returns a node's storage.
 
         Raises:
@@ -223,3 +250,20 @@ class RemoteNodes:
         if address is None:
             raise errors.NotFound(f"node {node} has no agent")
         return RemoteNode(node, address, self._connections)
+
+
+class PeerSnapshots:
+    """`ports.transfers.RemoteSnapshots` over the other nodes' agents."""
+
+    def __init__(self, nodes: RemoteNodes) -> None:
+        self._nodes = nodes
+
+    def read(
+        self, node: ids.NodeName, snapshot_id: ids.SnapshotId, progress: volumes.PullProgress | None
+    ) -> transfers_port.Parts:
+        """Reads what is not here yet."""
+        try:
+            storage = self._nodes.storage(node)
+        except errors.NotFound as error:
+            raise errors.Unreachable(str(error)) from error  # its pod may be back in a moment
+        return storage.read_snapshot(snapshot_id, progress)

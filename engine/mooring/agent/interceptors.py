@@ -11,29 +11,43 @@ from mooring.domain import errors
 Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 """A method of a service: a request and its context to an answer."""
 
+_ONE_ANSWER = grpc.unary_unary_rpc_method_handler
+_STREAM = grpc.unary_stream_rpc_method_handler
 UNREADABLE = object()
 """The request of a call whose bytes are no message."""
 
 
-class UnaryInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
-    """Wraps every unary method of a server.
+Around = Callable[[str, Behaviour], Behaviour]
+"""Returns the wrapped method; takes its full name and the method itself."""
+
+
+class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Wraps every method of a server; one that nothing is put around is not served.
 
     Args:
-        around: Returns the wrapped method; takes its full name and the method itself.
+        around: For methods with one answer.
+        around_stream: For methods with a stream of answers; None when the server has none.
     """
 
-    def __init__(self, around: Callable[[str, Behaviour], Behaviour]) -> None:
+    def __init__(self, around: Around, around_stream: Around | None = None) -> None:
         self._around = around
+        self._around_stream = around_stream
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: Any
     ) -> Any:
         """Wraps the handler of one method."""
         handler = continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._around(handler_call_details.method, _refusing_unreadable(handler.unary_unary)),
+        if handler is None:
+            return None
+        if handler.unary_unary is not None:
+            inner, around, make = handler.unary_unary, self._around, _ONE_ANSWER
+        elif handler.unary_stream is not None and self._around_stream is not None:
+            inner, around, make = handler.unary_stream, self._around_stream, _STREAM
+        else:
+            return None
+        return make(
+            around(handler_call_details.method, _refusing_unreadable(inner)),
             request_deserializer=_readable(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )

@@ -3,7 +3,7 @@
 from datetime import UTC
 
 from mooring.agent._generated import agent_pb2
-from mooring.domain import ids, pools, volumes
+from mooring.domain import ids, pools, transfers, volumes
 
 
 def spec_message(spec: volumes.VolumeSpec) -> agent_pb2.VolumeSpec:
@@ -22,6 +22,7 @@ def spec_message(spec: volumes.VolumeSpec) -> agent_pb2.VolumeSpec:
         source_snapshot_id=source.snapshot_id or "",
         filling=spec.filling,
         labels=spec.labels,
+        source_node=source.node or "",
     )
 
 
@@ -57,6 +58,7 @@ def record_message(record: volumes.VolumeRecord) -> agent_pb2.VolumeRecord:
         created_at=record.created_at,
         formatting=record.formatting,
         growing_to_bytes=record.growing_to_bytes,
+        pull=progress_message(record.pull),
         trashing=None if record.trashing is None else _trashing_message(record.trashing),
     )
 
@@ -71,8 +73,59 @@ def record(message: agent_pb2.VolumeRecord) -> volumes.VolumeRecord:
         created_at=message.created_at.ToDatetime(tzinfo=UTC),
         formatting=message.formatting,
         growing_to_bytes=message.growing_to_bytes if growing else None,
+        pull=progress(message.pull) if message.HasField("pull") else None,
         trashing=_trashing(message.trashing) if message.HasField("trashing") else None,
     )
+
+
+def progress_message(pull: volumes.PullProgress | None) -> agent_pb2.PullProgress | None:
+    """Writes how far a copy from another node is; None for none."""
+    if pull is None:
+        return None
+    return agent_pb2.PullProgress(
+        taken_at=pull.taken_at,
+        source_size_bytes=pull.source_size_bytes,
+        done_bytes=pull.done_bytes,
+        chain=pull.chain,
+    )
+
+
+def progress(message: agent_pb2.PullProgress) -> volumes.PullProgress:
+    """Reads how far a copy from another node is."""
+    return volumes.PullProgress(
+        taken_at=message.taken_at.ToDatetime(tzinfo=UTC),
+        source_size_bytes=message.source_size_bytes,
+        done_bytes=message.done_bytes,
+        chain=message.chain,
+    )
+
+
+def part_message(part: transfers.Part) -> agent_pb2.SnapshotPart:
+    """Writes a part of a snapshot on its way to another node."""
+    match part:
+        case transfers.Opening(record):
+            return agent_pb2.SnapshotPart(opening=snapshot_message(record))
+        case transfers.Sent(piece, chain):
+            sent = agent_pb2.SnapshotPiece(
+                offset_bytes=piece.offset_bytes, content=piece.content, chain=chain
+            )
+            return agent_pb2.SnapshotPart(piece=sent)
+        case transfers.Ending(chain):
+            return agent_pb2.SnapshotPart(ending=agent_pb2.SnapshotEnding(chain=chain))
+
+
+def part(message: agent_pb2.SnapshotPart) -> transfers.Part | None:
+    """Reads a part; None when it is of a kind that this agent does not know."""
+    match message.WhichOneof("part"):
+        case "opening":
+            return transfers.Opening(snapshot(message.opening))
+        case "piece":
+            piece = transfers.Piece(message.piece.offset_bytes, message.piece.content)
+            return transfers.Sent(piece, message.piece.chain)
+        case "ending":
+            return transfers.Ending(message.ending.chain)
+        case _:
+            return None
 
 
 def snapshot_message(record: volumes.SnapshotRecord) -> agent_pb2.SnapshotRecord:
@@ -184,8 +237,10 @@ def _filesystem(text: str) -> volumes.FilesystemType | None:
 
 
 def _source(message: agent_pb2.VolumeSpec) -> volumes.Source | None:
+    node = ids.parse_node_name(message.source_node) if message.source_node else None
     if message.source_volume_id:
-        return volumes.Source(volume_id=ids.parse_volume_id(message.source_volume_id))
+        return volumes.Source(ids.parse_volume_id(message.source_volume_id), node=node)
     if message.source_snapshot_id:
-        return volumes.Source(snapshot_id=ids.parse_snapshot_id(message.source_snapshot_id))
+        snapshot_id = ids.parse_snapshot_id(message.source_snapshot_id)
+        return volumes.Source(snapshot_id=snapshot_id, node=node)
     return None

@@ -183,6 +183,10 @@ class ReportingStorage:
         self._reporter.changed()
         return record
 
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        """Lets one other node read a snapshot for a while."""
+        self._storage.offer_snapshot(snapshot_id, node)
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""
         self._storage.delete_snapshot(snapshot_id)

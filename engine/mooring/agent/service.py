@@ -1,5 +1,7 @@
 """The node agent's gRPC service: this node's storage, for peers whose certificate allows it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -7,18 +9,30 @@ import structlog
 
 from mooring.agent import authorization, failures, interceptors, messages
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
-from mooring.domain import errors, ids
+from mooring.domain import errors, ids, transfers, volumes
 from mooring.ports import nodes as nodes_port
 
 _log = structlog.get_logger("agent")
 
 
+ReadSnapshot = Callable[
+    [ids.SnapshotId, ids.NodeName, volumes.PullProgress | None], Iterator[transfers.Part]
+]
+"""Yields a snapshot to the node of that name, from where its progress says."""
+
+
 class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
     """Carries calls to this node's storage."""
 
-    def __init__(self, node: ids.NodeName, storage: nodes_port.NodeStorageAndSnapshots) -> None:
+    def __init__(
+        self,
+        node: ids.NodeName,
+        storage: nodes_port.NodeStorageAndSnapshots,
+        read_snapshot: ReadSnapshot,
+    ) -> None:
         self._node = node
         self._storage = storage
+        self._read_snapshot = read_snapshot
 
     def Hello(  # noqa: N802 - the interface names the methods
         self, request: agent_pb2.HelloRequest, context: grpc.ServicerContext
@@ -96,25 +110,63 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
         records = self._storage.list_snapshots()
         return agent_pb2.Snapshots(snapshots=[messages.snapshot_message(item) for item in records])
 
+    def OfferSnapshot(  # noqa: N802
+        self, request: agent_pb2.OfferSnapshotRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Done:
+        """See `ports.nodes.NodeSnapshots.offer_snapshot`."""
+        self._storage.offer_snapshot(
+            ids.parse_snapshot_id(request.snapshot_id), ids.parse_node_name(request.node)
+        )
+        return agent_pb2.Done()
 
-class CallGuard(interceptors.UnaryInterceptor):
+    def ReadSnapshot(  # noqa: N802
+        self, request: agent_pb2.ReadSnapshotRequest, context: grpc.ServicerContext
+    ) -> Iterator[agent_pb2.SnapshotPart]:
+        """See `ports.transfers.RemoteSnapshots.read`; the peer is the reader."""
+        reader = authorization.peer(context.auth_context()).node
+        if reader is None:
+            raise errors.PermissionDenied("only nodes read snapshots")
+        progress = messages.progress(request.progress) if request.HasField("progress") else None
+        snapshot_id = ids.parse_snapshot_id(request.snapshot_id)
+        for part in self._read_snapshot(snapshot_id, reader, progress):
+            yield messages.part_message(part)
+
+
+class CallGuard(interceptors.CallInterceptor):
     """Lets through what a peer's certificate allows, and maps errors to the wire."""
 
     def __init__(self, allowed: authorization.Rules) -> None:
         """Takes the methods that each role may call."""
-        super().__init__(self._guarded)
+        super().__init__(self._guarded, self._guarded_stream)
         self._allowed = allowed
 
     def _guarded(self, method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            try:
+            with _errors_on_the_wire(method, context):
                 self._allowed.check(method, context.auth_context())
                 return behaviour(request, context)
-            except errors.MooringError as error:
-                _log.warning("refused", method=method, reason=error.reason, message=str(error))
-                return failures.abort(context, error)
-            except Exception:  # the shell's one boundary
-                _log.exception("fault", method=method)
-                return context.abort(grpc.StatusCode.INTERNAL, "a fault in the agent; see its log")
 
         return call
+
+    def _guarded_stream(
+        self, method: str, behaviour: interceptors.Behaviour
+    ) -> interceptors.Behaviour:
+        def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with _errors_on_the_wire(method, context):
+                self._allowed.check(method, context.auth_context())
+                yield from behaviour(request, context)
+
+        return call
+
+
+@contextmanager
+def _errors_on_the_wire(method: str, context: grpc.ServicerContext) -> Iterator[None]:
+    """The shell's one boundary: what a call raises becomes what its caller raises."""
+    try:
+        yield
+    except errors.MooringError as error:
+        _log.warning("refused", method=method, reason=error.reason, message=str(error))
+        failures.abort(context, error)
+    except Exception:
+        _log.exception("fault", method=method)
+        context.abort(grpc.StatusCode.INTERNAL, "a fault in the agent; see its log")

@@ -14,6 +14,7 @@ _log = structlog.get_logger("upkeep")
 _STOP_SECONDS = 3.0
 _DEFRAGMENT_SECONDS = 60.0
 _SPACE_SECONDS = 5.0
+_POOL_WATCH_SECONDS = 1.0
 _REST_FACTOR = 4.0
 """Counting takes time with the number of volumes; it may take at most one part in five of it."""
 
@@ -77,6 +78,22 @@ def space(node: LocalNode) -> Upkeep:
             _log.info("freed trash because space was low", pool=pool, volumes=count)
 
     return Upkeep("space", _SPACE_SECONDS, work)
+
+
+def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
+    """Returns the work on failing and failed pools.
+
+    Args:
+        node: The node.
+        changed: Called when one failed or came back.
+    """
+
+    def work(_: defragment.Pause) -> None:
+        for note in node.pool_watch.check():
+            _log.warning("pools", note=note)
+            changed()
+
+    return Upkeep("pool-watch", _POOL_WATCH_SECONDS, work)
 
 
 def _tell(outcomes: Iterator[defragment.Outcome]) -> None:

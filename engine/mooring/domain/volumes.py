@@ -49,10 +49,17 @@ class SnapshotState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """What a volume's first content is copied from: exactly one of the two is set."""
+    """What a volume's first content is copied from: exactly one of the two ids is set.
+
+    Attributes:
+        volume_id: The volume that is cloned.
+        snapshot_id: The snapshot that is restored.
+        node: The node that holds it; None for the node of the new volume itself.
+    """
 
     volume_id: ids.VolumeId | None = None
     snapshot_id: ids.SnapshotId | None = None
+    node: ids.NodeName | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class VolumeSpec:
         filesystem: The type to make at first stage; None for Block.
         preallocated: Whether the image's blocks are reserved at creation.
         sector_size_bytes: Logical sector size of the loop device, for the volume's whole life.
-        source: Volume or snapshot on the same node to copy; None for an empty volume.
+        source: Volume or snapshot to copy; None for an empty volume.
         filling: True makes the volume Filling, for a restore, instead of Ready.
         labels: Names for people (`namespace`, `claim`); shown, never decided on.
     """
@@ -84,6 +91,23 @@ class VolumeSpec:
     source: Source | None = None
     filling: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PullProgress:
+    """How far the content of a volume has come from another node.
+
+    Attributes:
+        taken_at: The point in time of what is copied: another one has other content.
+        source_size_bytes: Size of what is copied.
+        done_bytes: Everything below this offset is on this node's disk.
+        chain: The chain of checksums up to there, in hexadecimal; see `domain.transfers`.
+    """
+
+    taken_at: datetime
+    source_size_bytes: int
+    done_bytes: int = 0
+    chain: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +142,7 @@ class VolumeRecord:
         created_at: When the intent was recorded, UTC.
         formatting: True from before mkfs until after it: what a kill left half made is ours.
         growing_to_bytes: The size that an expansion under way will reach; None otherwise.
+        pull: How far the copy from another node has come; None when there is none under way.
         trashing: Of a volume that is in the trash or on its way there; None of any other.
     """
 
@@ -127,6 +152,7 @@ class VolumeRecord:
     created_at: datetime
     formatting: bool = False
     growing_to_bytes: int | None = None
+    pull: PullProgress | None = None
     trashing: Trashing | None = None
 
 

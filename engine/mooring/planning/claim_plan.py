@@ -24,7 +24,6 @@ class Wish:
         placed: Whether it says where its data shall be.
         keep_data: True when deleting it leaves the claim and its data.
         deleting: Whether its deletion was asked for.
-        node: The node that it asks for; None when it names none.
         source: What it is to be copied from; None for an empty volume.
     """
 
@@ -35,7 +34,6 @@ class Wish:
     placed: bool
     keep_data: bool
     deleting: bool
-    node: str | None = None
     source: claim_sources.Source | None = None
 
 
@@ -215,7 +213,7 @@ def _obstacle(
 def _source_obstacle(wish: Wish) -> verdicts.Verdict | None:
     if wish.source is None:
         return None
-    return claim_sources.obstacle(wish.source, size_bytes=wish.size_bytes, node=wish.node)
+    return claim_sources.obstacle(wish.source, size_bytes=wish.size_bytes)
 
 
 def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:

@@ -16,7 +16,7 @@ class Source:
         hopeless: Whether it will stay as it is until somebody acts.
         reason: One word, when it is not ready.
         message: What is missing and what to do.
-        node: The node that a copy has to be on; None when any will do.
+        node: The node that holds it, where a copy goes unless something else is asked for.
         size_bytes: Size of the smallest volume that holds it; None when not known.
     """
 
@@ -45,13 +45,12 @@ def unusable(label: str, message: str) -> Source:
     return Source(label, ready=False, hopeless=True, reason="SourceNotUsable", message=message)
 
 
-def obstacle(source: Source, *, size_bytes: int, node: str | None) -> verdicts.Verdict | None:
+def obstacle(source: Source, *, size_bytes: int) -> verdicts.Verdict | None:
     """Returns why a claim cannot be made from a source, or None.
 
     Args:
         source: The source.
         size_bytes: Size that the claim asks for.
-        node: The node that the claim asks for; None when it asks for none.
     """
     if not source.ready:
         say = verdicts.stuck if source.hopeless else verdicts.working
@@ -61,12 +60,5 @@ def obstacle(source: Source, *, size_bytes: int, node: str | None) -> verdicts.V
         return verdicts.stuck(
             "SizeOutOfRange",
             f"{source.label} needs {needed}: set spec.size to {needed} or more",
-        )
-    if None not in (node, source.node) and node != source.node:
-        return verdicts.stuck(
-            "SourceElsewhere",
-            f"{source.label} is on node {source.node}, where its copy is made, and spec.placement "
-            f"asks for {node}: make this anew without placement, or make a Backup and use that "
-            "as the source, which may go to any node",
         )
     return None

@@ -103,6 +103,11 @@ def choose(
     return Placement(best.node, best.name, _reason(best, offers, rank))
 
 
+def has_room(offered: Sequence[pools.PoolStatus], size_bytes: int, pool: ids.PoolName) -> bool:
+    """Whether a node's pool of that name can take a volume."""
+    return any(_obstacle(status, size_bytes, pool) is None for status in offered)
+
+
 def _obstacle(status: pools.PoolStatus, size_bytes: int, pool: ids.PoolName | None) -> str | None:
     """Says why a pool cannot take the volume, or None when it can."""
     if pool is not None and status.name != pool:

@@ -66,6 +66,32 @@ def choose(wish: Wish, candidates: Sequence[Candidate], size_bytes: int) -> Choi
     return _roomiest(found, size_bytes, "of the nodes of spec.placement it has the most room")
 
 
+def choose_for_copy(
+    wish: Wish, candidates: Sequence[Candidate], size_bytes: int, source: ids.NodeName
+) -> Choice:
+    """Chooses a node for a copy: its source's, unless something else is asked for or it is full.
+
+    Raises:
+        PreconditionFailed: There is no such node, or it is not ready.
+        SpaceExhausted: None of them has the room.
+    """
+    beside = [node for node in candidates if node.name == source]
+    others = [node for node in candidates if node.name != source]
+    try:
+        choice = choose(wish, beside, size_bytes)
+    except errors.PreconditionFailed:
+        if wish == Wish():
+            raise  # it is away, and nothing can be copied from it
+        choice = choose(wish, others, size_bytes)
+    except errors.SpaceExhausted:
+        if wish.node is not None or not others:
+            raise
+        choice = choose(wish, others, size_bytes)
+    if choice.node == source:
+        return Choice(source, "its source is there, so the copy is made beside it")
+    return Choice(choice.node, f"{choice.reason}; it is copied there from node {source}")
+
+
 def _roomiest(found: Sequence[Candidate], size_bytes: int, why: str) -> Choice:
     names = ", ".join(node.name for node in found)
     alive = [node for node in found if node.ready and node.available_bytes is not None]

@@ -43,6 +43,12 @@ EVENTS = Resource("v1", "Event", "events")
 JOBS = Resource("batch/v1", "Job", "jobs")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+KINDS = Resource(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
 TOKEN_REVIEWS = Resource(
     "authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False
 )

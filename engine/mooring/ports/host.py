@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mooring.domain import volumes
+from mooring.ports import transfers
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class LoopDevice:
         direct_io: Whether the kernel bypasses the page cache below it.
         read_only: Whether writes are refused.
         size_bytes: Size of the block device.
+        lost_image: The image's file name, where the filesystem that holds it answers nothing any
+            more; `backing` is then unknown. Empty otherwise.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class LoopDevice:
     direct_io: bool
     read_only: bool
     size_bytes: int
+    lost_image: str = ""
 
 
 class LoopDevices(Protocol):
@@ -133,20 +137,6 @@ class Mounts(Protocol):
         """
 
 
-class Freeze(Protocol):
-    """A freeze that this process holds."""
-
-    def extend(self, timeout_seconds: float) -> None:
-        """Lets it end no sooner than this long from now, a minute at most.
-
-        Call it again well before, for as long as the reason for the freeze is there.
-
-        Raises:
-            InvalidInput: The timeout is not above 0 or more than a minute.
-            HostFailure: It has ended; what was done inside is not consistent.
-        """
-
-
 class Filesystems(Protocol):
     """Filesystems inside block devices."""
 
@@ -192,6 +182,24 @@ class Filesystems(Protocol):
             Unsupported: This filesystem grows only when it is mounted.
             HostFailure: The tool failed.
         """
+
+
+class Freeze(Protocol):
+    """A freeze that this process holds."""
+
+    def extend(self, timeout_seconds: float) -> None:
+        """Lets it end no sooner than this long from now, a minute at most.
+
+        Call it again well before, for as long as the reason for the freeze is there.
+
+        Raises:
+            InvalidInput: The timeout is not above 0 or more than a minute.
+            HostFailure: It has ended; what was done inside is not consistent.
+        """
+
+
+class Freezes(Protocol):
+    """Freezing of mounted filesystems, which nobody but the guard does."""
 
     def frozen(
         self, mountpoint: Path, *, timeout_seconds: float
@@ -283,4 +291,6 @@ class Host:
     loops: LoopDevices
     mounts: Mounts
     filesystems: Filesystems
+    freezes: Freezes
     paths: TargetPaths
+    contents: transfers.ImageContents

@@ -19,9 +19,11 @@ class NodeStorage(Protocol):
     """Volumes of one node."""
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
-        """Creates a volume, empty or from a source on this node.
+        """Creates a volume, empty or from a source.
 
-        The same spec again returns the same volume, whatever state a kill left it in.
+        The same spec again returns the same volume, whatever state a kill left it in. A source on
+        another node is copied in the background: each call that comes too early raises Busy, with
+        how far it is, and takes up a copy that was broken off.
 
         Raises:
             AlreadyExists: The id exists with another size, mode, pool or source.
@@ -94,6 +96,13 @@ class NodeSnapshots(Protocol):
             NotFound: No such volume.
             Unsupported: The pool copies whole images and the volume is published.
             SpaceExhausted: No room.
+        """
+
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        """Lets one other node read a snapshot for a while; repeating it renews the time.
+
+        Raises:
+            NotFound: No such snapshot.
         """
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:

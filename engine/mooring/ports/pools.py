@@ -6,7 +6,7 @@ method returns, its effect survives a power cut.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -121,6 +121,7 @@ class OpenPool:
         overcommit: See `PoolConfiguration`.
         extents: How the images lie on the disk; None where it cannot tell.
         trash_retention: See `PoolConfiguration`.
+        read_only: Why nothing in it may be changed; empty when it may.
     """
 
     name: ids.PoolName
@@ -130,6 +131,7 @@ class OpenPool:
     overcommit: float
     extents: extents_port.ImageExtents | None = None
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
+    read_only: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,40 @@ class FailedPool:
     message: str
 
 
+class PoolDoor(Protocol):
+    """What opens one configured pool, and opens it again once a fault is over."""
+
+    def probe(self) -> None:
+        """Tries whether the open pool's filesystem still takes writes; it may hang as a disk does.
+
+        Raises:
+            HostFailure: It does not.
+            DataCorrupt: Bytes of it are lost.
+        """
+
+    def retire(self) -> None:
+        """Lets go of an open pool that failed, and that no loop device needs any more."""
+
+    def open(self) -> OpenPool:
+        """Opens the pool; a dead mount of an embedded one, which nobody uses, is made anew.
+
+        Raises:
+            MooringError: It cannot be opened; it may be tried again.
+        """
+
+
 @dataclass(frozen=True)
 class NodeParts:
-    """What one node's storage is put together from."""
+    """What one node's storage is put together from.
+
+    Attributes:
+        host: Loops, mounts, filesystems and paths.
+        open_pools: Its pools.
+        failed_pools: Configured pools that could not be opened.
+        doors: What opens them again, by name.
+    """
 
     host: host.Host
     open_pools: Sequence[OpenPool]
     failed_pools: Sequence[FailedPool]
+    doors: Mapping[ids.PoolName, PoolDoor] = field(default_factory=dict)

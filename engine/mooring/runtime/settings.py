@@ -146,12 +146,17 @@ class AgentSettings(_Settings):
         node_name: The node's name in Kubernetes.
         state_folder: The agent's own folder; embedded pools are mounted below it, so in a pod it
             needs bidirectional mount propagation.
+        transfer_rate: How many bytes a second all other nodes together may copy from this one
+            (`200Mi`, or bytes); volumes keep the rest of the disk's speed.
         pools: The node's pools, at least one.
         defragmentation: See `DefragmentationSettings`.
     """
 
     node_name: Annotated[str, pydantic.AfterValidator(_node)]
     state_folder: AbsolutePath = Path("/var/lib/mooring")
+    transfer_rate: Annotated[
+        Annotated[int, pydantic.Field(ge=1 << 20)], pydantic.BeforeValidator(_size)
+    ] = 200 << 20
     pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
     defragmentation: DefragmentationSettings = DefragmentationSettings()
 

@@ -1,7 +1,9 @@
 """Pools and their folders: made, adopted, refused; and two nodes on one kernel."""
 
 import hashlib
+import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,7 @@ def test_a_volume_of_a_broken_pool_is_left_alone_until_the_pool_is_back(machine:
         (b"{", errors.DataCorrupt),
         (b"{}", errors.DataCorrupt),
         (b'{"format_version": 2}', errors.Unsupported),
+        (b'{"format_version": "later"}', errors.DataCorrupt),
         (
             b'{"format_version": 1, "backend": "reflink",'
             b' "pool_uuid": "00000000-0000-0000-0000-000000000000"}',
@@ -186,6 +189,51 @@ def test_an_identity_that_cannot_be_right(
     with pytest.raises(error):
         registry.PoolOpener(configuration, scratch / "state", registry.kernel_host()).open()
     assert (scratch / "pool" / "pool.json").read_bytes() == content
+
+
+def test_an_older_agent_mounts_what_a_newer_one_wrote_and_changes_nothing(
+    machine: Machine,
+) -> None:
+    machine.node.create_volume(spec("one"))
+    machine.node.create_volume(spec("new"))  # was never mounted, so never formatted
+    machine.node.publisher.stage(ONE, machine.staging("one"), Access())
+    write_synced(Path(machine.staging("one")) / "data", b"mine")
+    machine.node.publisher.unstage(ONE, machine.staging("one"))
+    root = machine.image(ONE).parents[1]
+    for path in (root / "pool.json", *root.glob("records/volumes/*.json")):
+        document = json.loads(path.read_text()) | {"format_version": 2, "added_later": True}
+        if "record" in document:
+            document["record"] |= {"what_it_means": "only the newer one knows"}
+        path.write_text(json.dumps(document))
+    (root / "records" / "volumes" / ".half-made.json.tmp").touch()  # the newer one's affair
+    before = _small_files(root)
+    node = machine.restart()
+    acts: list[Callable[[], object]] = [
+        lambda: node.create_volume(spec("two")),
+        lambda: node.delete_volume(ONE),
+        lambda: node.expand_volume(ONE, 500 * MIB),
+        lambda: node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5),
+        lambda: node.publisher.stage(ids.volume_id_for("new"), machine.staging("new"), Access()),
+    ]
+    for act in acts:
+        with pytest.raises(errors.MooringError, match="newer Mooring"):
+            act()
+    node.publisher.stage(ONE, machine.staging("one"), Access())
+    assert (Path(machine.staging("one")) / "data").read_bytes() == b"mine"
+    write_synced(Path(machine.staging("one")) / "data", b"written below the older agent")
+    node.publisher.unstage(ONE, machine.staging("one"))
+    node.pool_watch.check(now=True)
+    assert "newer Mooring" in node.list_pools()[0].message
+    assert not node.list_pools()[0].healthy
+    assert _small_files(root) == before
+    assert sorted(one.name for one in (root / "images").iterdir()) == sorted(
+        [ONE, ids.volume_id_for("new")]
+    )
+
+
+def _small_files(root: Path) -> dict[str, bytes]:
+    found = (*root.glob("*.json"), *root.glob(".*"), *root.glob("records/**/*"))
+    return {str(one): one.read_bytes() for one in found if one.is_file() and one.name != "lock"}
 
 
 def test_two_nodes_on_one_kernel_never_touch_each_others(scratch: Path) -> None:

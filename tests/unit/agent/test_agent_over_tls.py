@@ -66,7 +66,9 @@ def serve() -> Iterator[Serve]:
 
     def start(current: renewal.CurrentCertificate, storage: fake_nodes.FakeNode) -> str:
         def register(target: grpc.Server) -> None:
-            agent_pb2_grpc.add_NodeAgentServicer_to_server(service.NodeAgent(NODE, storage), target)
+            agent_pb2_grpc.add_NodeAgentServicer_to_server(
+                service.NodeAgent(NODE, storage, storage.read_snapshot), target
+            )
 
         made, port = server.start(
             "127.0.0.1:0",
@@ -214,7 +216,7 @@ def test_a_connection_lost_after_the_call_was_sent_may_have_acted(authority, ser
         interceptors=[service.CallGuard(authorization.AGENT_RULES)],
         register=[
             lambda target: agent_pb2_grpc.add_NodeAgentServicer_to_server(
-                service.NodeAgent(NODE, storage), target
+                service.NodeAgent(NODE, storage, storage.read_snapshot), target
             )
         ],
     )

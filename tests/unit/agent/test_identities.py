@@ -227,9 +227,11 @@ def test_the_rights_of_every_role_are_pinned():
     }
     reads = {"Hello", "ListVolumes", "ListPools", "ListSnapshots"}
     changes = {"CreateVolume", "DeleteVolume", "ExpandVolume", "CreateSnapshot", "DeleteSnapshot"}
+    changes |= {"OfferSnapshot"}
     assert short == {
         "controller": reads | changes,
         "operator": reads | changes | {"FinishFilling"},
+        "node": {"Hello", "ReadSnapshot"},
     }
 
 

@@ -18,7 +18,14 @@ names = st.sampled_from([ids.PoolName("fast"), ids.PoolName("slow-1")])
 sources = st.one_of(
     st.none(),
     st.builds(volumes.Source, volume_id=volume_ids),
-    st.builds(volumes.Source, snapshot_id=snapshot_ids),
+    st.builds(volumes.Source, snapshot_id=snapshot_ids, node=st.just(ids.NodeName("node-b"))),
+)
+pulls = st.builds(
+    volumes.PullProgress,
+    taken_at=moments,
+    source_size_bytes=sizes,
+    done_bytes=sizes,
+    chain=text,
 )
 filesystems = st.one_of(st.none(), st.sampled_from(volumes.FilesystemType))
 specs = st.builds(
@@ -41,6 +48,7 @@ trashings = st.builds(
 records = st.builds(
     volumes.VolumeRecord,
     spec=specs,
+    pull=st.one_of(st.none(), pulls),
     state=st.sampled_from(volumes.VolumeState),
     formatted=st.booleans(),
     created_at=moments,

@@ -156,7 +156,9 @@ def test_the_request_that_is_spoilt_would_succeed(driver: Driver, method: str) -
 
 @pytest.mark.parametrize("method", METHODS)
 @given(data=st.data())
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_nothing_in_a_request_is_a_fault_of_the_driver(
     driver: Driver, method: str, data: st.DataObject
 ) -> None:

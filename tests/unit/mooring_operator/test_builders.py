@@ -160,7 +160,7 @@ _GRANTS = {
         "backuprepositories": "get list patch watch",
         "backups": "get list patch watch",
         "configmaps": "create delete get patch",
-        "customresourcedefinitions": "list watch",
+        "customresourcedefinitions": "get list watch",
         "events": "create get list patch",
         "jobs": "create delete get",
         "leases": "create get update",
@@ -181,6 +181,7 @@ _GRANTS = {
     },
     "node.yaml": {
         "configmaps": "get",
+        "pods": "list",
         "volumes": "create delete get list patch",
         "volumes/status": "patch",
     },

@@ -76,12 +76,11 @@ def test_a_copy_goes_where_its_source_is(world: OperatorWorld, source: dict[str,
     assert "is there" in claim["metadata"]["annotations"][keys.PLACEMENT_REASON]
 
 
-def test_a_copy_that_shall_be_elsewhere_is_refused(world: OperatorWorld) -> None:
+def test_a_copy_goes_elsewhere_if_that_is_asked_for(world: OperatorWorld) -> None:
     ask(world, {"volumeClaimName": "data"}, placement={"node": "node-1"})
-    said = ready(world)
-    assert said["reason"] == "SourceElsewhere"
-    assert "node-2" in said["message"]
-    assert "Backup" in said["message"]
+    assert ready(world)["reason"] == "Provisioning"
+    claim = world.cluster.must_get(cluster.CLAIMS, "copy", NAMESPACE)
+    assert claim["metadata"]["annotations"][keys.SELECTED_NODE] == "node-1"
 
 
 def test_a_copy_smaller_than_its_source_is_refused(world: OperatorWorld) -> None:

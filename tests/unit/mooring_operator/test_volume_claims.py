@@ -171,6 +171,34 @@ def test_deletion_keeps_data_unless_told_otherwise(world: World, policy: str, ke
     assert (world.cluster.names(cluster.CLAIMS) == ["data"]) is kept
 
 
+def test_only_what_takes_its_data_along_waits_for_the_operator(world: World) -> None:
+    def finalizers() -> list[str]:
+        claim = world.cluster.must_get(resources.VOLUME_CLAIMS, "data", "apps")
+        return list(claim["metadata"].get("finalizers", []))
+
+    world.apply()
+    world.settle()
+    assert finalizers() == []
+    for policy, held in (("Delete", [keys.FINALIZER]), ("Retain", [])):
+        change = {"spec": {"deletionPolicy": policy}}
+        world.cluster.patch(resources.VOLUME_CLAIMS, "data", change, "apps")
+        world.settle()
+        assert finalizers() == held
+
+
+def test_deleting_the_kind_takes_no_data_along(world: World) -> None:
+    world.apply(deletionPolicy="Delete")
+    world.settle()
+    name = "volumeclaims.mooring.dev"
+    metadata = {"name": name, "finalizers": ["customresourcecleanup.apiextensions.k8s.io"]}
+    world.cluster.create(cluster.KINDS, {"metadata": metadata})
+    world.cluster.delete(cluster.KINDS, name)
+    world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
+    world.claims.reconcile(KEY)
+    assert world.cluster.names(resources.VOLUME_CLAIMS) == []
+    assert world.cluster.names(cluster.CLAIMS) == ["data"]
+
+
 def test_a_claim_kept_is_adopted_by_the_next_of_its_name(world: World) -> None:
     world.apply()
     world.settle()

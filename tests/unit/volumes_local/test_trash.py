@@ -91,6 +91,28 @@ class TestKeeping:
         node.delete_volume(asked.volume_id)
         assert list(_trashed(node)) == ["one"]
 
+    def test_a_deletion_that_is_ended_late_leaves_what_was_brought_back(self) -> None:
+        world = World()
+        node = world.node()
+        deleting: list[volumes.VolumeRecord] = []
+        put = world.records.put_volume
+
+        def watched(record: volumes.VolumeRecord) -> None:
+            put(record)
+            if record.state is volumes.VolumeState.DELETING:
+                deleting.append(record)
+
+        world.records.put_volume = watched  # type: ignore[method-assign]
+        trashed = _written(world, node, "one", GIB)
+        node.undelete_volume(trashed)
+        world.records.volumes[deleting[0].spec.volume_id] = deleting[0]  # as a kill may leave it
+        world.node().recover()
+        (left,) = world.node().list_volumes()
+        assert (left.record.spec.volume_id, left.record.state) == (
+            trashed,
+            volumes.VolumeState.READY,
+        )
+
     def test_without_a_retention_nothing_is_kept(self) -> None:
         world = World()
         world.trash_retention = timedelta()
@@ -141,6 +163,15 @@ class TestFreeing:
             node.create_volume(spec("large", size_bytes=6 * GIB, preallocated=True))
         assert set(_trashed(node)) == {"old"}
 
+    def test_what_was_freed_counts_once(self) -> None:
+        world = World(10 * GIB)
+        node = world.node()
+        _written(world, node, "old", 4 * GIB)
+        world.clock.moment += timedelta(hours=25)
+        with_trash = node.list_pools()[0].available_bytes
+        node.free_expired_trash()
+        assert node.list_pools()[0].available_bytes == with_trash
+
     def test_a_snapshot_frees_it_too(self) -> None:
         world = World(10 * GIB)
         node = world.node()
@@ -152,11 +183,12 @@ class TestFreeing:
     def test_what_was_promised_to_others_cannot_be_taken_back(self) -> None:
         world = World(10 * GIB)
         node = world.node()
+        _written(world, node, "other", GIB)
         node.delete_volume(_used(node, "old", size_bytes=8 * GIB))
         node.create_volume(spec("live", size_bytes=4 * GIB))
         with pytest.raises(errors.SpaceExhausted):
             node.undelete_volume(_trashed(node)["old"].spec.volume_id)
-        assert set(_trashed(node)) == {"old"}
+        assert set(_trashed(node)) == {"old", "other"}
 
     def test_bringing_one_back_frees_others_but_never_itself(self) -> None:
         world = World(10 * GIB)

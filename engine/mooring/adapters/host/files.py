@@ -14,6 +14,19 @@ def open_folder(folder: Path) -> int:
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
+def retire(descriptor: int) -> None:
+    """Lets go of an open folder that somebody may still be about to use.
+
+    The number stays taken, by something beneath which there is nothing: a late use fails, and
+    never finds another folder that was given the same number.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.dup2(nothing, descriptor, inheritable=False)
+    finally:
+        os.close(nothing)
+
+
 def temporary_name(name: str) -> str:
     """Returns the name that a file of this name is made under, which listings skip."""
     return f".{name}{TEMPORARY_SUFFIX}"

@@ -1,4 +1,4 @@
-"""Filesystems inside block devices: what is there, making, growing, freezing.
+"""Filesystems inside block devices: what is there, making, growing.
 
 The tools of the filesystems themselves do the work. Nothing here ever discards: a discard would
 give back the blocks that a preallocated image has reserved.
@@ -8,12 +8,10 @@ import errno
 import os
 import re
 import struct
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mooring.adapters.host import commands, freezing, sparse
+from mooring.adapters.host import commands, sparse
 from mooring.domain import errors, volumes
-from mooring.ports import host
 
 _NOTHING_FOUND = 2
 _AMBIVALENT = 8
@@ -135,20 +133,6 @@ class KernelFilesystems:
                 f"the ext4 on {device} is damaged and cannot grow: {checked.stdout.strip()[-300:]}"
             )
         commands.run(["resize2fs", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS)
-
-    def frozen(
-        self, mountpoint: Path, *, timeout_seconds: float
-    ) -> AbstractContextManager[host.Freeze]:
-        """Freezes a mounted filesystem for the time of a `with` block; see the port."""
-        return freezing.frozen(mountpoint, timeout_seconds=timeout_seconds)
-
-    def is_frozen(self, mountpoint: Path) -> bool:
-        """Whether a mounted filesystem is frozen now, by whomever; see the port."""
-        return freezing.is_frozen(mountpoint)
-
-    def thaw(self, mountpoint: Path) -> None:
-        """Thaws a filesystem that an earlier process may have left frozen; otherwise a no-op."""
-        freezing.thaw(mountpoint)
 
 
 def kernel_version() -> tuple[int, int]:

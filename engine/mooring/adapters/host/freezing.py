@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from mooring.adapters.host import files, syscalls
@@ -99,6 +99,24 @@ def thaw(mountpoint: Path) -> None:
         raise errors.HostFailure(f"cannot thaw {mountpoint}: {error}") from error
     finally:
         os.close(folder)
+
+
+class GuardFreezes:
+    """Implements `ports.host.Freezes`."""
+
+    def frozen(
+        self, mountpoint: Path, *, timeout_seconds: float
+    ) -> AbstractContextManager[HeldFreeze]:
+        """Freezes a mounted filesystem for the time of a `with` block; see the port."""
+        return frozen(mountpoint, timeout_seconds=timeout_seconds)
+
+    def is_frozen(self, mountpoint: Path) -> bool:
+        """Whether a mounted filesystem is frozen now, by whomever; see the port."""
+        return is_frozen(mountpoint)
+
+    def thaw(self, mountpoint: Path) -> None:
+        """Thaws a filesystem that an earlier process may have left frozen; see the port."""
+        thaw(mountpoint)
 
 
 class OwnGuard:

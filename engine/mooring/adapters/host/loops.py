@@ -3,6 +3,9 @@
 Paths are never compared: another mount namespace sees other paths, and a deleted file keeps its
 loop. The sector size is always set, because the kernel's own choice differs between an image and
 its clone, and is read back, because a wrong one makes the filesystem inside unreadable.
+
+Where the filesystem that holds an image has shut down, the kernel tells no inode, of the device nor
+of the file. There alone the file's name decides, so that the device can be let go.
 """
 
 import contextlib
@@ -33,6 +36,7 @@ _LOOP_MAJOR = 7
 _ATTEMPTS = 100
 _DETACH_TIMEOUT_SECONDS = 3.0
 _PRIVATE_MODE = 0o600
+_NOBODY = host.FileIdentity(0, 0)
 
 # struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encrypt type, key size,
 # flags; file name, crypt name, key; init[2]
@@ -92,11 +96,10 @@ class KernelLoops:
     def find_all(self, image: Path) -> Sequence[host.LoopDevice]:
         """Returns every device that carries this image, also read-only ones and others' own."""
         try:
-            status = image.stat(follow_symlinks=False)
+            wanted = _identity(image)
         except FileNotFoundError:
             return ()
-        wanted = host.FileIdentity(status.st_dev, status.st_ino)
-        return tuple(found for found in self.attached() if found.backing == wanted)
+        return tuple(found for found in self.attached() if _carries(found, image, wanted))
 
     def attached(self) -> Sequence[host.LoopDevice]:
         """Returns every attached device of this kernel, from one scan; also other nodes' ones."""
@@ -130,14 +133,13 @@ class KernelLoops:
         Raises:
             InUse: Something still holds it open.
         """
-        status = image.stat(follow_symlinks=False)
-        wanted = host.FileIdentity(status.st_dev, status.st_ino)
+        wanted = _identity(image)
         # An unmounted filesystem may live on for a moment, in a namespace that is being made.
         deadline = time.monotonic() + _DETACH_TIMEOUT_SECONDS
         cleared = False
         spent = self._takes_no_discards(device)
         pause_seconds = 0.001
-        while (present := self._look(device)) is not None and present.backing == wanted:
+        while (present := self._look(device)) is not None and _carries(present, image, wanted):
             cleared = cleared or self._clear(device, wanted)
             if time.monotonic() > deadline:
                 raise errors.InUse(f"{device} is still in use{self._held_by(device)}")
@@ -173,8 +175,9 @@ class KernelLoops:
         try:
             # An exclusive open fails while a filesystem on the device is mounted anywhere.
             with _opened(device, os.O_RDONLY | os.O_EXCL) as descriptor:
-                status = _status(descriptor)
-                if status is None or host.FileIdentity(status[0], status[1]) != wanted:
+                status = _answered(descriptor)
+                found = host.FileIdentity(status[0], status[1]) if status else _NOBODY
+                if status is None or found != wanted:
                     return True
                 os.fchown(descriptor, 0, 0)
                 os.fchmod(descriptor, _PRIVATE_MODE)
@@ -191,7 +194,7 @@ class KernelLoops:
         number = device.stat().st_rdev
         for other in self.attached():
             with _opened(other.path, os.O_RDONLY) as descriptor:
-                status = _status(descriptor)
+                status = _answered(descriptor)
             if status is not None and status[2] == number:
                 return f": {other.path} is attached on top of it (losetup -d {other.path} frees it)"
         return ""
@@ -251,17 +254,20 @@ class KernelLoops:
                 major, minor = (int(part) for part in number.split(":"))
                 os.mknod(device, stat.S_IFBLK | _PRIVATE_MODE, os.makedev(major, minor))
             with _opened(device, os.O_RDONLY) as descriptor:
-                status = _status(descriptor)
+                status = _answered(descriptor)
             if status is None:
                 return None
+            lost = status == _SILENT
+            image = (sysfs / "loop/backing_file").read_text().rstrip("\n") if lost else ""
             return host.LoopDevice(
                 path=device,
                 number=number,
                 backing=host.FileIdentity(status[0], status[1]),
                 sector_size_bytes=int((sysfs / "queue/logical_block_size").read_text()),
                 direct_io=(sysfs / "loop/dio").read_text().strip() == "1",
-                read_only=bool(status[8] & _READ_ONLY),
+                read_only=(sysfs / "ro").read_text().strip() == "1",
                 size_bytes=int((sysfs / "size").read_text()) * 512,
+                lost_image=Path(image).name,
             )
         except (FileNotFoundError, FileExistsError):
             return None
@@ -280,6 +286,36 @@ class KernelLoops:
             f"{device.path} has sectors of {device.sector_size_bytes} bytes instead of the "
             f"recorded {sector_size_bytes}; it was detached again"
         )
+
+
+_SILENT = (0,) * len(_INFO.unpack(bytes(_INFO.size)))
+
+
+def _answered(descriptor: int) -> tuple[int, ...] | None:
+    """Asks a device for its status; `_SILENT` where the filesystem of its image has shut down."""
+    try:
+        return _status(descriptor)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return _SILENT
+        raise
+
+
+def _identity(image: Path) -> host.FileIdentity:
+    """Returns a file's identity, or `_NOBODY` where its filesystem has shut down."""
+    try:
+        status = image.stat(follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return _NOBODY
+        raise
+    return host.FileIdentity(status.st_dev, status.st_ino)
+
+
+def _carries(device: host.LoopDevice, image: Path, wanted: host.FileIdentity) -> bool:
+    if wanted == _NOBODY:
+        return device.lost_image == image.name
+    return device.backing == wanted
 
 
 def _status(descriptor: int) -> tuple[int, ...] | None:

@@ -231,7 +231,9 @@ def _object(spec: volumes.VolumeSpec, node: ids.NodeName) -> cluster.Object:
         sector_size_bytes=spec.sector_size_bytes,
         source=None
         if source is None
-        else models.VolumeSourceSpec(volume_id=source.volume_id, snapshot_id=source.snapshot_id),
+        else models.VolumeSourceSpec(
+            volume_id=source.volume_id, snapshot_id=source.snapshot_id, node=source.node
+        ),
         filling=spec.filling,
         labels={name: value[:_LABEL_LIMIT] for name, value in spec.labels.items()},
     )
@@ -262,6 +264,7 @@ def _spec(volume_id: ids.VolumeId, spec: models.VolumeObjectSpec) -> volumes.Vol
             snapshot_id=None
             if source.snapshot_id is None
             else ids.parse_snapshot_id(source.snapshot_id),
+            node=None if source.node is None else ids.parse_node_name(source.node),
         ),
         filling=spec.filling,
         labels=dict(spec.labels),

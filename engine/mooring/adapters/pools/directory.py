@@ -16,15 +16,17 @@ class DirectoryPool(image_folder.ImageFilePool):
 
     Args:
         folder: Folder of the images, on any filesystem; made if it is missing.
+        read_only: Whether nothing in it may be changed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         super().__init__(
             folder,
             _copy,
             backend=pools.PoolBackend.DIRECTORY,
             copies_on_write=False,
             snapshots_while_published=False,
+            read_only=read_only,
         )
 
 

@@ -5,6 +5,7 @@ the pool inside can never meet a full disk below it. It is formatted once, by wh
 marker beside it says that it is new, and unknown content without that marker is refused.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -17,6 +18,10 @@ IMAGE_FILE = "pool.img"
 MINIMUM_SIZE_BYTES = 320 << 20
 _NEW_MARKER = "pool.img.new"
 _SECTOR_SIZE_BYTES = 4096
+_HELD = (
+    f"the filesystem in {IMAGE_FILE} has shut down, and volumes of it are still attached; delete "
+    "the pods that use them"
+)
 
 
 def mount(folder: Path, size_bytes: int, mountpoint: Path, ports: host.Host) -> Path:
@@ -46,11 +51,34 @@ def mount(folder: Path, size_bytes: int, mountpoint: Path, ports: host.Host) -> 
         _format_if_new(descriptor, image, device.path, ports)
     finally:
         os.close(descriptor)
-    mountpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mountpoint = mountpoint.resolve()
+    mountpoint.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mountpoint = mountpoint.parent.resolve() / mountpoint.name
+    _unmount_dead(device, mountpoint, ports)
+    mountpoint.mkdir(mode=0o700, exist_ok=True)
     _mount_once(device, mountpoint, ports)
     _grow(image, size_bytes, device, mountpoint, ports)
     return mountpoint
+
+
+def require_whole(folder: Path, ports: host.Host) -> None:
+    """Refuses a pool whose `pool.img` was cut short, or is gone, below the mounted filesystem.
+
+    Raises:
+        DataCorrupt: It was cut.
+        HostFailure: It cannot be looked at.
+    """
+    image = folder / IMAGE_FILE
+    try:
+        size_bytes = image.stat().st_size
+        device = ports.loops.find(image)
+    except OSError as error:
+        raise errors.HostFailure(f"{image} cannot be looked at: {error}") from error
+    if device is not None and size_bytes < device.size_bytes:
+        raise errors.DataCorrupt(
+            f"{image} was cut to {size_bytes} of {device.size_bytes} bytes and what lay behind is "
+            "lost: bring a copy of it back, or make a new pool and restore its volumes there, and "
+            "start the node's agent anew"
+        )
 
 
 def unmount(folder: Path, mountpoint: Path, ports: host.Host) -> None:
@@ -111,6 +139,20 @@ def _format_if_new(descriptor: int, image: Path, device: Path, ports: host.Host)
         )
 
 
+def _unmount_dead(device: host.LoopDevice, mountpoint: Path, ports: host.Host) -> None:
+    """Takes away the mount of a filesystem that has shut down: mounting anew replays its log.
+
+    Raises:
+        InUse: Volumes of it are still attached.
+    """
+    mounted = any(_is_at(entry, device, mountpoint) for entry in ports.mounts.table())
+    if mounted and _has_shut_down(mountpoint):
+        try:
+            ports.mounts.unmount(mountpoint)
+        except errors.InUse as error:
+            raise errors.InUse(_HELD) from error
+
+
 def _mount_once(device: host.LoopDevice, mountpoint: Path, ports: host.Host) -> None:
     for entry in ports.mounts.table():
         if _is_at(entry, device, mountpoint):
@@ -122,6 +164,19 @@ def _mount_once(device: host.LoopDevice, mountpoint: Path, ports: host.Host) -> 
     ports.mounts.mount(
         device.path, mountpoint, "xfs", ("nouuid", "nosuid", "nodev", "noexec", "noatime")
     )
+    if _has_shut_down(mountpoint):  # a mount in another namespace keeps the dead one alive
+        ports.mounts.unmount(mountpoint)
+        raise errors.InUse(_HELD)
+
+
+def _has_shut_down(mountpoint: Path) -> bool:
+    try:
+        mountpoint.stat()
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return True
+        raise
+    return False
 
 
 def _is_at(entry: host.Mount, device: host.LoopDevice, mountpoint: Path) -> bool:

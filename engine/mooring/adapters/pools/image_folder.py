@@ -34,6 +34,7 @@ class ImageFilePool:
         backend: Which one it is.
         copies_on_write: See `domain.pools.PoolProperties`.
         snapshots_while_published: See there.
+        read_only: Whether nothing in the folder may be changed, also not by looking.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class ImageFilePool:
         backend: pools.PoolBackend,
         copies_on_write: bool,
         snapshots_while_published: bool,
+        read_only: bool = False,
     ) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not read_only:
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._copier = copier
         self._properties = pools.PoolProperties(
@@ -53,19 +56,20 @@ class ImageFilePool:
             copies_on_write=copies_on_write,
             snapshots_while_published=snapshots_while_published,
             attachable=True,
-            direct_io=takes_direct_io(folder),
+            direct_io=takes_direct_io(folder, read_only=read_only),
         )
         self._descriptor = files.open_folder(folder)
-        files.remove_leftovers(self._descriptor)
+        if not read_only:
+            files.remove_leftovers(self._descriptor)
 
     @property
     def properties(self) -> pools.PoolProperties:
         """What this backend can do; never changes."""
         return self._properties
 
-    def close(self) -> None:
+    def close(self, let_go: Callable[[int], None] = os.close) -> None:
         """Lets go of the folder."""
-        os.close(self._descriptor)
+        let_go(self._descriptor)
 
     def allocate(self, image: ids.ImageId, size_bytes: int, *, preallocate: bool) -> None:
         """Makes an image that reads as zeros; see `ports.pools.ImagePool.allocate`."""
@@ -144,12 +148,16 @@ class ImageFilePool:
         return found
 
     def path(self, image: ids.ImageId) -> Path:
-        """Returns the image's file.
+        """Returns the image's file; where the filesystem has shut down, the one it had.
 
         Raises:
             NotFound: There is no such image.
         """
-        self._require(image)
+        try:
+            self._require(image)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
         return self._folder / image
 
     def capacity(self) -> pools.PoolCapacity:
@@ -260,13 +268,16 @@ def no_space_named(action: str) -> Iterator[None]:
         raise errors.HostFailure(f"cannot {action}: {error}") from error
 
 
-def takes_direct_io(folder: Path) -> bool:
+def takes_direct_io(folder: Path, *, read_only: bool = False) -> bool:
     """Whether files of a folder can be opened for direct I/O.
 
     An image that is there is asked, so that a full disk has no say in whether a pool opens.
     """
     descriptor = files.open_folder(folder)
     present = next((name for name in files.names(descriptor) if _IMAGE_ID.match(name)), None)
+    if present is None and read_only:
+        os.close(descriptor)
+        return False
     name = present or files.temporary_name("direct-io")
     flags = os.O_RDONLY if present else os.O_RDWR | os.O_CREAT
     try:

@@ -7,7 +7,7 @@ is a file without a name in the pool's folder: whatever ends this process, the k
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,9 +41,9 @@ class FolderExtents:
     def __init__(self, folder: int) -> None:
         self._folder = folder
 
-    def close(self) -> None:
+    def close(self, let_go: Callable[[int], None] = os.close) -> None:
         """Lets go of the folder."""
-        os.close(self._folder)
+        let_go(self._folder)
 
     def count(self, image: ids.ImageId) -> int:
         """Returns how many extents an image has; see the port."""

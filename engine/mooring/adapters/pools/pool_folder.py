@@ -8,7 +8,9 @@ import errno
 import fcntl
 import json
 import os
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from mooring.ports.clock import Clock
 FORMAT_VERSION = 1
 IDENTITY_FILE = "pool.json"
 LOCK_FILE = "lock"
+_LOCK_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,18 @@ class PoolIdentity:
 
     pool_uuid: str
     backend: pools.PoolBackend
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def newer(self) -> str:
+        """Says why the pool is opened read-only; empty when it is not."""
+        if self.format_version <= FORMAT_VERSION:
+            return ""
+        return (
+            f"it was written by a newer Mooring (format version {self.format_version}; this one "
+            f"writes {FORMAT_VERSION}), so its volumes are mounted as ever, but nothing in it is "
+            "made, changed or deleted until the node runs the newer version again"
+        )
 
 
 class FolderLock:
@@ -44,7 +59,7 @@ class FolderLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(folder / LOCK_FILE, flags, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except OSError as error:
             os.close(self._descriptor)
             if error.errno != errno.EWOULDBLOCK:
@@ -53,9 +68,20 @@ class FolderLock:
                 f"the pool in {folder} is open in another process; a pool serves one agent"
             ) from error
 
-    def close(self) -> None:
+    def _take(self) -> None:
+        """Takes the lock; a child that a dead opener was just starting may have it for a moment."""
+        deadline_seconds = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        while True:
+            try:
+                return fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline_seconds:
+                    raise
+                time.sleep(0.02)
+
+    def close(self, let_go: Callable[[int], None] = os.close) -> None:
         """Lets others open the pool."""
-        os.close(self._descriptor)
+        let_go(self._descriptor)
 
 
 def identify(folder: Path, backend: pools.PoolBackend, clock: Clock) -> PoolIdentity:
@@ -64,7 +90,7 @@ def identify(folder: Path, backend: pools.PoolBackend, clock: Clock) -> PoolIden
     Raises:
         DataCorrupt: The identity cannot be read, or the folder holds what is not a pool.
         InvalidInput: It is a pool of another backend.
-        Unsupported: It is a pool of a newer format.
+        Unsupported: It is a pool of a newer format, in which not even this much is known.
     """
     descriptor = files.open_folder(folder)
     try:
@@ -98,18 +124,18 @@ def _require_empty(folder: Path, descriptor: int) -> None:
 
 
 def _parsed(folder: Path, content: bytes, backend: pools.PoolBackend) -> PoolIdentity:
-    where = folder / IDENTITY_FILE
+    where, version = folder / IDENTITY_FILE, 0
     try:
         document: Any = json.loads(content)
-        version = document["format_version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise errors.Unsupported(
-                f"{where} has format version {version}; this Mooring knows {FORMAT_VERSION}"
-            )
+        version = int(document["format_version"])
         identity = PoolIdentity(
-            str(uuid.UUID(document["pool_uuid"])), pools.PoolBackend(document["backend"])
+            str(uuid.UUID(document["pool_uuid"])), pools.PoolBackend(document["backend"]), version
         )
     except (ValueError, TypeError, KeyError) as error:
+        if version > FORMAT_VERSION:
+            raise errors.Unsupported(
+                f"{where} has format version {version}; this Mooring knows {FORMAT_VERSION}"
+            ) from error
         raise errors.DataCorrupt(
             f"{where} cannot be read ({error}); nothing was changed"
         ) from error

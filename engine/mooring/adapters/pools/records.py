@@ -8,7 +8,7 @@ left alone, and its neighbours serve on.
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,17 +30,24 @@ class FolderRecords:
 
     Args:
         folder: The folder of the records; made if it is missing.
+        read_only: Whether they were written by a newer Mooring: what of them is known is read,
+            and nothing in the folder is changed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._volumes = _Shelf(folder / "volumes", pydantic.TypeAdapter(volumes.VolumeRecord))
-        self._snapshots = _Shelf(folder / "snapshots", pydantic.TypeAdapter(volumes.SnapshotRecord))
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        if not read_only:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self._volumes = _Shelf(
+            folder / "volumes", pydantic.TypeAdapter(volumes.VolumeRecord), read_only=read_only
+        )
+        self._snapshots = _Shelf(
+            folder / "snapshots", pydantic.TypeAdapter(volumes.SnapshotRecord), read_only=read_only
+        )
 
-    def close(self) -> None:
+    def close(self, let_go: Callable[[int], None] = os.close) -> None:
         """Lets go of the folders."""
-        self._volumes.close()
-        self._snapshots.close()
+        self._volumes.close(let_go)
+        self._snapshots.close(let_go)
 
     def volume(self, volume_id: ids.VolumeId) -> volumes.VolumeRecord | None:
         """Returns the record, or None; see the port."""
@@ -78,19 +85,24 @@ class FolderRecords:
 class _Shelf(Generic[Record]):
     """The records of one kind."""
 
-    def __init__(self, folder: Path, adapter: pydantic.TypeAdapter[Record]) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
+    def __init__(
+        self, folder: Path, adapter: pydantic.TypeAdapter[Record], *, read_only: bool
+    ) -> None:
+        if not read_only:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self._read_only = read_only
         self._path = folder
         self._adapter: pydantic.TypeAdapter[Record] = adapter
         self._folder = files.open_folder(folder)
         self._lock = threading.Lock()
         self._records: dict[str, Record] = {}
         self._faults: dict[str, str] = {}
-        files.remove_leftovers(self._folder)
+        if not read_only:
+            files.remove_leftovers(self._folder)
         self._load()
 
-    def close(self) -> None:
-        os.close(self._folder)
+    def close(self, let_go: Callable[[int], None]) -> None:
+        let_go(self._folder)
 
     def get(self, key: str) -> Record | None:
         with self._lock:
@@ -147,8 +159,10 @@ class _Shelf(Generic[Record]):
         document: Any = json.loads(content)
         if not isinstance(document, Mapping):
             raise ValueError("it is no JSON object")
-        if document.get("format_version") != FORMAT_VERSION:
-            raise ValueError(f"it has format version {document.get('format_version')!r}, not 1")
+        version = document.get("format_version")
+        newer = isinstance(version, int) and version > FORMAT_VERSION and self._read_only
+        if version != FORMAT_VERSION and not newer:
+            raise ValueError(f"it has format version {version!r}, not {FORMAT_VERSION}")
         record: Record = self._adapter.validate_python(document.get("record"))
         if _key(record) != key:
             raise ValueError(f"it describes {_key(record)}")

@@ -21,19 +21,23 @@ class ReflinkPool(image_folder.ImageFilePool):
 
     Args:
         folder: Folder of the images, on XFS or btrfs; made if it is missing.
+        read_only: Whether nothing in it may be changed.
 
     Raises:
         Unsupported: The filesystem of the folder cannot share blocks between files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         super().__init__(
             folder,
             _clone,
             backend=pools.PoolBackend.REFLINK,
             copies_on_write=True,
             snapshots_while_published=True,
+            read_only=read_only,
         )
+        if read_only:
+            return
         try:
             _require_sharing(folder)
         except errors.MooringError:

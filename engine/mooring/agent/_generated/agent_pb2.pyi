@@ -63,8 +63,62 @@ class CreateSnapshotRequest(_message.Message):
     freeze_timeout_seconds: float
     def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., freeze_timeout_seconds: _Optional[float] = ...) -> None: ...
 
+class OfferSnapshotRequest(_message.Message):
+    __slots__ = ("snapshot_id", "node")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    node: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+
+class ReadSnapshotRequest(_message.Message):
+    __slots__ = ("snapshot_id", "progress")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    progress: PullProgress
+    def __init__(self, snapshot_id: _Optional[str] = ..., progress: _Optional[_Union[PullProgress, _Mapping]] = ...) -> None: ...
+
+class PullProgress(_message.Message):
+    __slots__ = ("taken_at", "source_size_bytes", "done_bytes", "chain")
+    TAKEN_AT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    taken_at: _timestamp_pb2.Timestamp
+    source_size_bytes: int
+    done_bytes: int
+    chain: str
+    def __init__(self, taken_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., source_size_bytes: _Optional[int] = ..., done_bytes: _Optional[int] = ..., chain: _Optional[str] = ...) -> None: ...
+
+class SnapshotPart(_message.Message):
+    __slots__ = ("opening", "piece", "ending")
+    OPENING_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    ENDING_FIELD_NUMBER: _ClassVar[int]
+    opening: SnapshotRecord
+    piece: SnapshotPiece
+    ending: SnapshotEnding
+    def __init__(self, opening: _Optional[_Union[SnapshotRecord, _Mapping]] = ..., piece: _Optional[_Union[SnapshotPiece, _Mapping]] = ..., ending: _Optional[_Union[SnapshotEnding, _Mapping]] = ...) -> None: ...
+
+class SnapshotPiece(_message.Message):
+    __slots__ = ("offset_bytes", "content", "chain")
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    offset_bytes: int
+    content: bytes
+    chain: bytes
+    def __init__(self, offset_bytes: _Optional[int] = ..., content: _Optional[bytes] = ..., chain: _Optional[bytes] = ...) -> None: ...
+
+class SnapshotEnding(_message.Message):
+    __slots__ = ("chain",)
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    chain: bytes
+    def __init__(self, chain: _Optional[bytes] = ...) -> None: ...
+
 class VolumeSpec(_message.Message):
-    __slots__ = ("volume_id", "name", "pool", "size_bytes", "mode", "filesystem", "preallocated", "sector_size_bytes", "source_volume_id", "source_snapshot_id", "filling", "labels")
+    __slots__ = ("volume_id", "name", "pool", "size_bytes", "mode", "filesystem", "preallocated", "sector_size_bytes", "source_volume_id", "source_snapshot_id", "filling", "labels", "source_node")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +138,7 @@ class VolumeSpec(_message.Message):
     SOURCE_SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     FILLING_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
     volume_id: str
     name: str
     pool: str
@@ -96,16 +151,18 @@ class VolumeSpec(_message.Message):
     source_snapshot_id: str
     filling: bool
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, volume_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., preallocated: _Optional[bool] = ..., sector_size_bytes: _Optional[int] = ..., source_volume_id: _Optional[str] = ..., source_snapshot_id: _Optional[str] = ..., filling: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    source_node: str
+    def __init__(self, volume_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., preallocated: _Optional[bool] = ..., sector_size_bytes: _Optional[int] = ..., source_volume_id: _Optional[str] = ..., source_snapshot_id: _Optional[str] = ..., filling: _Optional[bool] = ..., labels: _Optional[_Mapping[str, str]] = ..., source_node: _Optional[str] = ...) -> None: ...
 
 class VolumeRecord(_message.Message):
-    __slots__ = ("spec", "state", "formatted", "created_at", "formatting", "growing_to_bytes", "trashing")
+    __slots__ = ("spec", "state", "formatted", "created_at", "formatting", "growing_to_bytes", "pull", "trashing")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     FORMATTED_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     FORMATTING_FIELD_NUMBER: _ClassVar[int]
     GROWING_TO_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
     TRASHING_FIELD_NUMBER: _ClassVar[int]
     spec: VolumeSpec
     state: str
@@ -113,8 +170,9 @@ class VolumeRecord(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     formatting: bool
     growing_to_bytes: int
+    pull: PullProgress
     trashing: Trashing
-    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatting: _Optional[bool] = ..., growing_to_bytes: _Optional[int] = ..., trashing: _Optional[_Union[Trashing, _Mapping]] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., state: _Optional[str] = ..., formatted: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatting: _Optional[bool] = ..., growing_to_bytes: _Optional[int] = ..., pull: _Optional[_Union[PullProgress, _Mapping]] = ..., trashing: _Optional[_Union[Trashing, _Mapping]] = ...) -> None: ...
 
 class Trashing(_message.Message):
     __slots__ = ("volume_id", "deleted_at", "expires_at")

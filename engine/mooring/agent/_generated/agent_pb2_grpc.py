@@ -85,6 +85,16 @@ class NodeAgentStub:
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
                 response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
                 _registered_method=True)
+        self.OfferSnapshot = channel.unary_unary(
+                '/mooring.agent.v1.NodeAgent/OfferSnapshot',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.OfferSnapshotRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
+                _registered_method=True)
+        self.ReadSnapshot = channel.unary_stream(
+                '/mooring.agent.v1.NodeAgent/ReadSnapshot',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadSnapshotRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotPart.FromString,
+                _registered_method=True)
 
 
 class NodeAgentServicer:
@@ -152,6 +162,20 @@ class NodeAgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OfferSnapshot(self, request, context):
+        """Lets one other node call ReadSnapshot for a while.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadSnapshot(self, request, context):
+        """Called by other agents: an opening, the pieces that the reader has not yet, an ending.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeAgentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -204,6 +228,16 @@ def add_NodeAgentServicer_to_server(servicer, server):
                     servicer.ListSnapshots,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.FromString,
                     response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.SerializeToString,
+            ),
+            'OfferSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferSnapshot,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.OfferSnapshotRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.SerializeToString,
+            ),
+            'ReadSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadSnapshot,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadSnapshotRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -477,6 +511,60 @@ class NodeAgent:
             '/mooring.agent.v1.NodeAgent/ListSnapshots',
             mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
             mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/OfferSnapshot',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.OfferSnapshotRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/ReadSnapshot',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.ReadSnapshotRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotPart.FromString,
             options,
             channel_credentials,
             insecure,

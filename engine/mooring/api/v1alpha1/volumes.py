@@ -10,6 +10,9 @@ class VolumeSourceSpec(base.Model):
 
     volume_id: str | None = Field(default=None, description="Id of the cloned volume.")
     snapshot_id: str | None = Field(default=None, description="Id of the snapshot.")
+    node: base.ObjectName | None = Field(
+        default=None, description="The node that holds it; absent for the volume's own."
+    )
 
 
 class VolumeObjectSpec(base.Model):

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import errors, ids, pools, transfers, volumes
 from mooring.planning import placement, sizes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import locks as locks_port
 from mooring.ports import nodes as nodes_port
-from mooring.volumes.fleet import lookups, provision, requests, surveys, tombstones
-
-_MAXIMUM_FREEZE_SECONDS = 10.0
+from mooring.volumes.fleet import lookups, provision, pulling, requests, surveys, tombstones
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,8 @@ class Fleet:
         self._nodes = nodes
         self._locks = locks
         self._lookups = lookups.Lookups(catalogue, nodes)
-        self._provisioning = provision.Provisioning(catalogue, nodes, self._lookups)
+        self._pulls = pulling.Pulling(catalogue, nodes)
+        self._provisioning = provision.Provisioning(catalogue, nodes, self._lookups, self._pulls)
 
     def create_volume(self, request: requests.VolumeRequest) -> catalogue_port.CatalogueEntry:
         """Creates a volume; see `provision.Provisioning.create`."""
@@ -75,11 +74,19 @@ class Fleet:
             done = self._try_on_node(entry.node, lambda node: node.delete_volume(volume_id))
             if not done:
                 self._catalogue.request_deletion(volume_id)
+            self._release_source(entry)
+            if not done:
                 return
             if self._has_snapshots(entry):
                 self._catalogue.request_deletion(volume_id)
             else:
                 self._catalogue.drop(volume_id)
+
+    def _release_source(self, entry: catalogue_port.CatalogueEntry) -> None:
+        """Lets go of what the volume was still being copied from, also if its node is away."""
+        state = entry.status.record.state if entry.status else None
+        if pulling.is_pulled(entry) and state in (None, volumes.VolumeState.CREATING):
+            self._pulls.release(entry)
 
     def expand_volume(self, volume_id: ids.VolumeId, asked: sizes.SizeRange) -> volumes.VolumeSpec:
         """Grows a volume's image to at least what is asked; never shrinks.
@@ -107,6 +114,8 @@ class Fleet:
             Unsupported: The pool copies whole images and the volume is published.
             SpaceExhausted: No room.
         """
+        if transfers.target_of(name) is not None:
+            raise errors.InvalidInput(f"the name {name[:128]!r} is Mooring's own; use another")
         snapshot_id = ids.snapshot_id_for(name, source)
         with self._locks.hold(source, _snapshot_name_key(name)):
             entry = self._lookups.entry(source)
@@ -121,7 +130,7 @@ class Fleet:
             if snapshot_id in entry.snapshot_deletions:
                 raise errors.Busy(f"snapshot {snapshot_id} is being deleted; use another name")
             return self._nodes.storage(entry.node).create_snapshot(
-                snapshot_id, name, freeze_timeout_seconds=_MAXIMUM_FREEZE_SECONDS
+                snapshot_id, name, freeze_timeout_seconds=pulling.MAXIMUM_FREEZE_SECONDS
             )
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:

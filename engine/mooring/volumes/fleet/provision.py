@@ -5,13 +5,14 @@ reservation and calls the same agent, so there is never a second copy. A reserva
 only when it is sure that the agent made nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
 from mooring.planning import placement, sizes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
-from mooring.volumes.fleet import lookups, requests, surveys
+from mooring.volumes.fleet import lookups, pulling, requests, surveys
 
 _MAY_HAVE_ACTED = (errors.Unreachable, errors.Busy, errors.HostFailure, errors.DataCorrupt)
 
@@ -24,7 +25,9 @@ class Provisioning:
         catalogue: catalogue_port.Catalogue,
         nodes: nodes_port.Nodes,
         existing: lookups.Lookups,
+        pulls: pulling.Pulling,
     ) -> None:
+        self._pulls = pulls
         self._catalogue = catalogue
         self._nodes = nodes
         self._existing = existing
@@ -76,6 +79,8 @@ class Provisioning:
         self, entry: catalogue_port.CatalogueEntry, *, reserved_here: bool
     ) -> volumes.VolumeRecord:
         try:
+            if pulling.is_pulled(entry):
+                return self._pull(entry, reserved_here=reserved_here)
             return self._nodes.storage(entry.node).create_volume(entry.spec)
         except errors.NeverReached as error:
             if not reserved_here:
@@ -93,25 +98,66 @@ class Provisioning:
             self._catalogue.drop(entry.spec.volume_id)
             raise
 
+    def _pull(
+        self, entry: catalogue_port.CatalogueEntry, *, reserved_here: bool
+    ) -> volumes.VolumeRecord:
+        try:
+            return self._pulls.create(entry)
+        except pulling.SourceAway as error:
+            if not reserved_here:
+                raise
+            # The target was not asked to make anything, so its pod need not wait there.
+            self._catalogue.drop(entry.spec.volume_id)
+            raise errors.PreconditionFailed(str(error)) from error
+        except (*_MAY_HAVE_ACTED, errors.AlreadyExists):
+            raise
+        except errors.MooringError:
+            self._pulls.give_up(entry)
+            raise
+
     def _plan(self, request: requests.VolumeRequest) -> tuple[volumes.VolumeSpec, ids.NodeName]:
         facts = self._source_facts(request.source) if request.source else None
         size_bytes = sizes.choose(request.size, source_size_bytes=facts.size_bytes if facts else 0)
         if facts is not None:
             requests.check_source(request, facts)
-            return requests.build_spec(request, facts.pool, size_bytes, facts), facts.node
+            place = self._place_copy(request, facts, size_bytes)
+            spec = requests.build_spec(request, place.pool, size_bytes, facts)
+            if spec.source is not None and place.node != facts.node:
+                spec = replace(spec, source=replace(spec.source, node=facts.node))
+            return spec, place.node
         place = self._place(request, size_bytes)
         return requests.build_spec(request, place.pool, size_bytes, None), place.node
+
+    def _place_copy(
+        self, request: requests.VolumeRequest, facts: requests.SourceFacts, size_bytes: int
+    ) -> placement.Placement:
+        """Chooses the source's own node if it may be that, and has room or nothing else may be."""
+        allowed = request.topology.allowed(self._nodes.names())
+        others = [node for node in allowed if node != facts.node]
+        if request.topology.allows(facts.node):
+            beside = placement.Placement(facts.node, facts.pool, "its source lies there")
+            answer = self._pools_of([facts.node])[0].pools if others else None
+            if answer is None or placement.has_room(answer, size_bytes, facts.pool):
+                return beside
+        return placement.choose(
+            self._pools_of(others),
+            size_bytes=size_bytes,
+            pool=facts.pool,
+            preferred=request.topology.preferred,
+        )
+
+    def _pools_of(self, names: Sequence[ids.NodeName]) -> list[placement.Offer]:
+        answers = surveys.ask(self._nodes, names, lambda node: tuple(node.list_pools()))
+        return [placement.Offer(node, answers[node]) for node in names]
 
     def _place(self, request: requests.VolumeRequest, size_bytes: int) -> placement.Placement:
         allowed = request.topology.allowed(self._nodes.names())
         if request.pool is not None and len(allowed) == 1:
             # Nothing is left to choose; the agent itself says if it has no room.
             return placement.Placement(allowed[0], request.pool, "the only node allowed")
-        answers = surveys.ask(self._nodes, allowed, lambda node: tuple(node.list_pools()))
-        offers = [placement.Offer(node, answers[node]) for node in allowed]
         try:
             return placement.choose(
-                offers,
+                self._pools_of(allowed),
                 size_bytes=size_bytes,
                 pool=request.pool,
                 preferred=request.topology.preferred,

@@ -1,6 +1,6 @@
 """What a caller asks the fleet for, and whether what exists already is the same thing. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mooring.domain import errors, ids, volumes
 from mooring.planning import placement, sizes
@@ -64,7 +64,6 @@ def check_source(request: VolumeRequest, facts: SourceFacts) -> None:
 
     Raises:
         InvalidInput: The source has another mode, filesystem or pool.
-        SpaceExhausted: The source lies on a node where this volume may not.
     """
     if request.mode is not facts.mode:
         raise errors.InvalidInput(
@@ -80,12 +79,6 @@ def check_source(request: VolumeRequest, facts: SourceFacts) -> None:
         raise errors.InvalidInput(
             f"the source lies in pool {facts.pool}, this volume asks for {request.pool}: "
             f"use a StorageClass with pool {facts.pool}"
-        )
-    if not request.topology.allows(facts.node):
-        allowed = ", ".join(request.topology.requisite or ()) or "none"
-        raise errors.SpaceExhausted(
-            f"the source lies on node {facts.node}, but this volume may only lie on: {allowed}. "
-            f"Schedule the pod on {facts.node}"
         )
 
 
@@ -119,12 +112,13 @@ def difference(request: VolumeRequest, spec: volumes.VolumeSpec) -> str | None:
     pinned = request.filesystem is not None and spec.filesystem is not None
     kind = "preallocated" if spec.preallocated else "sparse"
     origin = "from another source" if spec.source else "without a source"
+    asked_source = replace(spec.source, node=None) if spec.source else None
     differences = (
         (not request.size.holds(spec.size_bytes), f"it has {spec.size_bytes} bytes"),
         (request.mode is not spec.mode, f"it has volume mode {spec.mode}"),
         (pinned and request.filesystem is not spec.filesystem, f"it holds {spec.filesystem}"),
         (request.pool not in (None, spec.pool), f"it lies in pool {spec.pool}"),
         (request.preallocated != spec.preallocated, f"it is {kind}"),
-        (request.source != spec.source, f"it was made {origin}"),
+        (request.source != asked_source, f"it was made {origin}"),
     )
     return next((words for differs, words in differences if differs), None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from mooring.domain import errors, ids
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
-from mooring.volumes.fleet import surveys
+from mooring.volumes.fleet import pulling, surveys
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,16 @@ def carry_out(
     volumes: list[ids.VolumeId] = []
     snapshots: list[ids.SnapshotId] = []
     refused: list[str] = []
+    # Read before the catalogue: a volume is in it before a snapshot is taken to copy from.
+    taken = node.list_snapshots()
+    known = {entry.spec.volume_id: entry for entry in catalogue.entries()}
+    for snapshot in taken:
+        if pulling.is_left_over(snapshot, known):
+            with _noted(refused):
+                node.delete_snapshot(snapshot.snapshot_id)
+                snapshots.append(snapshot.snapshot_id)
     kept_from: dict[ids.VolumeId, str] = {}
-    entries = [entry for entry in catalogue.entries() if entry.node == name]
+    entries = [entry for entry in known.values() if entry.node == name]
     for entry in entries:
         for snapshot_id in entry.snapshot_deletions:
             with _noted(refused):

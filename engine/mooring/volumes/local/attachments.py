@@ -23,6 +23,8 @@ def by_image(ports: host.Host) -> Mapping[host.FileIdentity, Sequence[host.LoopD
     """Returns the loop devices of every image, from one scan of the kernel's devices."""
     carried: dict[host.FileIdentity, list[host.LoopDevice]] = {}
     for device in ports.loops.attached():
+        if device.lost_image:
+            continue
         carried.setdefault(device.backing, []).append(device)
     return carried
 
@@ -109,7 +111,7 @@ def require_thawed(ports: host.Host, mounts: Sequence[host.Mount]) -> None:
     Raises:
         Busy: The filesystem of these mounts is frozen.
     """
-    if mounts and ports.filesystems.is_frozen(mounts[0].target):
+    if mounts and ports.freezes.is_frozen(mounts[0].target):
         raise errors.Busy(
             f"the filesystem at {mounts[0].target} is frozen, and not by Mooring: whoever froze it "
             f"has to thaw it, or you do with `fsfreeze -u {mounts[0].target}`"
@@ -134,5 +136,5 @@ def quiesced(ports: host.Host, image: Path | None, *, timeout_seconds: float) ->
         ports.loops.flush(device.path)
         yield
         return
-    with ports.filesystems.frozen(mounts[0].target, timeout_seconds=timeout_seconds):
+    with ports.freezes.frozen(mounts[0].target, timeout_seconds=timeout_seconds):
         yield

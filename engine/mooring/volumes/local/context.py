@@ -1,7 +1,7 @@
 """What every use case of one node works with: its pools, its host, its locks and its clock."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
@@ -9,8 +9,12 @@ from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
+from mooring.ports.transfers import RemoteSnapshots
+from mooring.volumes.local.background import Background
+from mooring.volumes.local.guarding import GuardedImages, GuardedRecords, PoolGuard
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
+from mooring.volumes.local.pool_set import PoolSet
 from mooring.volumes.local.trash import Trash
 
 
@@ -35,10 +39,13 @@ class PoolBook:
     def __init__(self, pool: pool_ports.OpenPool, clock: Clock) -> None:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
-        self.images = pool.images
-        self.records = Ledger(pool, clock)
-        self.layout = Layout(pool.images, pool.extents)
-        self.trash = Trash(pool, self.records, clock)
+        self.guard = PoolGuard(pool.name, pool.read_only)
+        self.images = GuardedImages(pool.images, self.guard)
+        records = GuardedRecords(pool.records, self.guard)
+        guarded = replace(pool, images=self.images, records=records)
+        self.records = Ledger(guarded, clock)
+        self.layout = Layout(self.images, pool.extents)
+        self.trash = Trash(guarded, self.records, clock)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
@@ -54,19 +61,31 @@ class NodeContext:
 
     Attributes:
         node: The node's name.
-        pools: Its open pools by name.
-        failed: Its pools that could not be opened.
+        pool_set: Its pools.
         host: Loops, mounts, filesystems and paths.
         locks: Locks by volume and snapshot id.
         clock: The time.
+        remote_snapshots: Snapshots of other nodes; None where there are none.
+        background: Copies from other nodes, by volume id.
     """
 
     node: ids.NodeName
-    pools: Mapping[ids.PoolName, PoolBook]
-    failed: Sequence[pool_ports.FailedPool]
+    pool_set: PoolSet[PoolBook]
     host: host.Host
     locks: KeyedLocks
     clock: Clock
+    remote_snapshots: RemoteSnapshots | None = None
+    background: Background = field(default_factory=Background)
+
+    @property
+    def pools(self) -> Mapping[ids.PoolName, PoolBook]:
+        """Its pools that serve, by name."""
+        return self.pool_set.serving
+
+    @property
+    def failed(self) -> Sequence[pool_ports.FailedPool]:
+        """Its pools that could not be opened, or failed since."""
+        return self.pool_set.failed
 
     def pool(self, name: ids.PoolName) -> PoolBook:
         """Returns a pool to put something new into.
@@ -101,11 +120,17 @@ class NodeContext:
     def find_volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord] | None:
         """Returns a volume's pool and record, or None if the node surely has no such volume.
 
+        The pool may be one that failed while it was open, which refuses every change.
+
         Raises:
             DataCorrupt: There is a record, but it cannot be read.
             HostFailure: It may lie in a pool that could not be opened.
         """
         found = self.look_up_volume(volume_id)
+        for book in () if found else self.pool_set.failing:
+            record = book.records.volume(volume_id)
+            if record is not None:
+                return book, record
         if found is None:
             self._require_all_open(f"volume {volume_id}")
         return found
@@ -115,10 +140,12 @@ class NodeContext:
 
         Raises:
             NotFound: The node has no such volume.
+            HostFailure: Its pool does not serve.
         """
         found = self.find_volume(volume_id)
         if found is None:
             raise errors.NotFound(f"node {self.node} has no volume {volume_id}")
+        self.pool(found[0].name)
         return found
 
     def find_snapshot(
@@ -130,7 +157,7 @@ class NodeContext:
             DataCorrupt: There is a record, but it cannot be read.
             HostFailure: It may lie in a pool that could not be opened.
         """
-        for book in self.pools.values():
+        for book in (*self.pools.values(), *self.pool_set.failing):
             record = book.records.snapshot(snapshot_id)
             if record is not None:
                 return book, record
@@ -146,6 +173,7 @@ class NodeContext:
         found = self.find_snapshot(snapshot_id)
         if found is None:
             raise errors.NotFound(f"node {self.node} has no snapshot {snapshot_id}")
+        self.pool(found[0].name)
         return found
 
     def _require_all_open(self, what: str) -> None:

@@ -6,7 +6,7 @@ from mooring.domain import errors, ids, pools, volumes
 from mooring.planning import admission, sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
-from mooring.volumes.local import attachments
+from mooring.volumes.local import attachments, pull
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 _HEALTHY = volumes.VolumeCondition(abnormal=False, message="healthy")
@@ -19,19 +19,35 @@ def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
     table = context.host.mounts.table()
     statuses: list[volumes.VolumeStatus] = []
     for book in context.pools.values():
-        images = book.images.images()
-        for record in book.records.list_volumes().records:
-            path = book.image_path(image_of(record.spec.volume_id)) if carried else None
-            identity = context.host.paths.identity(path) if path else None
-            devices = carried.get(identity, ()) if identity else ()
-            statuses.append(_status(book, record, images, (devices, table)))
+        try:
+            statuses += _statuses(context, book, carried, table)
+        except (errors.HostFailure, OSError):
+            book.guard.suspected = True  # its volumes keep their last report; the others have one
     return sorted(statuses, key=lambda status: status.record.spec.volume_id)
+
+
+def _statuses(
+    context: NodeContext,
+    book: PoolBook,
+    carried: Mapping[host.FileIdentity, Sequence[host.LoopDevice]],
+    table: Sequence[host.Mount],
+) -> list[volumes.VolumeStatus]:
+    images = book.images.images()
+    statuses: list[volumes.VolumeStatus] = []
+    for record in book.records.list_volumes().records:
+        path = book.image_path(image_of(record.spec.volume_id)) if carried else None
+        identity = context.host.paths.identity(path) if path else None
+        devices = carried.get(identity, ()) if identity else ()
+        statuses.append(_status(book, record, images, (devices, table)))
+    return statuses
 
 
 def volume_condition(
     context: NodeContext, book: PoolBook, record: volumes.VolumeRecord
 ) -> volumes.VolumeCondition:
     """Returns the health of one volume."""
+    if book.guard.failure:
+        return volumes.VolumeCondition(True, f"pool {book.name}: {book.guard.failure}")
     path = book.image_path(image_of(record.spec.volume_id))
     devices = attachments.devices_of(context.host, path)
     table = context.host.mounts.table()
@@ -67,9 +83,15 @@ def _status(
         record=record,
         used_bytes=usage.used_bytes if usage else 0,
         published=bool(devices),
-        condition=_condition(book, record, usage, (devices, table)),
+        condition=_progress(record) or _condition(book, record, usage, (devices, table)),
         extents=book.layout.known(image_of(record.spec.volume_id)),
     )
+
+
+def _progress(record: volumes.VolumeRecord) -> volumes.VolumeCondition | None:
+    if record.pull is None:
+        return None
+    return volumes.VolumeCondition(abnormal=False, message=pull.progress_of(record))
 
 
 def _condition(
@@ -101,9 +123,8 @@ def _condition(
 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
-    message = "; ".join(
-        (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
-    )
+    faults = (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
+    message = "; ".join((*filter(None, [book.guard.read_only]), *faults))
     try:
         budget = book.records.estimate()
     except (errors.MooringError, OSError) as error:

@@ -18,6 +18,9 @@ from mooring.volumes.local import expand, inventory, provision, reclaim, recover
 from mooring.volumes.local.context import NodeContext, PoolBook
 from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
+from mooring.volumes.local.outgoing import Outgoing, Transfers
+from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.pool_watch import PoolWatch
 from mooring.volumes.local.publish import NodePublisher
 
 
@@ -29,10 +32,13 @@ class LocalNode:
         parts: Its opened pools and its host, as `adapters.registry.open_node_parts` gives them.
         locks: Locks by volume and snapshot id.
         clock: The time that records carry.
+        transfers: How snapshots come from and go to other nodes.
 
     Attributes:
         publisher: Staging and publishing, for the kubelet.
         exposures: Snapshots and new volumes as block devices, for movers.
+        outgoing: Snapshots that other nodes read.
+        pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
     """
 
     def __init__(
@@ -41,11 +47,17 @@ class LocalNode:
         parts: pool_ports.NodeParts,
         locks: KeyedLocks,
         clock: Clock,
+        transfers: Transfers = Transfers(),  # noqa: B008 - frozen
     ) -> None:
         books = {pool.name: PoolBook(pool, clock) for pool in parts.open_pools}
-        self._context = NodeContext(node, books, parts.failed_pools, parts.host, locks, clock)
+        pool_set = PoolSet(books, parts.failed_pools)
+        self._context = NodeContext(
+            node, pool_set, parts.host, locks, clock, transfers.remote_snapshots
+        )
+        self.pool_watch = PoolWatch(self._context, parts.doors)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
+        self.outgoing = Outgoing(self._context, transfers.bytes_per_second)
 
     def defragmentation(self, policy: fragmentation.Policy) -> Defragmentation:
         """Returns the work on fragmented images, which somebody has to call from time to time."""
@@ -64,7 +76,7 @@ class LocalNode:
         return recover.recover(self._context)
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
-        """Creates a volume, empty or from a source on this node; see the port."""
+        """Creates a volume, empty or from a source; see the port."""
         return provision.create_volume(self._context, spec)
 
     def delete_volume(self, volume_id: ids.VolumeId) -> None:
@@ -106,6 +118,10 @@ class LocalNode:
         return snapshot.create_snapshot(
             self._context, snapshot_id, name, freeze_timeout_seconds=freeze_timeout_seconds
         )
+
+    def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
+        """Lets one other node read a snapshot for a while; see the port."""
+        self.outgoing.offer(snapshot_id, node)
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error; see the port."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from mooring.domain import errors, ids, quantities, volumes
 from mooring.planning import admission
-from mooring.volumes.local import attachments
+from mooring.volumes.local import attachments, pull
 from mooring.volumes.local.context import NodeContext, PoolBook, cut_of, image_of
 from mooring.volumes.local.layout import ORDINARY_FREEZE_SECONDS
 
@@ -33,6 +33,8 @@ def create_volume(context: NodeContext, spec: volumes.VolumeSpec) -> volumes.Vol
         else:
             book, record = found
             _require_same(record, spec)
+        if record.state is volumes.VolumeState.CREATING and pull.is_pulled(context, spec):
+            return pull.advance(context, book, record, discard)
         if record.state is volumes.VolumeState.CREATING:
             return _carry_out(context, book, record)
         if record.state is volumes.VolumeState.DELETING:
@@ -120,7 +122,7 @@ def _require_sound(spec: volumes.VolumeSpec) -> None:
 
 def _origin(context: NodeContext, spec: volumes.VolumeSpec) -> _Origin | None:
     """Looks up what a volume is copied from, and refuses what cannot be copied."""
-    if spec.source is None:
+    if spec.source is None or pull.is_pulled(context, spec):
         return None
     if spec.source.snapshot_id is not None:
         origin = _snapshot_origin(context, spec.source.snapshot_id)

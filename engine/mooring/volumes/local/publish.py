@@ -120,7 +120,10 @@ class NodePublisher:
         Raises:
             NotFound: No such volume, or it is not there.
         """
-        book, record = self._context.volume(volume_id)
+        found = self._context.find_volume(volume_id)
+        if found is None:
+            raise errors.NotFound(f"there is no volume {volume_id}")
+        book, record = found  # also of a pool that failed, whose condition says so
         device = self._device_at(book, volume_id, self._host.paths.resolve(volume_path))
         condition = inventory.volume_condition(self._context, book, record)
         block = record.spec.mode is volumes.VolumeMode.BLOCK
@@ -152,9 +155,12 @@ class NodePublisher:
         self, volume_id: ids.VolumeId, target: Path
     ) -> tuple[PoolBook, volumes.VolumeRecord] | None:
         """Returns a volume's pool and record; where nothing is mounted, doubt hurts nobody."""
-        if attachments.mounts_at(self._host, target):
+        try:
             return self._context.find_volume(volume_id)
-        return self._context.look_up_volume(volume_id)
+        except errors.HostFailure:
+            if attachments.mounts_at(self._host, target):
+                raise
+            return None
 
     def _publish_filesystem(
         self,

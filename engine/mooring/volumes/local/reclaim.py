@@ -12,6 +12,7 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
     """Deletes a volume; see `ports.nodes.NodeStorage.delete_volume`."""
     with context.locks.hold(volume_id):
+        context.background.stop(volume_id)
         found = context.find_volume(volume_id)
         if found is None:
             return
@@ -70,7 +71,7 @@ def free_trash_for_low_space(context: NodeContext) -> Mapping[ids.PoolName, int]
     for book in context.pools.values():
         try:
             freed[book.name] = book.trash.free_for_low_space()
-        except errors.HostFailure:
+        except (errors.MooringError, OSError):
             continue  # a pool that failed must not keep the others waiting; its status tells
     return {name: count for name, count in freed.items() if count}
 

@@ -14,6 +14,7 @@ from mooring.volumes.local import (
     expand,
     offline_growth,
     provision,
+    pull,
     reclaim,
     snapshot,
 )
@@ -23,16 +24,22 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 def recover(context: NodeContext) -> list[str]:
     """Ends every interrupted operation of the node; returns what was done or could not be."""
     notes: list[str] = []
-    carried = attachments.by_image(context.host)
     for book in context.pools.values():
-        notes += _noted(book.name, partial(offline_growth.remove_copies, context, book))
-        for record in book.records.list_volumes().records:
-            key = record.spec.volume_id
-            if _is_settled(context, book, record, carried):
-                continue
-            notes += _noted(key, partial(_recover_volume, context, book, record))
-        for one in book.records.list_snapshots().records:
-            notes += _noted(one.snapshot_id, partial(_recover_snapshot, context, book, one))
+        notes += recover_pool(context, book)
+    return notes
+
+
+def recover_pool(context: NodeContext, book: PoolBook) -> list[str]:
+    """Ends every interrupted operation in one pool; returns what was done or could not be."""
+    carried = attachments.by_image(context.host)
+    notes = _noted(book.name, partial(offline_growth.remove_copies, context, book))
+    for record in book.records.list_volumes().records:
+        key = record.spec.volume_id
+        if _is_settled(context, book, record, carried):
+            continue
+        notes += _noted(key, partial(_recover_volume, context, book, record))
+    for one in book.records.list_snapshots().records:
+        notes += _noted(one.snapshot_id, partial(_recover_snapshot, context, book, one))
     return notes
 
 
@@ -69,6 +76,8 @@ def _recover_volume(
     unfinished = (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING)
     if record.state in unfinished and _devices(context, book, record):
         return [*notes, f"is {record.state.value}, and waits until its device is detached"]
+    if record.state is volumes.VolumeState.CREATING and pull.is_pulled(context, record.spec):
+        return [*notes, pull.progress_of(record)]  # it is taken up when it is asked for again
     if record.state is volumes.VolumeState.CREATING:
         provision.discard(book, volume_id)
         return [*notes, "took back an interrupted creation"]
@@ -100,7 +109,7 @@ def _release(context: NodeContext, book: PoolBook, record: volumes.VolumeRecord)
         return []
     mounts = attachments.filesystem_mounts(context.host, devices)
     if mounts:
-        context.host.filesystems.thaw(mounts[0].target)
+        context.host.freezes.thaw(mounts[0].target)
         return []
     if record.spec.mode is volumes.VolumeMode.BLOCK or attachments.device_targets(
         context.host, devices

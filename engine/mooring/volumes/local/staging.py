@@ -153,7 +153,7 @@ def _mount(
     if filesystem is None:
         return
     _ensure_formatted(context, volume, device.path, image)
-    growing = not new and "ro" not in options
+    growing = not new and "ro" not in options and not volume[0].guard.read_only
     mounted = attachments.filesystem_mounts(context.host, [device])
     if (
         growing

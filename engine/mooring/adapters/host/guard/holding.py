@@ -79,12 +79,11 @@ class HeldFreezes:
         connection.settimeout(_REQUEST_SECONDS)
         request = messages.receive_request(connection)
         try:
-            if reason := self._refusal(request):
-                messages.say(connection, reason)
-                return
-            self._hold(connection, request)
+            ending = self._refusal(request) or self._hold(connection, request)
         finally:
             os.close(request.folder)
+        # Not before: who hears it may unmount, and an open folder would be in the way.
+        messages.say(connection, ending)
 
     def _refusal(self, request: messages.Request) -> str | None:
         if not freezes.is_grantable(request.timeout_seconds):
@@ -93,8 +92,8 @@ class HeldFreezes:
             return "the guard's own records lie in that filesystem"
         return None
 
-    def _hold(self, connection: socket.socket, request: messages.Request) -> None:
-        """Records, freezes, waits for the end, thaws."""
+    def _hold(self, connection: socket.socket, request: messages.Request) -> str:
+        """Records, freezes, waits for the end, thaws; returns what became of it."""
         recorded = freezes.Freeze(
             request.mountpoint,
             os.fstat(request.folder).st_dev,
@@ -107,15 +106,14 @@ class HeldFreezes:
             syscalls.freeze(request.folder)
         except OSError as error:
             self._forget(key)
-            messages.say(connection, f"{errno.errorcode.get(error.errno or 0)}: {error.strerror}")
-            return
+            return f"{errno.errorcode.get(error.errno or 0)}: {error.strerror}"
         try:
             if time.monotonic() < recorded.deadline_seconds:
                 messages.say(connection, messages.FROZEN)
                 ending = self._until_told(connection, key, recorded)
         finally:
             was_frozen = self._thaw(key, request)
-        messages.say(connection, ending if was_frozen else messages.EXPIRED)
+        return ending if was_frozen else messages.EXPIRED
 
     def _until_told(self, connection: socket.socket, key: str, recorded: freezes.Freeze) -> str:
         """Returns how a freeze ends, when it ends."""

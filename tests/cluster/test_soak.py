@@ -1,0 +1,175 @@
+"""Rounds of everything a user does, while every process of Mooring is killed at random.
+
+`make soak` runs 100 of them; the test tier two. The seed is printed and can be given again.
+"""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from support.development_cluster import DevelopmentCluster, traces
+from support.killing import Killer
+from support.shop import Shop, opened
+
+ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "2"))
+SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
+SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
+RARE_EVERY_SECONDS = 300.0
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600 + 400 * ROUNDS)]
+
+FILL = (
+    "dd if=/dev/urandom of=/data/file bs=1M count=8 2>/dev/null && cd /data && "
+    "sha256sum file > sum && sync && touch done && sync && exec sleep 36000"
+)
+CHECK = "cd /data && sha256sum -c sum"
+COUNT = (
+    "n=0; while :; do n=$((n + 1)); "
+    "echo $n | dd of=/data/log oflag=append conv=notrunc,fsync 2> /dev/null && echo $n; "
+    "sleep 0.05; done"
+)
+"""Says a number only after its fsync; the file must have every number that was said."""
+
+
+class Round:
+    """One life of a volume and all that is made of it.
+
+    Args:
+        shop: The tenant.
+        number: Makes the names.
+        dice: Chooses the nodes.
+    """
+
+    def __init__(self, shop: Shop, number: int, dice: random.Random) -> None:
+        self._shop = shop
+        self._home, self._away = dice.sample(shop.cluster.node_names, 2)
+        self.name = f"r{number}"
+        self.copies = {
+            kind: f"{self.name}-{kind}" for kind in ("clone", "from-snapshot", "restored")
+        }
+
+    def live(self) -> None:
+        """Makes a volume, copies it in every way there is, and reads all of them."""
+        shop, name = self._shop, self.name
+        self._retried(lambda: shop.claim(name, self._home, deletionPolicy="Delete"))
+        shop.pod(name, name, FILL)
+        shop.until(f"pod {name}", lambda: shop.running(name))
+        shop.until(f"{name}'s file", lambda: "done" in shop.in_pod(name, "ls /data"))
+        self._copy()
+        for claim in self.copies.values():
+            shop.pod(claim, claim, "exec sleep 36000")
+        for claim in (name, *self.copies.values()):
+            shop.until(f"pod {claim}", partial(shop.running, claim))
+            assert "OK" in shop.until(f"{claim}'s checksum", partial(shop.in_pod, claim, CHECK))
+
+    def end(self) -> None:
+        """Deletes it all in a user's order, and waits until it is gone."""
+        shop, names = self._shop, (self.name, *self.copies.values())
+        for kind, which in {
+            "pod": names,
+            "restore": [self.copies["restored"]],
+            "volumesnapshot": [self.name],
+            "backup": [self.name],
+            "volumeclaim": [*names[:3]],
+            "pvc": names,
+        }.items():
+            arguments = ("delete", kind, *which, "-n", shop.namespace, "--ignore-not-found")
+            shop.kubectl.run(*arguments, "--wait=false", "--grace-period=1")
+        for kind in ("pod", "restore", "backup", "volumeclaim", "pvc", "volumesnapshot"):
+            for name in names:
+                shop.until(f"{kind} {name} gone", partial(_gone, shop, kind, name))
+
+    def _copy(self) -> None:
+        shop, name = self._shop, self.name
+        source = {"persistentVolumeClaimName": name}
+        spec = {"volumeSnapshotClassName": "mooring", "source": source}
+        shop.create("VolumeSnapshot", name, spec, SNAPSHOT_API)
+        shop.backup(name, claim=name)
+        self._claim_from(self.copies["clone"], volumeClaimName=name)
+        shop.until("the snapshot", lambda: _ready(shop, name))
+        self._claim_from(self.copies["from-snapshot"], snapshotName=name)
+        shop.until_condition("backup", name, "Succeeded", "True")
+        restored = self.copies["restored"]
+        target = {"claimName": restored}
+        shop.create(
+            "Restore",
+            restored,
+            {"backupName": name, "target": target, "placement": {"node": self._away}},
+        )
+        shop.claim(name, self._home, deletionPolicy="Delete", size="384Mi")
+        shop.until_condition("restore", restored, "Succeeded", "True")
+
+    def _claim_from(self, name: str, **source: str) -> None:
+        spec = {"size": "256Mi", "source": source, "deletionPolicy": "Delete"}
+        self._shop.create("VolumeClaim", name, spec)
+
+    def _retried(self, act: Callable[[], None]) -> None:
+        self._shop.until("an answer", lambda: act() or True)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _gone(shop: Shop, kind: str, name: str) -> bool:
+    return not shop.get(kind, name)
+
+
+def _ready(shop: Shop, name: str) -> bool:
+    return bool(shop.get("volumesnapshot", name).get("status", {}).get("readyToUse"))
+
+
+@pytest.fixture
+def tenant(mooring: DevelopmentCluster) -> Iterator[Shop]:
+    with opened(mooring) as shop:
+        yield shop
+
+
+def _mounts(shop: Shop) -> dict[str, int]:
+    """Returns how many mounts of loop devices each node has."""
+    return {
+        node: sum(line.startswith("/dev/loop") for line in shop.mounts(node).splitlines())
+        for node in shop.cluster.node_names
+    }
+
+
+def _living(shop: Shop) -> list[str]:
+    """Returns the volumes that are not in the trash."""
+    found = shop.volumes()
+    return [v["metadata"]["name"] for v in found if v["status"].get("state") != "Trashed"]
+
+
+def test_everything_survives_random_kills(tenant: Shop) -> None:
+    shop, dice = tenant, random.Random(SEED)
+    _say(f"MOORING_TEST_SEED={SEED}")
+    shop.claim("kept", shop.cluster.node_names[0])
+    shop.pod("kept", "kept", COUNT)
+    shop.until("pod kept", lambda: shop.running("kept"))
+    loops, mounts = traces()["loops"], _mounts(shop)
+    began = time.monotonic()
+    with Killer(shop.cluster, dice, rare_every_seconds=RARE_EVERY_SECONDS) as killer:
+        for number in range(ROUNDS):
+            one = Round(shop, number, dice)
+            one.live()
+            one.end()
+    minutes = (time.monotonic() - began) / 60
+    _say(f"{ROUNDS} rounds in {minutes:.0f} min, kills: {dict(sorted(killer.kills.items()))}")
+    shop.until("only the kept volume", lambda: len(_living(shop)) == 1)
+    shop.until("mounts at their baseline", lambda: _mounts(shop) == mounts)
+    shop.until("loops at their baseline", lambda: traces()["loops"] == loops)
+    shop.until("everything put away", lambda: not shop.leftovers())
+    _nothing_said_is_lost(shop)
+
+
+def _nothing_said_is_lost(shop: Shop) -> None:
+    """Every number that the writer said after its fsync is in its file, once and in order."""
+    said = shop.kubectl.run("logs", "kept", "-n", shop.namespace, "--tail=1").split()
+    text = shop.until("the log", lambda: shop.in_pod("kept", "cat /data/log"))
+    found = [int(line) for line in text.split()]
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) >= int(said[0])
