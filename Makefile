@@ -60,6 +60,10 @@ test-cluster: ## A real Kubernetes with two nodes
 test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)
 	$(PYTEST) tests/faults
 
+.PHONY: soak
+soak: toolchain ## 100 rounds of everything, with every process killed at random (about 90 min; seed printed)
+	MOORING_SOAK_ROUNDS=100 $(PYTEST) -s tests/cluster/test_soak.py
+
 .PHONY: prerequisites
 prerequisites: ## Check the machine and install missing Debian packages
 	$(PREREQUISITES)
