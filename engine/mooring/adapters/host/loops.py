@@ -33,6 +33,7 @@ _READ_ONLY = 1
 _AUTOCLEAR = 4
 _DIRECT_IO = 16
 _LOOP_MAJOR = 7
+_TAKEN = (errno.EBUSY, errno.ENOENT, errno.ENXIO, errno.ENODEV)
 _ATTEMPTS = 100
 _DETACH_TIMEOUT_SECONDS = 3.0
 _PRIVATE_MODE = 0o600
@@ -215,20 +216,20 @@ class KernelLoops:
         config = _CONFIG.pack(image, sector_size_bytes, info)
         access = os.O_RDONLY if read_only else os.O_RDWR
         for _ in range(_ATTEMPTS):
-            device = self._free_device()
-            with _opened(device, access) as descriptor:
-                try:
+            try:
+                device = self._free_device()
+                with _opened(device, access) as descriptor:
                     fcntl.ioctl(descriptor, _CONFIGURE, config)
-                except OSError as error:
-                    # Another node or program on this kernel took the free device first.
-                    if error.errno != errno.EBUSY:
-                        raise
-                    continue
-                os.fchown(descriptor, 0, 0)
-                os.fchmod(descriptor, _PRIVATE_MODE)
-                spent = self._takes_no_discards(device)
-                if spent:
-                    fcntl.ioctl(descriptor, _CLEAR, 0)
+                    os.fchown(descriptor, 0, 0)
+                    os.fchmod(descriptor, _PRIVATE_MODE)
+                    spent = self._takes_no_discards(device)
+                    if spent:
+                        fcntl.ioctl(descriptor, _CLEAR, 0)
+            except OSError as error:
+                # Another node or program on this kernel took or removed the free device first.
+                if error.errno not in _TAKEN:
+                    raise
+                continue
             if not spent:
                 return device
             self._remove(device)
