@@ -62,7 +62,7 @@ def write_settings(
     transfer_rate: str = "200Mi",
 ) -> Path:
     """Writes a node's settings with one pool and returns their path."""
-    size = "\n    imageSize: 2Gi" if backend == "reflink" else ""
+    size = "\n    imageSize: 3Gi" if backend == "reflink" else ""
     config = folder / f"{name}.yaml"
     config.write_text(
         f"nodeName: {name}\nstateFolder: {folder}/{name}/state\n"
