@@ -1,6 +1,7 @@
 """Rounds of everything a user does, while every process of Mooring is killed at random.
 
-`make soak` runs 100 of them; the test tier two. The seed is printed and can be given again.
+`make soak` runs 100 of them; it is no part of the test tier. The seed is printed and can be given
+again.
 """
 
 import os
@@ -16,12 +17,12 @@ from support.development_cluster import DevelopmentCluster, traces
 from support.killing import Killer
 from support.shop import Shop, opened
 
-ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "100"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 RARE_EVERY_SECONDS = 300.0
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600 + 400 * ROUNDS)]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
 FILL = (
     "dd if=/dev/urandom of=/data/file bs=1M count=8 2>/dev/null && cd /data && "

@@ -20,6 +20,8 @@ from support.development_cluster import DevelopmentCluster
 OFTEN = ("operator", "agent", "mover", "kubelet")
 RARELY = ("guard", "controller")
 _FIRST_WITHIN_SECONDS = 30.0
+_PAUSES_SECONDS = (2.0, 14.0)
+"""An operator that is killed more often than its lease runs out would never act."""
 
 
 def role_of(words: list[str]) -> str | None:
@@ -80,7 +82,7 @@ class Killer:
 
     def _run(self) -> None:
         rare_at = time.monotonic() + self._dice.uniform(0, _FIRST_WITHIN_SECONDS)
-        while not self._stopping.wait(self._dice.uniform(1.0, 5.0)):
+        while not self._stopping.wait(self._dice.uniform(*_PAUSES_SECONDS)):
             role = self._dice.choice(OFTEN)
             if time.monotonic() >= rare_at:
                 role, rare_at = self._dice.choice(RARELY), rare_at + self._rare_every_seconds
