@@ -7,6 +7,8 @@ power cut the pool has the old state or the new one. The number of points comes 
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 
@@ -20,27 +22,30 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 SHORT = int(os.environ.get("MOORING_FAULT_POINTS", "0"))
 """How many points of each operation, evenly spread; 0 for all."""
 FULL = "error=ENOSPC"
+Some = TypeVar("Some", bound=Bench)
 _PERSISTS = ("fsync", "fdatasync")
+
+
+@contextmanager
+def _made(kind: type[Some], operation: str) -> Iterator[Some]:
+    with real_storage.scratch() as folder:
+        made = kind(folder / "a", OPERATIONS[operation])
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture(scope="module", params=OPERATIONS)
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with real_storage.scratch() as folder:
-        made = Bench(folder / "a", OPERATIONS[request.param])
-        try:
-            yield made
-        finally:
-            made.close()
+    with _made(Bench, request.param) as made:
+        yield made
 
 
 @pytest.fixture(params=OPERATIONS if not SHORT else ("snapshot", "expand", "delete"))
 def power_bench(request: pytest.FixtureRequest) -> Iterator[PowerBench]:
-    with real_storage.scratch() as folder:
-        made = PowerBench(folder / "a", OPERATIONS[request.param])
-        try:
-            yield made
-        finally:
-            made.close()
+    with _made(PowerBench, request.param) as made:
+        yield made
 
 
 def _chosen(bench: Bench, request: pytest.FixtureRequest, what: str) -> list[Point]:

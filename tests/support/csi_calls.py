@@ -21,6 +21,7 @@ from support import fake_storage
 
 GIB = 1 << 30
 MIB = 1 << 20
+_TIMEOUT_SECONDS = 60
 
 
 @dataclass
@@ -101,3 +102,27 @@ def create_request(
         **fields,
     }
     return pb.CreateVolumeRequest(name=name, **given)  # type: ignore[arg-type]
+
+
+@contextmanager
+def published(node: rpc.NodeStub, volume_id: str, place: Path) -> Iterator[Path]:
+    """Stages and publishes a volume with a filesystem for the time of a block."""
+    staging, target = place / "staging", place / "target"
+    staging.mkdir(parents=True)
+    given = {"volume_id": volume_id, "staging_target_path": str(staging)}
+    capability = mount_capability()
+    node.NodeStageVolume(
+        pb.NodeStageVolumeRequest(**given, volume_capability=capability), timeout=_TIMEOUT_SECONDS
+    )
+    node.NodePublishVolume(
+        pb.NodePublishVolumeRequest(**given, target_path=str(target), volume_capability=capability),
+        timeout=_TIMEOUT_SECONDS,
+    )
+    try:
+        yield target
+    finally:
+        node.NodeUnpublishVolume(
+            pb.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(target)),
+            timeout=_TIMEOUT_SECONDS,
+        )
+        node.NodeUnstageVolume(pb.NodeUnstageVolumeRequest(**given), timeout=_TIMEOUT_SECONDS)

@@ -18,7 +18,13 @@ from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
 from mooring_dev import csi_processes
 from support import real_storage
-from support.csi_calls import MIB, block_capability, create_request, mount_capability
+from support.csi_calls import (
+    MIB,
+    block_capability,
+    create_request,
+    mount_capability,
+    published,
+)
 
 pytestmark = pytest.mark.system
 SIZE = 64 * MIB
@@ -195,29 +201,6 @@ def restore(stub: rpc.ControllerStub, snapshot_id: str) -> str:
     request = create_request("pvc-2", SIZE, volume_content_source=source)
     volume_id: str = stub.CreateVolume(request, timeout=TIMEOUT).volume.volume_id
     return volume_id
-
-
-@contextmanager
-def published(node: rpc.NodeStub, volume_id: str, place: Path) -> Iterator[Path]:
-    staging, target = place / "staging", place / "target"
-    staging.mkdir(parents=True)
-    given = {"volume_id": volume_id, "staging_target_path": str(staging)}
-    capability = mount_capability()
-    node.NodeStageVolume(
-        pb.NodeStageVolumeRequest(**given, volume_capability=capability), timeout=TIMEOUT
-    )
-    node.NodePublishVolume(
-        pb.NodePublishVolumeRequest(**given, target_path=str(target), volume_capability=capability),
-        timeout=TIMEOUT,
-    )
-    try:
-        yield target
-    finally:
-        node.NodeUnpublishVolume(
-            pb.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(target)),
-            timeout=TIMEOUT,
-        )
-        node.NodeUnstageVolume(pb.NodeUnstageVolumeRequest(**given), timeout=TIMEOUT)
 
 
 def read_by_a_mover(node: rpc.NodeStub, snapshot_id: str, target: Path) -> None:

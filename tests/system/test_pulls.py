@@ -20,7 +20,13 @@ from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
 from mooring_dev import csi_processes
 from support import real_storage
-from support.csi_calls import MIB, block_capability, create_request, mount_capability
+from support.csi_calls import (
+    MIB,
+    block_capability,
+    create_request,
+    mount_capability,
+    published,
+)
 
 pytestmark = pytest.mark.system
 SIZE = 64 * MIB
@@ -250,26 +256,3 @@ def test_a_copy_that_is_not_wanted_any_more_leaves_nothing_on_either_node() -> N
         assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert "lies on node node-a, which does not answer" in str(caught.value.details())
         assert fleet.images(TARGET) == []
-
-
-@contextmanager
-def published(node: rpc.NodeStub, volume_id: str, place: Path) -> Iterator[Path]:
-    staging, target = place / "staging", place / "target"
-    staging.mkdir(parents=True)
-    given = {"volume_id": volume_id, "staging_target_path": str(staging)}
-    capability = mount_capability()
-    node.NodeStageVolume(
-        pb.NodeStageVolumeRequest(**given, volume_capability=capability), timeout=TIMEOUT
-    )
-    node.NodePublishVolume(
-        pb.NodePublishVolumeRequest(**given, target_path=str(target), volume_capability=capability),
-        timeout=TIMEOUT,
-    )
-    try:
-        yield target
-    finally:
-        node.NodeUnpublishVolume(
-            pb.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(target)),
-            timeout=TIMEOUT,
-        )
-        node.NodeUnstageVolume(pb.NodeUnstageVolumeRequest(**given), timeout=TIMEOUT)

@@ -99,13 +99,15 @@ class Budget:
 
     @property
     def _by_promises(self) -> int:
-        headroom_bytes = math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
-        return self.capacity.total_bytes - self.promised_bytes - headroom_bytes
+        return self.capacity.total_bytes - self.promised_bytes - self._headroom_bytes
+
+    @property
+    def _headroom_bytes(self) -> int:
+        return math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
 
     def _available_bytes(self, freeable_bytes: int) -> int:
-        headroom_bytes = math.ceil(self.capacity.total_bytes * _HEADROOM_SHARE)
         free_bytes = self.capacity.free_bytes + freeable_bytes
-        by_disk = free_bytes - self.outstanding_bytes - headroom_bytes
+        by_disk = free_bytes - self.outstanding_bytes - self._headroom_bytes
         # With overcommit, sparse volumes want more than was counted: they keep the mark at least.
         kept_bytes = min(space_marks.low_bytes(self.capacity), self.wanting_bytes)
         by_mark = free_bytes - self.owed_bytes - kept_bytes

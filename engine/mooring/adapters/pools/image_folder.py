@@ -120,14 +120,14 @@ class ImageFilePool:
 
     def rename(self, image: ids.ImageId, name: ids.ImageId) -> None:
         """Gives an image another name; see `ports.pools.ImagePool.rename`."""
-        target = _checked(name)
+        target = file_name(name)
         self._require(image)
         with no_space_named(f"rename {image}"):
-            files.rename_durably(self._descriptor, _checked(image), target)
+            files.rename_durably(self._descriptor, file_name(image), target)
 
     def remove(self, image: ids.ImageId) -> None:
         """Removes an image and what is left of a half-made one; an absent one is no error."""
-        name = _checked(image)
+        name = file_name(image)
         with no_space_named(f"remove {image}"):
             files.remove_durably(self._descriptor, files.temporary_name(name))
             files.remove_durably(self._descriptor, name)
@@ -175,7 +175,7 @@ class ImageFilePool:
 
     def _size(self, image: ids.ImageId) -> int | None:
         try:
-            return os.stat(_checked(image), dir_fd=self._descriptor, follow_symlinks=False).st_size
+            return os.stat(file_name(image), dir_fd=self._descriptor, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
 
@@ -188,7 +188,7 @@ class ImageFilePool:
     @contextmanager
     def _opened(self, image: ids.ImageId, flags: int) -> Iterator[int]:
         descriptor = os.open(
-            _checked(image), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
+            file_name(image), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._descriptor
         )
         try:
             yield descriptor
@@ -198,7 +198,7 @@ class ImageFilePool:
     @contextmanager
     def _made(self, image: ids.ImageId) -> Iterator[int]:
         """Yields a new empty file, which becomes the image when the block succeeds."""
-        name = _checked(image)
+        name = file_name(image)
         temporary = files.temporary_name(name)
         files.remove_durably(self._descriptor, temporary)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -300,10 +300,6 @@ def file_name(image: ids.ImageId) -> str:
     Raises:
         InvalidInput: It is no image id.
     """
-    return _checked(image)
-
-
-def _checked(image: ids.ImageId) -> str:
     if not _IMAGE_ID.match(image):
         raise errors.InvalidInput(f"{image[:64]!r} is no image id")
     return image

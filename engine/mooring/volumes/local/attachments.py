@@ -14,6 +14,18 @@ from mooring.ports import host
 _MAXIMUM_LAYERS = 32
 
 
+def attach(
+    ports: host.Host, record: volumes.VolumeRecord, image: Path, *, read_only: bool = False
+) -> host.LoopDevice:
+    """Attaches a volume's image with its recorded sector size, and its blocks kept if reserved."""
+    return ports.loops.attach(
+        image,
+        sector_size_bytes=record.spec.sector_size_bytes,
+        read_only=read_only,
+        keeps_blocks=record.spec.preallocated,
+    )
+
+
 def devices_of(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevice]:
     """Returns every loop device that carries an image."""
     return ports.loops.find_all(image) if image else ()

@@ -5,8 +5,6 @@ tool never works on the volume: whatever becomes of it, the image holds the old 
 new one. What a kill leaves of the copy is removed before the next try, or when the agent starts.
 """
 
-from pathlib import Path
-
 from mooring.domain import errors, ids, volumes
 from mooring.ports import host
 from mooring.volumes.local import attachments
@@ -35,7 +33,7 @@ def grow_in_copy(
     try:
         book.images.copy(image, grown, spec.size_bytes, preallocate=spec.preallocated)
         path = book.images.path(grown)
-        copy = _attach(context, record, path)
+        copy = attachments.attach(context.host, record, path)
         context.host.filesystems.grow_unmounted(copy.path, spec.filesystem)
         context.host.loops.detach(copy.path, path)
         context.host.loops.detach(device.path, book.images.path(image))
@@ -43,7 +41,7 @@ def grow_in_copy(
     except errors.MooringError:
         _remove(context, book, grown)
         raise
-    return _attach(context, record, book.images.path(image))
+    return attachments.attach(context.host, record, book.images.path(image))
 
 
 def remove_copies(context: NodeContext, book: PoolBook) -> list[str]:
@@ -52,15 +50,6 @@ def remove_copies(context: NodeContext, book: PoolBook) -> list[str]:
     for image in left:
         _remove(context, book, image)
     return [f"{image}: removed a copy that was being grown" for image in left]
-
-
-def _attach(context: NodeContext, record: volumes.VolumeRecord, path: Path) -> host.LoopDevice:
-    return context.host.loops.attach(
-        path,
-        sector_size_bytes=record.spec.sector_size_bytes,
-        read_only=False,
-        keeps_blocks=record.spec.preallocated,
-    )
 
 
 def _remove(context: NodeContext, book: PoolBook, image: ids.ImageId) -> None:

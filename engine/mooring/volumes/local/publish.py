@@ -209,7 +209,7 @@ class NodePublisher:
         if publication.single_target:
             self._require_single(volume_id, attachments.device_targets(self._host, devices))
         # A read-only bind does not keep a device from being written, so it is a device of its own.
-        device = staging.attach(self._context, record, image, read_only=publication.read_only)
+        device = attachments.attach(self._host, record, image, read_only=publication.read_only)
         try:
             self._host.paths.make_file(target)
             self._host.mounts.bind(device.path, target)

@@ -45,7 +45,7 @@ def stage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str, acce
         require_access(record, access)
         image = book.images.path(image_of(volume_id))
         if access.mode is volumes.VolumeMode.BLOCK:
-            attach(context, record, image)
+            attachments.attach(context.host, record, image)
             return
         mount_staged(context, (book, record), context.host.paths.resolve(staging_path), access)
 
@@ -101,18 +101,6 @@ def require_access(record: volumes.VolumeRecord, access: Access) -> None:
         )
 
 
-def attach(
-    context: NodeContext, record: volumes.VolumeRecord, image: Path, *, read_only: bool = False
-) -> host.LoopDevice:
-    """Attaches a volume's image with its recorded sector size."""
-    return context.host.loops.attach(
-        image,
-        sector_size_bytes=record.spec.sector_size_bytes,
-        read_only=read_only,
-        keeps_blocks=record.spec.preallocated,
-    )
-
-
 def mount_staged(
     context: NodeContext,
     volume: tuple[PoolBook, volumes.VolumeRecord],
@@ -128,7 +116,7 @@ def mount_staged(
         access.mount_flags, spec.filesystem, preallocated=spec.preallocated
     )
     image = book.images.path(image_of(spec.volume_id))
-    device = attach(context, record, image)
+    device = attachments.attach(context.host, record, image)
     try:
         if _is_staged(context, device, staging):
             return
