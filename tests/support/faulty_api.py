@@ -69,14 +69,18 @@ class FaultyApi:
     def choose(self, method: str, *, is_list: bool) -> int | str | None:
         """Returns the fault of one call; None passes it on."""
         with self._lock:
-            if self._random.random() >= self.share:
+            if not self.share:
                 return None
             choices: list[int | str] = [429, 500, LOST]
             if is_list:
                 choices.append(410)
             if method in _WRITES:
                 choices += [409, 409]  # as likely as in a busy cluster; most calls only read
-            fault = self._random.choice(choices)
+            # Rare calls would get theirs by luck only: the first that it fits gets each fault.
+            never_yet = [one for one in choices if not self.failed[one]]
+            if not never_yet and self._random.random() >= self.share:
+                return None
+            fault = self._random.choice(never_yet or choices)
             self.failed[fault] += 1
             return fault
 
