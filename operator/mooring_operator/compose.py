@@ -22,6 +22,7 @@ from mooring_operator import (
     backups,
     claims_to_fill,
     fleet_surveys,
+    held_claims,
     restores,
     resync,
     volume_claims,
@@ -30,6 +31,7 @@ from mooring_operator import (
 from mooring_operator.builders import jobs
 from mooring_operator.leadership import Leadership
 from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.node_states import NodeStates
 from mooring_operator.populator import Populator
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import RepositoryAccess
@@ -158,8 +160,12 @@ def reconcilers(
     )
     access = RepositoryAccess(objects, settings.namespace)
     populator = Populator(objects, recorder, movers, access, world)
+    nodes = NodeStates(objects, world.time)
     return {
-        volume_claims.KIND: volume_claims.VolumeClaims(objects, recorder, world.time).reconcile,
+        volume_claims.KIND: volume_claims.VolumeClaims(
+            objects, recorder, world.time, nodes
+        ).reconcile,
+        held_claims.KIND: held_claims.HeldClaims(objects, recorder, nodes).reconcile,
         backups.KIND: backups.Backups(objects, recorder, movers, access, world).reconcile,
         backup_repositories.KIND: backup_repositories.BackupRepositories(
             objects, recorder, movers, access, world.time
