@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import kopf
 
@@ -23,6 +24,7 @@ from mooring_operator import (
     claims_to_fill,
     fleet_surveys,
     held_claims,
+    lost_nodes,
     restores,
     resync,
     volume_claims,
@@ -172,5 +174,8 @@ def reconcilers(
         ).reconcile,
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
+        lost_nodes.KIND: lost_nodes.LostNodes(
+            objects, recorder, world, timedelta(seconds=settings.lost_after_seconds)
+        ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
     }
