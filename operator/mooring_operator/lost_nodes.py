@@ -42,17 +42,28 @@ class LostNodes:
         self._lost_after = lost_after
 
     def reconcile(self, _: Key) -> float | None:
-        """Looks at every Volume once; returns when to look again, in seconds."""
+        """Looks at every Volume and Pool once; returns when to look again, in seconds."""
         existing = {obj["metadata"]["name"] for obj in self._objects.find(cluster.NODES)}
         volumes = self._objects.find(resources.VOLUMES)
-        away = {str(obj["spec"]["node"]) for obj in volumes} - existing
+        pools = self._objects.find(resources.POOLS)
+        holding = {str(obj["spec"]["node"]) for obj in volumes}
+        away = (holding | {name for obj in pools for name in _nodes_of(obj)}) - existing
         answering = self._answering(sorted(away))
         now = self._time.now()
         for obj in volumes:
             node = str(obj["spec"]["node"])
             if node in away or statuses.condition(obj, CONDITION):
                 self._judge(obj, node in existing, node in answering, now)
+        for obj in pools:
+            self._forget_in(obj, away - answering - holding)
         return _ROUND_SECONDS
+
+    def _forget_in(self, pool: cluster.Object, gone: set[str]) -> None:
+        """Takes out of a Pool's status the nodes that are gone with everything that they had."""
+        if not gone.intersection(_nodes_of(pool)):
+            return
+        kept = [entry for entry in pool["status"]["nodes"] if entry["node"] not in gone]
+        self._write(resources.POOLS, pool, {"nodes": kept})
 
     def _answering(self, names: Sequence[str]) -> set[str]:
         """Returns those of some nodes whose agents answer all the same."""
@@ -79,7 +90,11 @@ class LostNodes:
         if wanted == noted and sight.untouched:
             return
         health = "Lost" if found.standing is Standing.LOST else "Abnormal"
-        self._write(obj, {"health": health, "message": wanted["message"], "conditions": [wanted]})
+        self._write(
+            resources.VOLUMES,
+            obj,
+            {"health": health, "message": wanted["message"], "conditions": [wanted]},
+        )
         if found.standing is Standing.LOST and sight.noted is not Standing.LOST:
             self._recorder.event(obj, verdicts.stuck(CONDITION, wanted["message"]))
 
@@ -89,14 +104,20 @@ class LostNodes:
         if obj.get("status", {}).get("message") == noted.get("message"):
             text = lost_nodes.message(obj["spec"]["node"], Standing.PRESENT, self._time.now())
             change |= {"health": "Abnormal", "message": text}
-        self._write(obj, change)
+        self._write(resources.VOLUMES, obj, change)
 
-    def _write(self, obj: cluster.Object, change: dict[str, Any]) -> None:
+    def _write(
+        self, resource: cluster.Resource, obj: cluster.Object, change: dict[str, Any]
+    ) -> None:
         metadata = obj["metadata"]
         # Conditional: an agent that reports meanwhile must not be written over unseen.
         body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": change}
         with contextlib.suppress(errors.Busy, errors.NotFound):  # the next round looks again
-            self._objects.patch(resources.VOLUMES, metadata["name"], body, status=True)
+            self._objects.patch(resource, metadata["name"], body, status=True)
+
+
+def _nodes_of(pool: cluster.Object) -> list[str]:
+    return [entry["node"] for entry in pool.get("status", {}).get("nodes", [])]
 
 
 def _standing(noted: Mapping[str, Any]) -> Standing:

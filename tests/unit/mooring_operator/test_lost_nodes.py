@@ -120,6 +120,19 @@ def test_a_node_that_returns_under_its_name_has_its_volumes_again(world: World) 
     assert (status["health"], status["message"]) == ("Healthy", "in order")
 
 
+def test_pools_forget_a_node_that_is_gone_with_all_that_it_had(world: World) -> None:
+    def nodes() -> list[str]:
+        pool = world.cluster.must_get(resources.POOLS, "default")
+        return [entry["node"] for entry in pool["status"]["nodes"]]
+
+    world.remove_node()
+    world.round()
+    assert nodes() == ["node-1", "node-2"], "it has a volume"
+    world.catalogue.drop(ids.parse_volume_id(world.volume()["metadata"]["name"]))
+    world.reconcilers[lost_nodes.KIND](lost_nodes.KEY)
+    assert nodes() == ["node-1"]
+
+
 def test_a_deletion_of_a_forgotten_volume_waits_for_nothing(world: World) -> None:
     (volume_id,) = [entry.spec.volume_id for entry in world.catalogue.entries()]
     world.remove_node()

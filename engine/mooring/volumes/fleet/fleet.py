@@ -73,12 +73,12 @@ class Fleet:
             if entry is None:
                 return
             done = self._try_on_node(entry.node, lambda node: node.delete_volume(volume_id))
-            if not done and not entry.forgotten:
+            if not done and entry.forgotten:
+                self._catalogue.drop(volume_id)
+            elif not done:
                 self._catalogue.request_deletion(volume_id)
             self._release_source(entry)
             if not done:
-                if entry.forgotten:
-                    self._catalogue.drop(volume_id)
                 return
             if self._has_snapshots(entry):
                 self._catalogue.request_deletion(volume_id)
