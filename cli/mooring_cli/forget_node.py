@@ -10,7 +10,7 @@ from mooring.volumes.fleet.farewell import Left
 from mooring_cli import compose, options, render
 
 NAME = "forget-node"
-_COLUMNS = ("volume", "claim", "size", "persistentVolume", "becomes")
+_COLUMNS = ("volume", "claim", "size", "state", "persistentVolume", "becomes")
 Node = Annotated[str, typer.Argument(help="The node, which has no Node object any more.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")]
 Kubeconfig = Annotated[str | None, typer.Option(help="The cluster, and who you are in it.")]
@@ -43,10 +43,17 @@ def _row(one: Left) -> dict[str, Any]:
         "volume": one.entry.spec.volume_id,
         "claim": str(one.claim or "") or None,
         "size": quantities.format_bytes(one.entry.spec.size_bytes),
+        "state": _state(one),
         "persistentVolume": one.volume,
         "becomes": "forgotten with its PersistentVolume" if one.volume else "forgotten",
         "then": _then(one),
     }
+
+
+def _state(one: Left) -> str | None:
+    if one.entry.deletion_requested:
+        return "Deleting"
+    return one.entry.status.record.state.value if one.entry.status else None
 
 
 def _then(one: Left) -> str | None:

@@ -83,18 +83,31 @@ def _snapshots(shop: Shop) -> list[str]:
     return [one["name"] for v in shop.volumes() for one in v["status"].get("snapshots", [])]
 
 
-def _move(shop: Shop, node: str, namespace: str, *deployments: str) -> None:
-    """Lets the pods of some deployments start anew, on one node alone."""
-    for other in shop.cluster.node_names:
-        shop.kubectl.run("uncordon" if other == node else "cordon", other)
+@contextmanager
+def _only(shop: Shop, node: str) -> Iterator[None]:
+    """New pods go to one node alone."""
+    others = [name for name in shop.cluster.node_names if name != node]
+    shop.kubectl.run("cordon", *others)
     try:
-        for name in deployments:
-            shop.kubectl.run("rollout", "restart", f"deployment/{name}", "-n", namespace)
-        for name in deployments:
-            shop.kubectl.wait_rolled_out(f"deployment/{name}", namespace)
+        yield
     finally:
-        for other in shop.cluster.node_names:
-            shop.kubectl.run("uncordon", other)
+        shop.kubectl.run("uncordon", *others)
+
+
+def _move(shop: Shop, node: str, namespace: str, *deployments: str) -> None:
+    """Lets the pods of some deployments start anew on a node, if they are elsewhere."""
+    pods = shop.kubectl.json("get", "pods", "-n", namespace)["items"]
+    away = {
+        name
+        for name in deployments
+        for pod in pods
+        if pod["metadata"]["name"].startswith(f"{name}-") and pod["spec"].get("nodeName") != node
+    }
+    with _only(shop, node):
+        for name in away:
+            shop.kubectl.run("rollout", "restart", f"deployment/{name}", "-n", namespace)
+        for name in away:
+            shop.kubectl.wait_rolled_out(f"deployment/{name}", namespace)
 
 
 @contextmanager
@@ -143,7 +156,9 @@ def test_a_node_without_power_holds_nothing_up_and_returns_with_its_data(shop: S
     for claim in ("unused", "held"):
         shop.claim(claim, other, deletionPolicy="Delete")
         shop.until_condition("volumeclaim", claim, "Ready", "True")
-    shop.pod("user", "held", "touch /data/file && sync && exec sleep 3600")
+    command = "touch /data/file && sync && exec sleep 3600"
+    # Without a time to end in, Kubernetes takes it away at once, whatever its node does.
+    shop.pod("user", "held", command, terminationGracePeriodSeconds=5)
     shop.until("pod user", lambda: shop.running("user"))
     with _switched_off(shop, other):
         namespace = ("-n", shop.namespace)
@@ -205,7 +220,10 @@ def impatient(shop: Shop) -> Iterator[Shop]:
     operator = ("deployment/mooring-operator", "-n", "mooring-system")
     home = shop.cluster.node_names[0]
     _move(shop, home, "kube-system", *addons.DEPLOYMENTS)
-    shop.kubectl.run("set", "env", *operator, f"MOORING_LOST_AFTER_SECONDS={LOST_AFTER_SECONDS}")
+    setting = f"MOORING_LOST_AFTER_SECONDS={LOST_AFTER_SECONDS}"
+    with _only(shop, home):
+        shop.kubectl.run("set", "env", *operator, setting)
+        shop.kubectl.wait_rolled_out(operator[0], "mooring-system")
     _move(shop, home, "mooring-system", *CENTRAL)
     yield shop
     shop.kubectl.run("set", "env", *operator, "MOORING_LOST_AFTER_SECONDS-")
