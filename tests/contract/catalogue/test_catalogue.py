@@ -297,3 +297,16 @@ def test_the_wish_to_have_it_back_stays_until_it_is_back(catalogue):
     assert not entry.undelete_requested
     assert not entry.trashed
     assert entry.status.record.trashing is None
+
+
+def test_the_word_that_a_node_is_gone_stays_until_it_reports_the_volume(catalogue):
+    status = make_status(make_spec())
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.forget(volume_id)
+    catalogue.forget(ids.volume_id_for("never made"))
+    catalogue.report(NODE, NodeReport(unread_pools={status.record.spec.pool: "EIO"}))
+    catalogue.report(OTHER, NodeReport())
+    assert catalogue.entry(volume_id).forgotten
+    catalogue.report(NODE, NodeReport([status]))
+    assert not catalogue.entry(volume_id).forgotten

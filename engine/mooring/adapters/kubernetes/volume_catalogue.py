@@ -23,6 +23,8 @@ _LABEL_LIMIT = 63
 _USED_STEP_BYTES = 1 << 20
 """Use is shown in whole MiB, so that a busy volume is not written to at every round."""
 _EXTENTS_STEP = 1_000
+_LOST = "Lost"
+"""Written by the operator when the node was removed, and over it by the node's next report."""
 
 
 class KubernetesCatalogue:
@@ -63,6 +65,10 @@ class KubernetesCatalogue:
     def request_undelete(self, volume_id: ids.VolumeId) -> None:
         """Records the wish to have a volume back; an absent entry is no error."""
         self._patch_spec(volume_id, {"deletionRequested": False, "undeleteRequested": True})
+
+    def forget(self, volume_id: ids.VolumeId) -> None:
+        """Records that a volume's node is gone for good; an absent entry is no error."""
+        self._patch_spec(volume_id, {"forgotten": True})
 
     def record_size(self, volume_id: ids.VolumeId, size_bytes: int) -> None:
         """Records the size that an expansion reached."""
@@ -136,10 +142,7 @@ class KubernetesCatalogue:
                 status = {**status, "snapshots": shown}
             self._write_status(obj, status)
             self._clear_tombstones(obj, snapshots)
-            if obj.get("spec", {}).get("undeleteRequested") and _is_back(status):
-                self._patch_spec(
-                    ids.VolumeId(obj["metadata"]["name"]), {"undeleteRequested": False}
-                )
+            self._take_back_what_is_over(obj, status)
             return
         if not status and before.get("state"):
             message = catalogue.doubt(f"pool {pool}: {why}").message
@@ -147,6 +150,15 @@ class KubernetesCatalogue:
         seen = {one["snapshotId"] for one in shown}
         kept = [one for one in before.get("snapshots", []) if one["snapshotId"] not in seen]
         self._write_status(obj, {**status, "snapshots": [*kept, *shown]})
+
+    def _take_back_what_is_over(self, obj: cluster.Object, status: dict[str, Any]) -> None:
+        """Takes back what people asked for or said that a report shows to be over."""
+        over = {"undeleteRequested": _is_back(status), "forgotten": bool(status.get("state"))}
+        change = {
+            name: False for name, is_over in over.items() if is_over and obj["spec"].get(name)
+        }
+        if change:
+            self._patch_spec(ids.VolumeId(obj["metadata"]["name"]), change)
 
     def _adopt(
         self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
@@ -197,6 +209,8 @@ def entry_of(obj: cluster.Object) -> catalogue.CatalogueEntry:
             snapshots=tuple(_domain_snapshot(one) for one in status.snapshots),
             snapshot_deletions=tuple(ids.parse_snapshot_id(x) for x in spec.snapshot_deletions),
             undelete_requested=spec.undelete_requested,
+            lost=status.health == _LOST,
+            forgotten=spec.forgotten,
         )
     except (ValueError, errors.InvalidInput, errors.NotFound) as error:
         name = obj["metadata"]["name"]
@@ -343,7 +357,8 @@ def _domain_status(
         created_at=datetime.fromisoformat(status.created_at),
         trashing=_trashing(status),
     )
-    condition = volumes.VolumeCondition(status.health == "Abnormal", status.message or "")
+    abnormal = status.health in ("Abnormal", _LOST)
+    condition = volumes.VolumeCondition(abnormal, status.message or "")
     return volumes.VolumeStatus(
         record, status.used_bytes or 0, bool(status.published), condition, status.extents
     )
