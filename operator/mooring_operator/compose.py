@@ -1,11 +1,13 @@
 """Where the operator picks its adapters; nothing else here imports them."""
 
 import functools
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import kopf
 
+from mooring.adapters.host import pod_lock
 from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.kubernetes import agent_addresses, authority, client, token_review
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
@@ -28,7 +30,7 @@ from mooring_operator import (
     watching,
 )
 from mooring_operator.builders import jobs
-from mooring_operator.leadership import Leadership
+from mooring_operator.leadership import Holder, Leadership
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.populator import Populator
 from mooring_operator.recorder import Recorder
@@ -126,7 +128,24 @@ def with_image(settings: OperatorSettings, objects: cluster.ClusterObjects) -> O
     return settings.model_copy(update={"image": str(containers[0]["image"])})
 
 
-def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: str) -> Operator:
+def holder(settings: OperatorSettings) -> Holder:
+    """Names this process; after its predecessors in the same pod, if they are surely dead.
+
+    Raises:
+        HostFailure: The pod's folder cannot be used.
+    """
+    own = str(uuid.uuid4())
+    if settings.pod_folder is None or not settings.pod_uid:
+        return Holder(f"{settings.pod_name}/{own}")
+    try:
+        alone = pod_lock.take(settings.pod_folder)
+    except OSError as error:
+        raise errors.HostFailure(f"cannot lock {settings.pod_folder}: {error}") from error
+    pod = f"{settings.pod_name}/{settings.pod_uid}/"
+    return Holder(f"{pod}{own}", dead=pod) if alone else Holder(f"{settings.pod_name}/{own}")
+
+
+def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: Holder) -> Operator:
     """Wires the operator."""
     identity = IdentityService(objects, settings.namespace, settings.signer_address)
     connections = agent_client.AgentConnections(identity.current)
