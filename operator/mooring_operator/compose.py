@@ -23,6 +23,7 @@ from mooring_operator import (
     backup_repositories,
     backups,
     claims_to_fill,
+    fencing,
     fleet_surveys,
     restores,
     resync,
@@ -150,14 +151,17 @@ def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: H
     identity = IdentityService(objects, settings.namespace, settings.signer_address)
     connections = agent_client.AgentConnections(identity.current)
     addresses = agent_addresses.AgentAddresses(objects, settings.namespace)
-    nodes = agent_client.RemoteNodes(addresses, connections)
-    catalogue = KubernetesCatalogue(objects)
+    leadership = Leadership(objects, holder, settings.namespace)
+    fenced = fencing.FencedObjects(objects, leadership.may_act)
+    nodes = fencing.FencedNodes(
+        agent_client.RemoteNodes(addresses, connections), leadership.may_act
+    )
+    catalogue = KubernetesCatalogue(fenced)
     fleet = Fleet(catalogue, nodes, ThreadLocks())
     world = Surroundings(nodes, fleet, catalogue, SystemClock())
     queue = WorkQueue()
-    leadership = Leadership(objects, holder, settings.namespace)
-    found = reconcilers(settings, objects, world)
-    found[resync.KIND] = resync.Resync(objects, queue).reconcile
+    found = reconcilers(settings, fenced, world)
+    found[resync.KIND] = resync.Resync(fenced, queue).reconcile
     workers = Workers(queue, found, leadership.may_act, settings.workers)
     return Operator(queue, workers, leadership, watching.registry(queue), identity)
 

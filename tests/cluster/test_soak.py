@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from support import evidence
 from support.development_cluster import DevelopmentCluster, traces
 from support.killing import Killer
 from support.shop import Shop, opened
@@ -20,7 +22,6 @@ from support.shop import Shop, opened
 ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "100"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
-RARE_EVERY_SECONDS = 300.0
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
@@ -55,20 +56,29 @@ class Round:
         }
 
     def live(self) -> None:
-        """Makes a volume, copies it in every way there is, and reads all of them."""
+        """Makes a volume, copies it in every way there is, reads all of them and deletes them."""
+        for what in (self._fill, self._copy, self._read, self._end):
+            began = time.monotonic()
+            what()
+            name = what.__name__.strip("_")
+            _say(f"{self.name}: {name} took {time.monotonic() - began:.0f} s")
+
+    def _fill(self) -> None:
         shop, name = self._shop, self.name
         self._retried(lambda: shop.claim(name, self._home, deletionPolicy="Delete"))
         shop.pod(name, name, FILL)
         shop.until(f"pod {name}", lambda: shop.running(name))
         shop.until(f"{name}'s file", lambda: "done" in shop.in_pod(name, "ls /data"))
-        self._copy()
+
+    def _read(self) -> None:
+        shop, name = self._shop, self.name
         for claim in self.copies.values():
             shop.pod(claim, claim, "exec sleep 36000")
         for claim in (name, *self.copies.values()):
             shop.until(f"pod {claim}", partial(shop.running, claim))
             assert "OK" in shop.until(f"{claim}'s checksum", partial(shop.in_pod, claim, CHECK))
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Deletes it all in a user's order, and waits until it is gone."""
         shop, names = self._shop, (self.name, *self.copies.values())
         for kind, which in {
@@ -114,7 +124,7 @@ class Round:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 def _gone(shop: Shop, kind: str, name: str) -> bool:
@@ -145,21 +155,27 @@ def _living(shop: Shop) -> list[str]:
     return [v["metadata"]["name"] for v in found if v["status"].get("state") != "Trashed"]
 
 
-def test_everything_survives_random_kills(tenant: Shop) -> None:
-    shop, dice = tenant, random.Random(SEED)
+def test_everything_survives_random_kills(tenant: Shop, tmp_path: Path) -> None:
     _say(f"MOORING_TEST_SEED={SEED}")
+    try:
+        _soak(tenant, random.Random(SEED))
+    except BaseException:
+        evidence.collect(tenant, tmp_path / "evidence")
+        _say(f"see {tmp_path / 'evidence'}")
+        raise
+
+
+def _soak(shop: Shop, dice: random.Random) -> None:
     shop.claim("kept", shop.cluster.node_names[0])
     shop.pod("kept", "kept", COUNT)
     shop.until("pod kept", lambda: shop.running("kept"))
     loops, mounts = traces()["loops"], _mounts(shop)
     began = time.monotonic()
-    with Killer(shop.cluster, dice, rare_every_seconds=RARE_EVERY_SECONDS) as killer:
+    with Killer(shop.cluster, random.Random(SEED), _say) as killer:
         for number in range(ROUNDS):
-            one = Round(shop, number, dice)
-            one.live()
-            one.end()
+            Round(shop, number, dice).live()
     minutes = (time.monotonic() - began) / 60
-    _say(f"{ROUNDS} rounds in {minutes:.0f} min, kills: {dict(sorted(killer.kills.items()))}")
+    _say(f"{ROUNDS} rounds in {minutes:.1f} min, kills: {dict(sorted(killer.kills.items()))}")
     shop.until("only the kept volume", lambda: len(_living(shop)) == 1)
     shop.until("mounts at their baseline", lambda: _mounts(shop) == mounts)
     shop.until("loops at their baseline", lambda: traces()["loops"] == loops)

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.api import keys
-from mooring.domain import errors
+from mooring.domain import errors, ids
 from mooring.planning import verdicts
 from mooring.ports import cluster
-from mooring_operator import statuses, watching
+from mooring_operator import fencing, statuses, watching
 from mooring_operator.health import HealthServer
 from mooring_operator.leadership import LEASE_SECONDS, Holder, Leadership
 from mooring_operator.work_queue import MAXIMUM_TRANSIENT_BACKOFF_SECONDS, Key, WorkQueue
 from mooring_operator.workers import Workers
 from support.fake_cluster import FakeCluster
+from support.fake_nodes import FakeNode, FakeNodes
 
 KEY = Key("Backup", "shop", "one")
 OTHER = Key("Backup", "shop", "two")
@@ -121,6 +122,28 @@ def test_an_operator_that_is_not_active_acts_on_nothing() -> None:
     assert taken is not None
     workers.work(taken)
     assert queue.waiting() == 1
+
+
+def test_an_operator_that_stops_being_active_in_the_middle_changes_nothing_more() -> None:
+    active = True
+    objects = FakeCluster()
+    fenced = fencing.FencedObjects(objects, lambda: active)
+    nodes = fencing.FencedNodes(FakeNodes(FakeNode("a")), lambda: active)
+    body = {"metadata": {"name": "one", "namespace": "shop"}}
+    made = fenced.create(cluster.CONFIG_MAPS, body)
+    active = False
+    for act in (
+        lambda: fenced.create(
+            cluster.CONFIG_MAPS, {"metadata": body["metadata"] | {"name": "two"}}
+        ),
+        lambda: fenced.patch(cluster.CONFIG_MAPS, "one", {"data": {}}, "shop"),
+        lambda: fenced.replace(cluster.CONFIG_MAPS, made),
+        lambda: fenced.delete(cluster.CONFIG_MAPS, "one", "shop"),
+        lambda: nodes.storage(ids.NodeName("a")),
+    ):
+        with pytest.raises(errors.Busy):
+            act()
+    assert fenced.find(cluster.CONFIG_MAPS) == [made]
 
 
 class TestLeadership:
