@@ -18,7 +18,7 @@ from mooring_dev.cluster import cgroups
 from support.development_cluster import DevelopmentCluster
 
 VICTIMS = ("operator", "controller", "agent", "guard", "mover", "kubelet")
-_PAUSES_SECONDS = (2.0, 12.0)
+_PAUSES_SECONDS = (1.0, 7.0)
 
 
 def role_of(words: list[str]) -> str | None:
