@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-import uuid
 
 import structlog
 
@@ -32,10 +31,10 @@ def run() -> None:
         _set_up_logging(settings.log_level)
         objects = compose.connect(settings)
         settings = compose.with_image(settings, objects)
+        holder = compose.holder(settings)
     except errors.MooringError as error:
         _log.error("cannot start", reason=error.reason, message=str(error))
         sys.exit(1)
-    holder = f"{settings.pod_name}/{uuid.uuid4()}"
     operator = compose.build(settings, objects, holder)
     asyncio.run(_run(settings, operator))
     if operator.leadership.lost:

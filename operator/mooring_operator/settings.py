@@ -19,6 +19,9 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     Attributes:
         namespace: The namespace of Mooring's own objects.
         pod_name: Name of this pod; names the holder of the Lease.
+        pod_uid: UID of this pod.
+        pod_folder: A folder of this pod alone, which outlives its containers: whoever starts there
+            again takes the Lease of its dead predecessor at once. None waits for the Lease.
         image: The image of movers; empty takes the one that this pod runs.
         image_pull_policy: Of movers.
         signer_address: Where the signer of certificates listens.
@@ -33,6 +36,8 @@ class OperatorSettings(pydantic_settings.BaseSettings):
 
     namespace: str = keys.NAMESPACE
     pod_name: str = "mooring-operator"
+    pod_uid: str = ""
+    pod_folder: Path | None = None
     image: str = ""
     image_pull_policy: str = "IfNotPresent"
     signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
