@@ -55,11 +55,19 @@ class NodeReport:
         snapshots: Its snapshots.
         unread_pools: Pools that it has but cannot read whole, with the reason: what is said to lie
             in one of these and is not among the above may be there all the same.
+        pool_names: Every pool that it has, also unread ones; None when that is not known.
     """
 
     statuses: Sequence[volumes.VolumeStatus] = ()
     snapshots: Sequence[volumes.SnapshotRecord] = ()
     unread_pools: Mapping[ids.PoolName, str] = field(default_factory=dict)
+    pool_names: frozenset[ids.PoolName] | None = None
+
+    def unread(self, pool: ids.PoolName) -> str | None:
+        """Says why what is said to lie in a pool may be there unseen; None if it is surely not."""
+        if self.pool_names is not None and pool not in self.pool_names:
+            return pool_missing(pool)
+        return self.unread_pools.get(pool)
 
     @cached_property
     def status_by_volume(self) -> Mapping[ids.VolumeId, volumes.VolumeStatus]:
@@ -79,8 +87,9 @@ class NodeReport:
         volume_id, pool = entry.spec.volume_id, entry.spec.pool
         status = self.status_by_volume.get(volume_id)
         snapshots = {one.snapshot_id: one for one in self.snapshots_by_volume.get(volume_id, ())}
-        if pool in self.unread_pools:
-            status = status or doubtful(entry.status, f"pool {pool}: {self.unread_pools[pool]}")
+        why = self.unread(pool)
+        if why is not None:
+            status = status or doubtful(entry.status, f"pool {pool}: {why}")
             snapshots = {one.snapshot_id: one for one in entry.snapshots} | snapshots
         return replace(
             entry,
@@ -88,6 +97,14 @@ class NodeReport:
             status=status,
             snapshots=tuple(record for _, record in sorted(snapshots.items())),
         )
+
+
+def pool_missing(pool: ids.PoolName) -> str:
+    """Says what it means that a node does not know the pool of one of its volumes, and the cure."""
+    return (
+        f"its node has no pool {pool} any more. Bring its disk and its entry in mooring-config "
+        "back, or mount the disk on another node; if it is lost for good, delete the Volume object"
+    )
 
 
 def doubt(why: str) -> volumes.VolumeCondition:

@@ -191,7 +191,15 @@ def test_snapshots_of_a_deleted_volume_stay_with_its_entry(catalogue):
     assert entry.snapshots == (make_snapshot(spec),)
 
 
-def test_a_pool_that_is_not_read_takes_nothing_away(catalogue):
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        (NodeReport(unread_pools={ids.PoolName("fast"): "its disk is gone"}), "its disk is gone"),
+        (NodeReport(pool_names=frozenset({ids.PoolName("slow")})), "delete the Volume object"),
+    ],
+    ids=["unread", "missing"],
+)
+def test_a_pool_that_is_not_read_takes_nothing_away(catalogue, report, named):
     spec, elsewhere = make_spec(), make_spec("pvc-2", pool=ids.PoolName("slow"))
     snapshot, marked = make_snapshot(spec), make_snapshot(spec, "marked")
     for one in (spec, elsewhere):
@@ -199,12 +207,12 @@ def test_a_pool_that_is_not_read_takes_nothing_away(catalogue):
     statuses = [make_status(spec), make_status(elsewhere)]
     catalogue.report(NODE, NodeReport(statuses, [snapshot, marked, make_snapshot(elsewhere)]))
     catalogue.request_snapshot_deletion(marked.snapshot_id)
-    catalogue.report(NODE, NodeReport(unread_pools={spec.pool: "its disk is gone"}))
+    catalogue.report(NODE, report)
     kept = catalogue.entry(spec.volume_id)
     assert set(kept.snapshots) == {snapshot, marked}
     assert kept.snapshot_deletions == (marked.snapshot_id,)
     assert kept.status.condition.abnormal
-    assert "its disk is gone; shown is its last report" in kept.status.condition.message
+    assert f"{named}; shown is its last report" in kept.status.condition.message
     assert catalogue.entry(elsewhere.volume_id).snapshots == ()
     catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
     for _ in range(2):

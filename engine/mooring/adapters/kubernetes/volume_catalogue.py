@@ -130,7 +130,7 @@ class KubernetesCatalogue:
         shown = [_snapshot(one) for one in snapshots]
         before = obj.get("status", {})
         pool = obj.get("spec", {}).get("pool", "")
-        why = report.unread_pools.get(pool)
+        why = report.unread(pool)
         if why is None:
             if shown or before.get("snapshots") or status:
                 status = {**status, "snapshots": shown}
