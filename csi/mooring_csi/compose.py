@@ -302,7 +302,11 @@ def static_agents(pairs: Mapping[ids.NodeName, str]) -> agent_client.Addresses:
 def _open_node(
     settings: AgentSettings, peers: agent_client.PeerSnapshots | None = None
 ) -> LocalNode:
-    parts = registry.open_node_parts(settings.pool_configurations(), settings.state_folder)
+    parts = registry.open_node_parts(
+        settings.pool_configurations(),
+        settings.state_folder,
+        [str(pool_uuid) for pool_uuid in settings.forget_pools],
+    )
     for failed in parts.failed_pools:
         _log.error("a pool could not be opened", pool=failed.name, message=failed.message)
     transfers = Transfers(peers, settings.transfer_rate)

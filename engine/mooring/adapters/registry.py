@@ -8,7 +8,8 @@ Only `compose.py` modules and tests import this. A backend is known if it is lis
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mooring.adapters.host import files
@@ -22,9 +23,10 @@ from mooring.adapters.pools import embedded, layout, pool_folder, probing
 from mooring.adapters.pools.directory import DirectoryPool
 from mooring.adapters.pools.image_contents import FileContents
 from mooring.adapters.pools.image_folder import ImageFilePool
+from mooring.adapters.pools.known_pools import KnownPool, KnownPools
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
-from mooring.domain import errors, pools
+from mooring.domain import errors, ids, pools
 from mooring.ports import clock as clock_port
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
@@ -53,7 +55,9 @@ def kernel_host() -> host.Host:
 
 
 def open_node_parts(
-    configurations: Sequence[pool_ports.PoolConfiguration], state_folder: Path
+    configurations: Sequence[pool_ports.PoolConfiguration],
+    state_folder: Path,
+    forgotten: Collection[str] = (),
 ) -> pool_ports.NodeParts:
     """Opens every configured pool; one that fails is reported and the others serve on.
 
@@ -61,28 +65,52 @@ def open_node_parts(
         configurations: The pools of this node.
         state_folder: The agent's own folder; embedded pools are mounted below it. In a pod it
             needs bidirectional mount propagation.
+        forgotten: Pools, by UUID, that the node had and is told to know no more.
     """
-    return NodeOpener(configurations, state_folder).open()
+    return NodeOpener(configurations, state_folder, forgotten).open()
 
 
 class NodeOpener:
     """Opens the pools of one node; tests and the command line also close them again.
 
+    A pool that it had, and that is not among the configured ones, is opened as well, to be emptied.
+
     Args:
         configurations: The pools of this node.
         state_folder: The agent's own folder; see `open_node_parts`.
+        forgotten: See `open_node_parts`.
     """
 
     def __init__(
-        self, configurations: Sequence[pool_ports.PoolConfiguration], state_folder: Path
+        self,
+        configurations: Sequence[pool_ports.PoolConfiguration],
+        state_folder: Path,
+        forgotten: Collection[str] = (),
     ) -> None:
         self._host = kernel_host()
-        self._openers = [PoolOpener(one, state_folder, self._host) for one in configurations]
+        known = KnownPools(state_folder)
+        for pool_uuid in forgotten:
+            known.forget(pool_uuid)
+        names = {one.name for one in configurations}
+        removed = [
+            replace(one.configuration, use=pools.PoolUse.REMOVED)
+            for one in known.all()
+            if one.configuration.name not in names
+        ]
+        self._unread = [
+            pool_ports.FailedPool(
+                ids.PoolName(f"pool-{pool_uuid[:8]}"), pools.PoolBackend.DIRECTORY, fault
+            )
+            for pool_uuid, fault in known.faults.items()
+        ]
+        self._openers = [
+            PoolOpener(one, state_folder, self._host, known) for one in (*configurations, *removed)
+        ]
 
     def open(self) -> pool_ports.NodeParts:
         """Opens every configured pool; one that fails is reported and the others serve on."""
         opened: list[pool_ports.OpenPool] = []
-        failed: list[pool_ports.FailedPool] = []
+        failed = list(self._unread)
         for opener in self._openers:
             try:
                 opened.append(opener.open())
@@ -122,14 +150,17 @@ class PoolOpener:
         configuration: pool_ports.PoolConfiguration,
         state_folder: Path,
         ports: host.Host,
+        known: KnownPools | None = None,
     ) -> None:
         self.configuration = configuration
+        self._known = KnownPools(state_folder) if known is None else known
         self._mountpoint = state_folder / "pools" / configuration.name
         self._ports = ports
         self._closers: list[Callable[[Callable[[int], None]], None]] = []
         self._root: int | None = None
         self._read_only = False
-        self._pool_uuid = ""
+        before = self._known.named(configuration.name)
+        self._pool_uuid = before.pool_uuid if before else ""
         self._lost = ""
 
     def open(self) -> pool_ports.OpenPool:
@@ -162,6 +193,11 @@ class PoolOpener:
             self._require_whole()
         probing.probe(self._root, read_only=self._read_only)
 
+    def give_up(self) -> None:
+        """Takes an empty pool off the node for good; see the port."""
+        self.unmount()
+        self._known.forget(self._pool_uuid)
+
     def unmount(self) -> None:
         """Closes the pool and takes an embedded one off the node; see `embedded.unmount`."""
         self.close()
@@ -171,8 +207,8 @@ class PoolOpener:
     def _open(self) -> pool_ports.OpenPool:
         configuration = self.configuration
         folder = configuration.folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._require_present(folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lost:
             raise errors.DataCorrupt(self._lost)
         self._lock(folder)
@@ -187,6 +223,7 @@ class PoolOpener:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
         identity = pool_folder.identify(folder, configuration.backend, SystemClock())
         self._require_same(identity.pool_uuid)
+        self._known.remember(KnownPool(identity.pool_uuid, configuration))
         self._root, self._read_only = files.open_folder(folder), bool(identity.newer)
         images = BACKENDS[configuration.backend](folder / "images", read_only=self._read_only)
         self._closers.append(images.close)
@@ -204,6 +241,7 @@ class PoolOpener:
             extents=extents,
             trash_retention=configuration.trash_retention,
             read_only=identity.newer,
+            use=configuration.use,
         )
 
     def _require_present(self, folder: Path) -> None:
@@ -211,7 +249,17 @@ class PoolOpener:
         embedded_one = self.configuration.image_size_bytes is not None
         wanted = folder / (embedded.IMAGE_FILE if embedded_one else pool_folder.IDENTITY_FILE)
         if self._pool_uuid and not wanted.exists():
-            raise errors.DataCorrupt(f"{wanted} of pool {self._pool_uuid} is gone; bring it back")
+            where = (
+                "; it is not in the node's configuration any more, but was not empty when it was "
+                "last open"
+                if self.configuration.use is pools.PoolUse.REMOVED
+                else ""
+            )
+            raise errors.DataCorrupt(
+                f"{wanted} of pool {self._pool_uuid} is gone{where}. Mount its disk again, or, if "
+                "it is lost for good or serves on another node, put its UUID under `forgetPools` "
+                "in the node's configuration; nothing new is made in its place until then"
+            )
 
     def _require_whole(self) -> None:
         """Refuses a file that was cut short, for good: writes may make it long again, with holes.
@@ -231,7 +279,8 @@ class PoolOpener:
         if self._pool_uuid not in ("", pool_uuid):
             raise errors.PreconditionFailed(
                 f"it is pool {pool_uuid} and not {self._pool_uuid}, which was there before; bring "
-                "that back, or start the node's agent anew"
+                "that back, or, if it is lost for good or serves on another node, put its UUID "
+                "under `forgetPools` in the node's configuration"
             )
         self._pool_uuid = pool_uuid
 

@@ -14,6 +14,14 @@ class PoolBackend(enum.StrEnum):
     MEMORY = "memory"
 
 
+class PoolUse(enum.StrEnum):
+    """What the administrator wants of a pool on one node."""
+
+    OPEN = "Open"  # new volumes are put into it
+    EVACUATING = "Evacuating"  # no new ones; what is in it is served as ever
+    REMOVED = "Removed"  # the same; taken out of the configuration, it is let go once it is empty
+
+
 @dataclass(frozen=True)
 class PoolProperties:
     """What a backend can do; the contract suite and the planners ask this, not the name.
@@ -51,6 +59,36 @@ class PoolCapacity:
 
 
 @dataclass(frozen=True)
+class HeldItem:
+    """Something that is still in a pool which is evacuated.
+
+    Attributes:
+        kind: Volume, Snapshot or Trash.
+        name: Its id.
+        what_to_do: How it leaves the pool, in words for people.
+    """
+
+    kind: str
+    name: str
+    what_to_do: str
+
+
+@dataclass(frozen=True)
+class Evacuation:
+    """How far a pool that takes no new volumes is emptied.
+
+    Attributes:
+        removed: Whether it was taken out of the configuration, and not only asked to be emptied.
+        held_count: How many things are still in it.
+        held: The first of them.
+    """
+
+    removed: bool
+    held_count: int
+    held: tuple[HeldItem, ...] = ()
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """A pool as its node reports it.
 
@@ -64,6 +102,7 @@ class PoolStatus:
         available_bytes: Largest volume that admission would take now.
         healthy: False when it takes no new volumes for a fault.
         message: Why, when it is not healthy, or when it takes none because its space is low.
+        evacuation: Of a pool that takes no new volumes because it is emptied; None of any other.
     """
 
     name: ids.PoolName
@@ -75,3 +114,4 @@ class PoolStatus:
     available_bytes: int
     healthy: bool
     message: str
+    evacuation: Evacuation | None = None

@@ -99,6 +99,7 @@ class PoolConfiguration:
         image_size_bytes: Size of `pool.img` when the pool is an embedded one; None otherwise.
         overcommit: Share of a sparse volume's size that admission counts, above 0 and up to 1.0.
         trash_retention: How long a deleted volume is kept; zero keeps none.
+        use: Whether new volumes are put into it.
     """
 
     name: ids.PoolName
@@ -107,6 +108,7 @@ class PoolConfiguration:
     image_size_bytes: int | None = None
     overcommit: float = 1.0
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
+    use: pools.PoolUse = pools.PoolUse.OPEN
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class OpenPool:
         extents: How the images lie on the disk; None where it cannot tell.
         trash_retention: See `PoolConfiguration`.
         read_only: Why nothing in it may be changed; empty when it may.
+        use: See `PoolConfiguration`.
     """
 
     name: ids.PoolName
@@ -132,6 +135,7 @@ class OpenPool:
     extents: extents_port.ImageExtents | None = None
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
     read_only: str = ""
+    use: pools.PoolUse = pools.PoolUse.OPEN
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,15 @@ class PoolDoor(Protocol):
 
         Raises:
             MooringError: It cannot be opened; it may be tried again.
+        """
+
+    def give_up(self) -> None:
+        """Lets go of an open pool that holds nothing, for good; nothing in it is deleted.
+
+        Only for a pool that is not in the node's configuration any more.
+
+        Raises:
+            MooringError: It could not be taken off the node.
         """
 
 

@@ -89,6 +89,13 @@ pool_statuses = st.builds(
     available_bytes=sizes,
     healthy=st.booleans(),
     message=text,
+    evacuation=st.none()
+    | st.builds(
+        pools.Evacuation,
+        st.booleans(),
+        st.integers(0, 1000),
+        st.lists(st.builds(pools.HeldItem, text, text, text), max_size=3).map(tuple),
+    ),
 )
 
 
