@@ -22,6 +22,7 @@ from mooring_operator import (
     backups,
     claims_to_fill,
     fleet_surveys,
+    relocations,
     restores,
     resync,
     volume_claims,
@@ -167,4 +168,5 @@ def reconcilers(
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
+        relocations.KIND: relocations.Relocations(objects).reconcile,
     }

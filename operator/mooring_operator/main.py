@@ -16,7 +16,7 @@ import structlog
 
 from mooring.domain import errors
 from mooring.runtime import logging as log
-from mooring_operator import compose, fleet_surveys, resync, watch_supervision
+from mooring_operator import compose, fleet_surveys, relocations, resync, watch_supervision
 from mooring_operator.health import HealthServer
 from mooring_operator.settings import OperatorSettings
 
@@ -52,6 +52,7 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     operator.workers.start()
     operator.queue.add(fleet_surveys.KEY)
     operator.queue.add(resync.KEY)
+    operator.queue.add(relocations.KEY)
     health.start()
     beside = [
         asyncio.create_task(_mark_ready(ready_flag, watching)),

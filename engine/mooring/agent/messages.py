@@ -199,6 +199,7 @@ def pool_message(status: pools.PoolStatus) -> agent_pb2.PoolStatus:
         healthy=status.healthy,
         message=status.message,
         evacuation=_evacuation_message(status.evacuation),
+        adopted_from=status.adopted_from,
     )
 
 
@@ -215,6 +216,7 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         healthy=message.healthy,
         message=message.message,
         evacuation=_evacuation(message.evacuation) if message.HasField("evacuation") else None,
+        adopted_from=tuple(ids.parse_node_name(name) for name in message.adopted_from),
     )
 
 
@@ -222,7 +224,7 @@ def _evacuation_message(found: pools.Evacuation | None) -> agent_pb2.Evacuation 
     if found is None:
         return None
     return agent_pb2.Evacuation(
-        removed=found.removed,
+        use=found.use,
         held_count=found.held_count,
         held=[
             agent_pb2.HeldItem(kind=item.kind, name=item.name, what_to_do=item.what_to_do)
@@ -233,7 +235,7 @@ def _evacuation_message(found: pools.Evacuation | None) -> agent_pb2.Evacuation 
 
 def _evacuation(message: agent_pb2.Evacuation) -> pools.Evacuation:
     held = tuple(pools.HeldItem(one.kind, one.name, one.what_to_do) for one in message.held)
-    return pools.Evacuation(message.removed, message.held_count, held)
+    return pools.Evacuation(pools.PoolUse(message.use), message.held_count, held)
 
 
 def _trashing_message(trashing: volumes.Trashing) -> agent_pb2.Trashing:

@@ -16,22 +16,27 @@ def evacuation(
     if use is pools.PoolUse.OPEN:
         return None
     held = [*_volumes(held_volumes), *_snapshots(held_snapshots)]
-    removed = use is pools.PoolUse.REMOVED
-    return pools.Evacuation(removed, len(held), tuple(held[:_MOST_SHOWN]))
+    return pools.Evacuation(use, len(held), tuple(held[:_MOST_SHOWN]))
+
+
+_WHY = {
+    pools.PoolUse.EVACUATING: "it is evacuated (`evacuate` in the node's configuration)",
+    pools.PoolUse.REMOVED: "it was taken out of the node's configuration",
+    pools.PoolUse.FORGOTTEN: "it is under `forgetPools` in the node's configuration",
+}
+_END = {
+    pools.PoolUse.REMOVED: "; it is let go by itself once it is empty",
+    pools.PoolUse.FORGOTTEN: "; it is let go with all of it once no pod on the node uses it",
+}
 
 
 def message(found: pools.Evacuation) -> str:
     """Says in one sentence how it stands with an evacuation."""
-    why = (
-        "it was taken out of the node's configuration"
-        if found.removed
-        else "it is evacuated (`evacuate` in the node's configuration)"
-    )
+    why = _WHY.get(found.use, "")
     if not found.held_count:
         return f"takes no new volumes: {why}; nothing is left in it, so it may be removed"
-    counted = _counted(found)
-    end = "; it is let go by itself once it is empty" if found.removed else ""
-    return f"takes no new volumes: {why}; still in it: {counted}{end}"
+    end = _END.get(found.use, "")
+    return f"takes no new volumes: {why}; still in it: {_counted(found)}{end}"
 
 
 def _counted(found: pools.Evacuation) -> str:

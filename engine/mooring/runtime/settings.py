@@ -167,9 +167,11 @@ class AgentSettings(_Settings):
         transfer_rate: How many bytes a second all other nodes together may copy from this one
             (`200Mi`, or bytes); volumes keep the rest of the disk's speed.
         pools: The pools, at least one; each node has those that name it, or no node.
-        forget_pools: UUIDs of pools that a node had and that are lost for good, or serve on
-            another node: it makes a new one in such a place, and says of their volumes that it
-            has none.
+        forget_pools: UUIDs of pools that a node had and shall know no more, because they are
+            lost for good or go to another node. One that is there is let go as soon as no pod
+            uses it, and nothing in it is deleted.
+        adopt_pools: UUIDs of pools that belong to a node which does not answer, and that are
+            taken over all the same: only if that node surely does not use them.
         defragmentation: See `DefragmentationSettings`.
     """
 
@@ -180,6 +182,7 @@ class AgentSettings(_Settings):
     ] = 200 << 20
     pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
     forget_pools: tuple[UUID, ...] = ()
+    adopt_pools: tuple[UUID, ...] = ()
     defragmentation: DefragmentationSettings = DefragmentationSettings()
 
     @pydantic.model_validator(mode="after")

@@ -305,3 +305,32 @@ def test_the_wish_to_have_it_back_stays_until_it_is_back(catalogue):
     assert not entry.undelete_requested
     assert not entry.trashed
     assert entry.status.record.trashing is None
+
+
+def test_a_volume_that_came_with_its_pool_is_the_new_nodes_and_no_other_is(catalogue):
+    moved, copied, kept = make_spec(), make_spec("pvc-2"), make_spec("pvc-3", pool="slow")
+    gone = make_spec("pvc-4")
+    for one in (moved, copied, kept, gone):
+        catalogue.reserve(one, NODE)
+    old, taken = make_snapshot(moved), make_snapshot(gone)
+    catalogue.report(NODE, NodeReport([make_status(moved), make_status(kept)], [old, taken]))
+    catalogue.request_deletion(gone.volume_id)
+    catalogue.request_snapshot_deletion(old.snapshot_id)
+
+    report = NodeReport([make_status(moved), make_status(kept)], [old, taken])
+    catalogue.report(OTHER, report)
+    assert {entry.node for entry in catalogue.entries()} == {NODE}
+    adopting = replace(report, adopted_from={moved.pool: (NODE,)})
+    for _ in range(2):
+        catalogue.report(OTHER, adopting)
+    found = {entry.spec.name: entry for entry in catalogue.entries()}
+    assert {name: entry.node for name, entry in found.items()} == {
+        "pvc-1": OTHER,
+        "pvc-2": NODE,
+        "pvc-3": NODE,
+        "pvc-4": OTHER,
+    }
+    assert found["pvc-1"].status == make_status(moved)
+    assert found["pvc-1"].snapshot_deletions == (old.snapshot_id,)
+    assert found["pvc-4"].deletion_requested
+    assert found["pvc-4"].snapshots == (taken,)

@@ -40,7 +40,9 @@ class Node:
         configured = [
             PoolConfiguration(name, backend, self.folder / name, use=use) for name in names
         ]
-        self.opener = registry.NodeOpener(configured, self.folder / "state", forgotten)
+        self.opener = registry.NodeOpener(
+            configured, self.folder / "state", registry.Wishes(forgotten=frozenset(forgotten))
+        )
         self.local = LocalNode(
             ids.NodeName("node-a"), self.opener.open(), ThreadLocks(), registry.system_clock()
         )
@@ -75,7 +77,7 @@ def test_a_pool_that_is_evacuated_takes_nothing_new_and_says_what_is_left(node: 
     assert status
     assert (status.healthy, status.available_bytes) == (True, 0)
     assert status.evacuation == pools.Evacuation(
-        removed=False,
+        use=pools.PoolUse.EVACUATING,
         held_count=1,
         held=(
             pools.HeldItem(
@@ -103,7 +105,7 @@ def test_a_pool_with_volumes_stays_after_it_was_taken_out_and_goes_when_it_is_em
     assert node.local.pool_watch.check(now=True) == []
     node.local.delete_volume(ONE)
     assert node.local.pool_watch.check(now=True) == [
-        f"pool {LEAVING} was removed: it was empty; its folder is left as it is"
+        f"pool {LEAVING} was let go: nobody uses it; its folder is left as it is"
     ]
     assert node.status() is None
     node.start(STAYING)
@@ -144,6 +146,59 @@ def test_an_agent_that_starts_without_a_disk_makes_no_new_pool_where_it_was(node
     (node.folder / "away").rename(node.folder / LEAVING)
     node.local.pool_watch.check(now=True)
     assert [one.record.spec.volume_id for one in node.local.list_volumes()] == [ONE]
+
+
+class Fleet:
+    """What the other nodes say of a pool."""
+
+    def __init__(self) -> None:
+        self.sighting = pools.Sighting(None, pools.OwnerState.SILENT)
+
+    def look(self, pool_uuid: str, owner: ids.NodeName) -> pools.Sighting:
+        del pool_uuid, owner
+        return self.sighting
+
+
+@pytest.mark.parametrize("embedded", [False, True], ids=["folder", "embedded"])
+def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
+    scratch: Path, *, embedded: bool
+) -> None:
+    fleet, there, here = Fleet(), scratch / "there", scratch / "here"
+
+    def agent(name: str, disk: Path) -> tuple[registry.NodeOpener, LocalNode]:
+        configuration = PoolConfiguration(
+            LEAVING,
+            pools.PoolBackend.REFLINK if embedded else pools.PoolBackend.DIRECTORY,
+            disk,
+            400 * MIB if embedded else None,
+        )
+        wishes = registry.Wishes(registry.Ownership(ids.NodeName(name), fleet))
+        opener = registry.NodeOpener([configuration], scratch / f"state-{name}", wishes)
+        clock = registry.system_clock()
+        return opener, LocalNode(ids.NodeName(name), opener.open(), ThreadLocks(), clock)
+
+    opener, node = agent("node-a", there)
+    node.create_volume(replace(real_storage.spec("one", 16 * MIB), pool=LEAVING))
+    opener.unmount()
+    there.rename(here)
+    opener, node = agent("node-b", here)
+    assert "does not answer" in node.list_pools()[0].message
+    mounted = real_storage.attached_below(here)
+    assert not mounted, "a pool that may be used elsewhere is not even mounted"
+    with pytest.raises(errors.HostFailure, match="belongs to node node-a"):
+        node.delete_volume(ONE)
+
+    fleet.sighting = pools.Sighting(None, pools.OwnerState.GONE)
+    assert node.pool_watch.check(now=True) == [f"pool {LEAVING} is open again"]
+    assert [one.record.spec.volume_id for one in node.list_volumes()] == [ONE]
+    assert node.list_pools()[0].adopted_from == ("node-a",)
+    opener.unmount()
+
+    fleet.sighting = pools.Sighting(ids.NodeName("node-b"), pools.OwnerState.SILENT)
+    opener, node = agent("node-a", there)
+    assert "serves on node node-b now" in node.list_pools()[0].message
+    assert node.list_pools()[0].pool_uuid == "", "what is not there is not claimed"
+    opener.close()
 
 
 def test_a_copy_of_a_pool_is_not_used_beside_it(node: Node) -> None:

@@ -105,17 +105,20 @@ class KubernetesCatalogue:
         present = {
             obj["metadata"]["name"]: obj
             for obj in self._objects.find(VOLUMES)
-            if obj.get("spec", {}).get("node") == node
+            if obj.get("spec", {}).get("node") == node or self._take_over(obj, node, report)
         }
         left = dict(report.snapshots_by_volume)
         for status in report.statuses:
             spec = status.record.spec
+            mine = left.pop(spec.volume_id, ())
             obj = present.pop(spec.volume_id, None) or self._adopt(spec, node)
-            self._project(obj, _status(status), left.pop(spec.volume_id, ()), report)
+            if obj is not None:
+                self._project(obj, _status(status), mine, report)
         for volume_id, mine in left.items():
             lost = catalogue.spec_of_deleted_volume(mine[0])
             gone = present.pop(volume_id, None) or self._adopt(lost, node, deleted=True)
-            self._project(gone, {}, mine, report)
+            if gone is not None:
+                self._project(gone, {}, mine, report)
         for obj in present.values():
             self._project(obj, {}, (), report)
 
@@ -148,11 +151,32 @@ class KubernetesCatalogue:
         kept = [one for one in before.get("snapshots", []) if one["snapshotId"] not in seen]
         self._write_status(obj, {**status, "snapshots": [*kept, *shown]})
 
+    def _take_over(
+        self, obj: cluster.Object, node: ids.NodeName, report: catalogue.NodeReport
+    ) -> bool:
+        """Makes a volume this node's that came here with its pool; returns whether it is."""
+        name, spec = obj["metadata"]["name"], obj.get("spec", {})
+        if not report.adopts(name, spec.get("node", ""), spec.get("pool", "")):
+            return False
+        change = {
+            "metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]},
+            "spec": {"node": node},
+        }
+        try:
+            self._objects.patch(VOLUMES, name, change)
+        except (errors.Busy, errors.NotFound):
+            return False  # changed meanwhile; the next report does it
+        return True
+
     def _adopt(
         self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
-    ) -> cluster.Object:
-        """Makes the object of a volume whose object was lost: the node's record decides."""
-        self.reserve(spec, node)
+    ) -> cluster.Object | None:
+        """Makes the object of a volume whose object was lost: the node's record decides.
+
+        None when there is one, and it says that the volume is another node's.
+        """
+        if self.reserve(spec, node).node != node:
+            return None
         if deleted:
             self.request_deletion(spec.volume_id)
         return self._objects.get(VOLUMES, spec.volume_id) or _object(spec, node)

@@ -25,6 +25,7 @@ def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_po
         snapshots=storage.list_snapshots(),
         unread_pools={pool.name: pool.message for pool in found if not pool.healthy},
         pool_names=frozenset(pool.name for pool in found),
+        adopted_from={pool.name: pool.adopted_from for pool in found if pool.adopted_from},
     )
 
 

@@ -41,6 +41,7 @@ class PoolBook:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
         self.use = pool.use
+        self.adopted_from = pool.adopted_from
         self.guard = PoolGuard(pool.name, pool.read_only)
         self.images = GuardedImages(pool.images, self.guard)
         records = GuardedRecords(pool.records, self.guard)

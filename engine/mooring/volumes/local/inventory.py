@@ -147,11 +147,12 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         healthy=healthy,
         message=message or (admission.low_message(budget) if budget.is_low else ""),
         evacuation=emptied,
+        adopted_from=book.adopted_from,
     )
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:
     return pools.PoolStatus(
-        failed.name, "", context.node, failed.backend, _NOTHING,
+        failed.name, failed.pool_uuid, context.node, failed.backend, _NOTHING,
         provisioned_bytes=0, available_bytes=0, healthy=False, message=failed.message,
     )  # fmt: skip

@@ -69,6 +69,7 @@ class PoolSet(Generic[Book]):
         """Takes out a pool that the node shall have no more."""
         with self._changing:
             self._serving = _without(self._serving, name)
+            self._shut = _without(self._shut, name)
 
     def shut(self, failed: pool_ports.FailedPool) -> None:
         """Records that a pool is not open."""
