@@ -158,15 +158,11 @@ class KubernetesCatalogue:
         name, spec = obj["metadata"]["name"], obj.get("spec", {})
         if not report.adopts(name, spec.get("node", ""), spec.get("pool", "")):
             return False
-        change = {
-            "metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]},
-            "spec": {"node": node},
-        }
-        try:
-            self._objects.patch(VOLUMES, name, change)
-        except (errors.Busy, errors.NotFound):
-            return False  # changed meanwhile; the next report does it
-        return True
+        seen = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        with contextlib.suppress(errors.Busy, errors.NotFound):  # the next report does it
+            self._objects.patch(VOLUMES, name, {"metadata": seen, "spec": {"node": node}})
+            return True
+        return False
 
     def _adopt(
         self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
@@ -361,7 +357,7 @@ def _domain_status(
         return None
     reached = status.size_bytes or spec.size_bytes
     record = volumes.VolumeRecord(
-        spec=_with_size(spec, reached),
+        spec=dataclasses.replace(spec, size_bytes=reached),
         state=volumes.VolumeState(status.state),
         formatted=bool(status.formatted),
         created_at=datetime.fromisoformat(status.created_at),
@@ -381,10 +377,6 @@ def _trashing(status: models.VolumeObjectStatus) -> volumes.Trashing | None:
         datetime.fromisoformat(status.deleted_at),
         datetime.fromisoformat(status.expires_at),
     )
-
-
-def _with_size(spec: volumes.VolumeSpec, size_bytes: int) -> volumes.VolumeSpec:
-    return dataclasses.replace(spec, size_bytes=size_bytes)
 
 
 def _domain_snapshot(entry: models.SnapshotEntry) -> volumes.SnapshotRecord:
