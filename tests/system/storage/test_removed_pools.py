@@ -62,8 +62,15 @@ class Node:
 
 
 @pytest.fixture
-def node(scratch: Path) -> Iterator[Node]:
-    made = Node(scratch)
+def disk(scratch: Path) -> Iterator[Path]:
+    """A filesystem of its own, so that the machine's free space plays no part."""
+    with real_storage.mounted(scratch, "ext4") as point:
+        yield point
+
+
+@pytest.fixture
+def node(disk: Path) -> Iterator[Node]:
+    made = Node(disk)
     yield made
     made.stop()
 
@@ -161,19 +168,19 @@ class Fleet:
 
 @pytest.mark.parametrize("embedded", [False, True], ids=["folder", "embedded"])
 def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
-    scratch: Path, *, embedded: bool
+    disk: Path, *, embedded: bool
 ) -> None:
-    fleet, there, here = Fleet(), scratch / "there", scratch / "here"
+    fleet, there, here = Fleet(), disk / "there", disk / "here"
 
-    def agent(name: str, disk: Path) -> tuple[registry.NodeOpener, LocalNode]:
+    def agent(name: str, folder: Path) -> tuple[registry.NodeOpener, LocalNode]:
         configuration = PoolConfiguration(
             LEAVING,
             pools.PoolBackend.REFLINK if embedded else pools.PoolBackend.DIRECTORY,
-            disk,
+            folder,
             400 * MIB if embedded else None,
         )
         wishes = registry.Wishes(registry.Ownership(ids.NodeName(name), fleet))
-        opener = registry.NodeOpener([configuration], scratch / f"state-{name}", wishes)
+        opener = registry.NodeOpener([configuration], disk / f"state-{name}", wishes)
         clock = registry.system_clock()
         return opener, LocalNode(ids.NodeName(name), opener.open(), ThreadLocks(), clock)
 
