@@ -137,6 +137,30 @@ def test_of_a_pool_that_is_neither_configured_nor_there_nothing_is_said_to_be_go
     node.local.delete_volume(ONE)
 
 
+def test_a_pool_that_shall_go_elsewhere_is_let_go_once_nobody_uses_it(node: Node) -> None:
+    node.create("one")
+    status = node.status()
+    assert status
+    node.start(STAYING, LEAVING, forgotten=(status.pool_uuid,))
+    image = node.folder / LEAVING / "images" / ONE
+    loops = registry.kernel_host().loops
+    device = loops.attach(image, sector_size_bytes=4096, read_only=False)
+    assert node.local.pool_watch.check(now=True) == []
+    kept = node.status()
+    assert kept
+    assert "once no pod on the node uses it" in kept.message
+    loops.detach(device.path, image)
+    assert "let go" in node.local.pool_watch.check(now=True)[0]
+    assert node.status() is None
+
+    node.start(STAYING, LEAVING, forgotten=(status.pool_uuid,))
+    refused = node.status()
+    assert refused
+    assert "take it out there to use it" in refused.message
+    node.start(STAYING, LEAVING)
+    assert [one.record.spec.volume_id for one in node.local.list_volumes()] == [ONE]
+
+
 def test_an_agent_that_starts_without_a_disk_makes_no_new_pool_where_it_was(node: Node) -> None:
     node.create("one")
     status = node.status()
