@@ -28,6 +28,7 @@ from mooring_operator import (
     fleet_surveys,
     held_claims,
     lost_nodes,
+    relocations,
     restores,
     resync,
     volume_claims,
@@ -201,4 +202,5 @@ def reconcilers(
             objects, recorder, world, timedelta(seconds=settings.lost_after_seconds)
         ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
+        relocations.KIND: relocations.Relocations(objects).reconcile,
     }

@@ -111,17 +111,20 @@ class KubernetesCatalogue:
         present = {
             obj["metadata"]["name"]: obj
             for obj in self._objects.find(VOLUMES)
-            if obj.get("spec", {}).get("node") == node
+            if obj.get("spec", {}).get("node") == node or self._take_over(obj, node, report)
         }
         left = dict(report.snapshots_by_volume)
         for status in report.statuses:
             spec = status.record.spec
+            mine = left.pop(spec.volume_id, ())
             obj = present.pop(spec.volume_id, None) or self._adopt(spec, node)
-            self._project(obj, _status(status), left.pop(spec.volume_id, ()), report)
+            if obj is not None:
+                self._project(obj, _status(status), mine, report)
         for volume_id, mine in left.items():
             lost = catalogue.spec_of_deleted_volume(mine[0])
             gone = present.pop(volume_id, None) or self._adopt(lost, node, deleted=True)
-            self._project(gone, {}, mine, report)
+            if gone is not None:
+                self._project(gone, {}, mine, report)
         for obj in present.values():
             self._project(obj, {}, (), report)
 
@@ -136,7 +139,7 @@ class KubernetesCatalogue:
         shown = [_snapshot(one) for one in snapshots]
         before = obj.get("status", {})
         pool = obj.get("spec", {}).get("pool", "")
-        why = report.unread_pools.get(pool)
+        why = report.unread(pool)
         if why is None:
             if shown or before.get("snapshots") or status:
                 status = {**status, "snapshots": shown}
@@ -160,11 +163,28 @@ class KubernetesCatalogue:
         if change:
             self._patch_spec(ids.VolumeId(obj["metadata"]["name"]), change)
 
+    def _take_over(
+        self, obj: cluster.Object, node: ids.NodeName, report: catalogue.NodeReport
+    ) -> bool:
+        """Makes a volume this node's that came here with its pool; returns whether it is."""
+        name, spec = obj["metadata"]["name"], obj.get("spec", {})
+        if not report.adopts(name, spec.get("node", ""), spec.get("pool", "")):
+            return False
+        seen = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        with contextlib.suppress(errors.Busy, errors.NotFound):  # the next report does it
+            self._objects.patch(VOLUMES, name, {"metadata": seen, "spec": {"node": node}})
+            return True
+        return False
+
     def _adopt(
         self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
-    ) -> cluster.Object:
-        """Makes the object of a volume whose object was lost: the node's record decides."""
-        self.reserve(spec, node)
+    ) -> cluster.Object | None:
+        """Makes the object of a volume whose object was lost: the node's record decides.
+
+        None when there is one, and it says that the volume is another node's.
+        """
+        if self.reserve(spec, node).node != node:
+            return None
         if deleted:
             self.request_deletion(spec.volume_id)
         return self._objects.get(VOLUMES, spec.volume_id) or _object(spec, node)
@@ -351,7 +371,7 @@ def _domain_status(
         return None
     reached = status.size_bytes or spec.size_bytes
     record = volumes.VolumeRecord(
-        spec=_with_size(spec, reached),
+        spec=dataclasses.replace(spec, size_bytes=reached),
         state=volumes.VolumeState(status.state),
         formatted=bool(status.formatted),
         created_at=datetime.fromisoformat(status.created_at),
@@ -372,10 +392,6 @@ def _trashing(status: models.VolumeObjectStatus) -> volumes.Trashing | None:
         datetime.fromisoformat(status.deleted_at),
         datetime.fromisoformat(status.expires_at),
     )
-
-
-def _with_size(spec: volumes.VolumeSpec, size_bytes: int) -> volumes.VolumeSpec:
-    return dataclasses.replace(spec, size_bytes=size_bytes)
 
 
 def _domain_snapshot(entry: models.SnapshotEntry) -> volumes.SnapshotRecord:
