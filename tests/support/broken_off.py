@@ -11,7 +11,6 @@ from support import faulted_operations, real_storage, syscall_faults
 from support.faulted_operations import CONTENT, Operation
 from support.syscall_faults import KILL, Point
 
-
 _UNDER_WAY = "under way"
 
 
