@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
@@ -27,16 +28,28 @@ class Appender:
         log: Where it says what was acknowledged, on another disk.
         count: How many blocks it writes in the end.
         synced_every: How many it writes between two fsyncs.
+        rest_seconds: How long it rests after each block.
     """
 
-    def __init__(self, path: Path, log: Path, count: int, synced_every: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        log: Path,
+        count: int,
+        synced_every: int = 1,
+        rest_seconds: float = 0.0,
+    ) -> None:
         self.path, self.log = path, log
-        arguments = (str(path), str(log), str(count), str(synced_every))
+        arguments = (str(path), str(log), str(count), str(synced_every), str(rest_seconds))
         self._process = subprocess.Popen([sys.executable, __file__, *arguments])
 
     def acknowledged(self) -> int:
         """How many blocks were acknowledged so far."""
         return int(self.log.read_text() or "0") if self.log.exists() else 0
+
+    def written(self) -> int:
+        """How many blocks it has written, acknowledged or not."""
+        return self.path.stat().st_size // BLOCK_BYTES if self.path.exists() else 0
 
     def has_ended(self) -> int | None:
         """Returns its exit code; None while it writes."""
@@ -61,7 +74,7 @@ class Appender:
             ]
 
 
-def _append(path: Path, log: Path, count: int, synced_every: int) -> None:
+def _append(path: Path, log: Path, count: int, synced_every: int, rest_seconds: float) -> None:
     with path.open("wb", buffering=0) as file:
         for number in range(count):
             assert file.write(block(number)) == BLOCK_BYTES
@@ -70,7 +83,10 @@ def _append(path: Path, log: Path, count: int, synced_every: int) -> None:
                 temporary = log.with_suffix(".tmp")
                 temporary.write_text(str(number + 1))
                 temporary.rename(log)
+            time.sleep(rest_seconds)
 
 
 if __name__ == "__main__":
-    _append(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    _append(
+        Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
+    )
