@@ -123,8 +123,9 @@ def data_away(
         return verdicts.stuck(
             "NodeRemoved",
             f"the data of claim {claim} is on node {node}, which was removed from the cluster. A "
-            "machine that comes back under this name with its disk brings it back. If it is gone "
-            f"for good: restore a Backup, and kubectl mooring forget-node {node}",
+            "machine that comes back under this name with its disk brings it back, as does its disk "
+            "in another node. If it is gone for good: restore a Backup, and kubectl mooring "
+            f"forget-node {node}",
         )
     if state is NodeState.READY:
         return None

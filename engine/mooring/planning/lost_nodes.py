@@ -75,6 +75,7 @@ def message(node: str, standing: Standing, since: datetime) -> str:
     if standing is Standing.MISSING:
         return f"{gone}, and its agent says nothing; this volume is not lost yet"
     return (
-        f"{gone}. Nothing is deleted: if the machine comes back under this name with its disk, so "
-        f"does the volume. If it is gone for good: kubectl mooring forget-node {node}"
+        f"{gone}. Nothing is deleted: if the machine comes back under this name with its disk, or "
+        "its disk comes to another node, so does the volume. If it is gone for good: kubectl "
+        f"mooring forget-node {node}"
     )

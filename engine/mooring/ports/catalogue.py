@@ -118,6 +118,15 @@ def pool_missing(pool: ids.PoolName) -> str:
     )
 
 
+def not_there(node: str, pool: str) -> str:
+    """Says what it means that a node answers without one of its volumes, and the cure."""
+    return (
+        f"node {node} has its pool {pool}, but this volume is not in it: the disk was replaced or "
+        "emptied. Bring the disk back that has it; or restore a Backup to another claim, and "
+        "delete this one, which then goes at once"
+    )
+
+
 def doubt(why: str) -> volumes.VolumeCondition:
     """Returns the health of a volume of which nothing new is known."""
     return volumes.VolumeCondition(abnormal=True, message=f"{why}; shown is its last report")

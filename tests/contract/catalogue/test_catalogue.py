@@ -347,3 +347,16 @@ def test_a_volume_that_came_with_its_pool_is_the_new_nodes_and_no_other_is(catal
     assert found["pvc-1"].snapshot_deletions == (old.snapshot_id,)
     assert found["pvc-4"].deletion_requested
     assert found["pvc-4"].snapshots == (taken,)
+
+
+def test_a_volume_that_its_node_has_no_more_is_not_called_healthy(catalogue):
+    healthy = volumes.VolumeCondition(abnormal=False, message="healthy")
+    status = replace(make_status(make_spec()), condition=healthy)
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.report(NODE, NodeReport())
+    entry = catalogue.entry(volume_id)
+    assert entry.status is None or entry.status.condition.abnormal
+    assert not entry.gone, "nothing is concluded from it"
+    catalogue.report(NODE, NodeReport([status]))
+    assert not catalogue.entry(volume_id).status.condition.abnormal

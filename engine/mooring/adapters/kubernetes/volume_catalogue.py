@@ -119,7 +119,7 @@ class KubernetesCatalogue:
             if gone is not None:
                 self._project(gone, {}, mine, report)
         for obj in present.values():
-            self._project(obj, {}, (), report)
+            self._project(obj, _without_volume(obj, report), (), report)
 
     def _project(
         self,
@@ -202,6 +202,19 @@ class KubernetesCatalogue:
             self._objects.patch(VOLUMES, obj["metadata"]["name"], {"status": change}, status=True)
         except errors.NotFound:
             return
+
+
+def _without_volume(obj: cluster.Object, report: catalogue.NodeReport) -> dict[str, Any]:
+    """Returns the status of a volume that its node does not have, though it once reported it.
+
+    A pool that is not read whole says nothing of it, and what is deleted goes by other ways.
+    """
+    spec, state = obj.get("spec", {}), obj.get("status", {}).get("state")
+    settled = (volumes.VolumeState.READY.value, volumes.VolumeState.FILLING.value)
+    pool = spec.get("pool", "")
+    if state not in settled or spec.get("deletionRequested") or report.unread(pool) is not None:
+        return {}
+    return {"health": "Abnormal", "message": catalogue.not_there(spec["node"], pool)}
 
 
 def _is_back(status: dict[str, Any]) -> bool:
