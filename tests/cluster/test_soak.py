@@ -21,6 +21,7 @@ from support.shop import Shop, opened
 
 ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "100"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
+GROWN = "384Mi"
 POOL = "/var/lib/mooring/pools/default"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
@@ -73,6 +74,7 @@ class Round:
 
     def _read(self) -> None:
         shop, name = self._shop, self.name
+        shop.until("the larger size", partial(_has_grown, shop, self.name))
         for claim in self.copies.values():
             shop.pod(claim, claim, "exec sleep 36000")
         for claim in (name, *self.copies.values()):
@@ -113,7 +115,7 @@ class Round:
             restored,
             {"backupName": name, "target": target, "placement": {"node": self._away}},
         )
-        shop.claim(name, self._home, deletionPolicy="Delete", size="384Mi")
+        shop.claim(name, self._home, deletionPolicy="Delete", size=GROWN)
         shop.until_condition("restore", restored, "Succeeded", "True")
 
     def _claim_from(self, name: str, **source: str) -> None:
@@ -130,6 +132,12 @@ def _say(line: str) -> None:
 
 def _gone(shop: Shop, kind: str, name: str) -> bool:
     return not shop.get(kind, name)
+
+
+def _has_grown(shop: Shop, claim: str) -> bool:
+    return bool(
+        shop.get("pvc", claim).get("status", {}).get("capacity", {}).get("storage") == GROWN
+    )
 
 
 def _ready(shop: Shop, name: str) -> bool:
@@ -157,6 +165,36 @@ def _loops(shop: Shop) -> set[str]:
     columns = ("losetup", "--list", "--noheadings", "--output", "BACK-MAJ:MIN,BACK-INO")
     found = shop.cluster.on_node(shop.cluster.node_names[0], *columns)
     return {line for line in found.splitlines() if line.split()[0] in devices}
+
+
+def _reserved(shop: Shop) -> dict[str, int]:
+    """Returns how many bytes of each node's pool are promised to volumes."""
+    nodes = shop.kubectl.json("get", "pools.mooring.dev", "default")["status"]["nodes"]
+    return {each["node"]: each["provisionedBytes"] for each in nodes}
+
+
+def _promised(shop: Shop) -> dict[str, int]:
+    """Returns the size of all sparse volumes of each node that are not in the trash."""
+    sizes = dict.fromkeys(shop.cluster.node_names, 0)
+    for volume in shop.kubectl.json("get", "volumes.mooring.dev")["items"]:
+        if volume["status"].get("state") != "Trashed":
+            sizes[volume["spec"]["node"]] += volume["status"]["sizeBytes"]
+    return sizes
+
+
+def _strays(shop: Shop) -> list[str]:
+    """Returns what lies in the pools and is of no volume, trashed ones among them."""
+    volumes = shop.kubectl.json("get", "volumes.mooring.dev")["items"]
+    found = []
+    for node in shop.cluster.node_names:
+        known = {v["metadata"]["name"] for v in volumes if v["spec"]["node"] == node}
+        command = ("find", f"{POOL}/images", f"{POOL}/records", "-type", "f")
+        for path in shop.cluster.on_node(node, *command).split():
+            name = Path(path)
+            if name.parent.name in ("images", "volumes") and name.name.split(".")[0] in known:
+                continue
+            found.append(f"{node}: {path}")
+    return found
 
 
 def _living(shop: Shop) -> list[str]:
@@ -189,6 +227,8 @@ def _soak(shop: Shop, dice: random.Random) -> None:
     shop.until("only the kept volume", lambda: len(_living(shop)) == 1)
     shop.until("mounts at their baseline", lambda: _mounts(shop) == mounts)
     shop.until("loops at their baseline", lambda: _loops(shop) == loops)
+    shop.until("nothing reserved for what is gone", lambda: _reserved(shop) == _promised(shop))
+    shop.until("nothing astray in the pools", lambda: not _strays(shop))
     shop.until("everything put away", lambda: not shop.leftovers())
     _nothing_said_is_lost(shop)
 
