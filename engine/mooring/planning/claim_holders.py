@@ -123,7 +123,7 @@ def data_away(
         return verdicts.stuck(
             "NodeRemoved",
             f"the data of claim {claim} is on node {node}, which was removed from the cluster. A "
-            "machine that comes back under this name with its disk brings it back, as does its disk "
+            "machine that comes back under this name with its disk brings it back, or its disk "
             "in another node. If it is gone for good: restore a Backup, and kubectl mooring "
             f"forget-node {node}",
         )
