@@ -331,7 +331,11 @@ def _open_node(
 def _upkeep(
     node: LocalNode, settings: AgentSettings, reporter: reporting.Reporter
 ) -> list[upkeep.Upkeep]:
-    works = [upkeep.pool_watch(node, reporter.changed), upkeep.space(node)]
+    works = [
+        upkeep.pool_watch(node, reporter.changed),
+        upkeep.space(node),
+        upkeep.space_watch(node, reporter.changed),
+    ]
     policy = settings.defragmentation.policy()
     return works if policy is None else [*works, upkeep.defragmentation(node, policy)]
 

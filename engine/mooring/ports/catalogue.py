@@ -25,6 +25,8 @@ class CatalogueEntry:
         snapshots: The volume's snapshots as last reported, and reserved ones.
         snapshot_deletions: Tombstones of snapshots whose node did not answer.
         undelete_requested: The wish to have a volume back from the trash.
+        lost: Whether its node was removed from the cluster and is surely silent.
+        forgotten: The word that its node is gone for good.
     """
 
     spec: volumes.VolumeSpec
@@ -34,6 +36,8 @@ class CatalogueEntry:
     snapshots: tuple[volumes.SnapshotRecord, ...] = ()
     snapshot_deletions: tuple[ids.SnapshotId, ...] = ()
     undelete_requested: bool = False
+    lost: bool = False
+    forgotten: bool = False
 
     @property
     def trashed(self) -> bool:
@@ -174,8 +178,9 @@ class Catalogue(Protocol):
 
         Of the node's entries, `snapshots` becomes what is reported, and a
         snapshot's tombstone goes once the snapshot is reported no more, as does the wish to have
-        a volume back once it is reported and in the trash no more. An entry of an unread
-        pool keeps its snapshots and tombstones, and shows why nothing new is known of it.
+        a volume back once it is reported and in the trash no more, and the word that its node is
+        gone for good once it is reported at all. An entry of an unread pool keeps its snapshots
+        and tombstones, and shows why nothing new is known of it.
         """
 
 
@@ -187,4 +192,14 @@ class TrashWishes(Protocol):
 
         It takes back a tombstone that was set on the volume while it was in the trash. An absent
         entry is no error.
+        """
+
+
+class NodeFarewells(Protocol):
+    """What people say of nodes that are gone for good. Raises Unreachable, as it does."""
+
+    def forget(self, volume_id: ids.VolumeId) -> None:
+        """Records that a volume's node is gone for good, so that its deletion waits for nothing.
+
+        Repeating it or an absent entry is no error. The volume's bytes are not touched.
         """

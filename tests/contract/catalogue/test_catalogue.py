@@ -307,6 +307,19 @@ def test_the_wish_to_have_it_back_stays_until_it_is_back(catalogue):
     assert entry.status.record.trashing is None
 
 
+def test_the_word_that_a_node_is_gone_stays_until_it_reports_the_volume(catalogue):
+    status = make_status(make_spec())
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.forget(volume_id)
+    catalogue.forget(ids.volume_id_for("never made"))
+    catalogue.report(NODE, NodeReport(unread_pools={status.record.spec.pool: "EIO"}))
+    catalogue.report(OTHER, NodeReport())
+    assert catalogue.entry(volume_id).forgotten
+    catalogue.report(NODE, NodeReport([status]))
+    assert not catalogue.entry(volume_id).forgotten
+
+
 def test_a_volume_that_came_with_its_pool_is_the_new_nodes_and_no_other_is(catalogue):
     moved, copied, kept = make_spec(), make_spec("pvc-2"), make_spec("pvc-3", pool="slow")
     gone = make_spec("pvc-4")

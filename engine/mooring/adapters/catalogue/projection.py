@@ -50,6 +50,8 @@ def _entry(
     after = report.merged(before)
     if before.undelete_requested and _is_back(before.spec.volume_id, report):
         after = replace(after, undelete_requested=False)
+    if before.spec.volume_id in report.status_by_volume:
+        after = replace(after, forgotten=False)
     if report.unread(before.spec.pool) is not None:
         return after  # a snapshot that is not reported may be there: its tombstone stays
     present = {record.snapshot_id for record in after.snapshots}

@@ -61,7 +61,8 @@ class Fleet:
     def delete_volume(self, volume_id: ids.VolumeId) -> None:
         """Deletes a volume; an absent one is no error.
 
-        When its node does not answer, the deletion is recorded and carried out on its return.
+        When its node does not answer, the deletion is recorded and carried out on its return; of
+        a node that people said is gone for good, the volume is forgotten instead.
 
         Raises:
             InUse: It is still staged, published or exposed.
@@ -78,7 +79,9 @@ class Fleet:
                 node.delete_volume(volume_id)
 
             done = self._try_on_node(entry.node, delete)
-            if not done:
+            if not done and entry.forgotten:
+                self._catalogue.drop(volume_id)
+            elif not done:
                 self._catalogue.request_deletion(volume_id)
             self._release_source(entry)
             if not done:

@@ -101,12 +101,9 @@ def _condition(
     seen: tuple[Sequence[host.LoopDevice], Sequence[host.Mount]],
 ) -> volumes.VolumeCondition:
     devices, table = seen
-    faults: list[str] = []
-    if record.state not in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
-        if usage is None:
-            faults.append("its image is missing from the pool")
-        elif usage.size_bytes < record.spec.size_bytes:
-            faults.append(f"its image has only {usage.size_bytes} bytes")
+    faults = _image_faults(record, usage)
+    if record.spec.volume_id in book.standstill:
+        faults.append(book.standstill[record.spec.volume_id])
     fragmented = book.layout.fault(image_of(record.spec.volume_id))
     if fragmented:
         faults.append(fragmented)
@@ -120,6 +117,16 @@ def _condition(
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
     return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
+
+
+def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) -> list[str]:
+    if record.state in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
+        return []
+    if usage is None:
+        return ["its image is missing from the pool"]
+    if usage.size_bytes < record.spec.size_bytes:
+        return [f"its image has only {usage.size_bytes} bytes"]
+    return []
 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
@@ -145,10 +152,15 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         provisioned_bytes=budget.promised_bytes,
         available_bytes=0 if message else sizes.round_down(budget.available_bytes),
         healthy=healthy,
-        message=message or (admission.low_message(budget) if budget.is_low else ""),
+        message=message or _shortage(book, budget),
         evacuation=emptied,
         adopted_from=book.adopted_from,
     )
+
+
+def _shortage(book: PoolBook, budget: admission.Budget) -> str:
+    standing_still = next(iter(book.standstill.values()), "")
+    return standing_still or (admission.low_message(budget) if budget.is_low else "")
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:
