@@ -64,7 +64,7 @@ class FleetSurveys:
         answering = {str(status.node) for status in answers}
         for name, entry in known.items():
             if name not in answering:
-                known[name] = {**entry, "healthy": False, "message": "its agent does not answer"}
+                known[name] = {**entry, **_SILENT}
         entries = [known[name] for name in sorted(known)]
         fields = {
             "nodes": entries,
@@ -81,6 +81,11 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
     faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
     if faults:
         return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
+    waiting = [
+        f"{entry['node']}: {entry['message']}" for entry in entries if entry.get("waitingVolumes")
+    ]
+    if waiting:
+        return verdicts.stuck("WritesWait", f"volumes are frozen on {'; '.join(waiting)}")
     short = [f"{entry['node']}: {entry['message']}" for entry in entries if entry["message"]]
     if short:
         return verdicts.stuck("LowSpace", f"no new volumes on {'; '.join(short)}")
@@ -90,6 +95,7 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
 
 
 _STEP_BYTES = 1 << 20
+_SILENT = {"healthy": False, "message": "its agent does not answer", "waitingVolumes": 0}
 
 
 def _entry(status: pools.PoolStatus) -> dict[str, Any]:
@@ -103,6 +109,7 @@ def _entry(status: pools.PoolStatus) -> dict[str, Any]:
         "availableBytes": _rounded(max(status.available_bytes, 0)),
         "healthy": status.healthy,
         "message": status.message,
+        "waitingVolumes": status.waiting_volumes,
     }
 
 

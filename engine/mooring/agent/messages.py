@@ -198,6 +198,7 @@ def pool_message(status: pools.PoolStatus) -> agent_pb2.PoolStatus:
         available_bytes=status.available_bytes,
         healthy=status.healthy,
         message=status.message,
+        waiting_volumes=status.waiting_volumes,
     )
 
 
@@ -213,6 +214,7 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         available_bytes=message.available_bytes,
         healthy=message.healthy,
         message=message.message,
+        waiting_volumes=message.waiting_volumes,
     )
 
 

@@ -64,6 +64,7 @@ class PoolStatus:
         available_bytes: Largest volume that admission would take now.
         healthy: False when it takes no new volumes for a fault.
         message: Why, when it is not healthy, or when it takes none because its space is low.
+        waiting_volumes: How many volumes are frozen, because a write could find no room.
     """
 
     name: ids.PoolName
@@ -75,3 +76,4 @@ class PoolStatus:
     available_bytes: int
     healthy: bool
     message: str
+    waiting_volumes: int = 0
