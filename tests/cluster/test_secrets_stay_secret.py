@@ -89,7 +89,7 @@ def test_no_secret_is_found_anywhere(shop: Shop, storage_class: str) -> None:
     control = f"control-{secrets.token_hex(16)}"
     with canaries.Gathering(shop.cluster) as gathering:
         shop.claim("control", shop.cluster.node_names[0])
-        shop.pod("control", "control", f"echo {control}; exec sleep 3600 {control}")
+        shop.pod("control", "control", f"echo {control}; while :; do sleep 9; done")
         _use_everything(shop, storage_class)
         shop.until("the control", lambda: shop.running("control"))
         values += canaries.tokens(shop.cluster)

@@ -1,5 +1,6 @@
 """Pools that are emptied, taken out of the configuration, or missing when the agent starts."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -230,6 +231,28 @@ def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
     assert "serves on node node-b now" in node.list_pools()[0].message
     assert node.list_pools()[0].pool_uuid == "", "what is not there is not claimed"
     opener.close()
+
+
+def test_a_pool_that_an_earlier_version_left_on_a_full_disk_is_opened(disk: Path) -> None:
+    configuration = PoolConfiguration(LEAVING, pools.PoolBackend.DIRECTORY, disk / "pool")
+    wishes = registry.Wishes(registry.Ownership(ids.NodeName("node-a"), Fleet()))
+    opener = registry.NodeOpener([configuration], disk / "state", wishes)
+    opener.open()
+    opener.close()
+    (disk / "pool" / "owner.json").unlink()
+    shutil.rmtree(disk / "state" / "known-pools")
+    with contextlib.suppress(OSError), (disk / "filling").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    opened = registry.NodeOpener([configuration], disk / "state", wishes)
+    assert not opened.open().failed_pools
+    assert not (disk / "state" / "known-pools").exists(), "there was no room for it"
+    opened.close()
+    (disk / "filling").unlink()
+    again = registry.NodeOpener([configuration], disk / "state", wishes)
+    again.open()
+    again.close()
+    assert list((disk / "state" / "known-pools").iterdir())
 
 
 def test_a_copy_of_a_pool_is_not_used_beside_it(node: Node) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mooring.adapters.host import files
+from mooring.adapters.pools import image_folder
 from mooring.domain import errors, ids, pools
 from mooring.ports import pools as pool_ports
 
@@ -70,14 +71,15 @@ class KnownPools:
         known = replace(known, configuration=configuration)
         if before == known:
             return
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = files.open_folder(self._path)
-        try:
-            content = json.dumps(_document(known), indent=1).encode() + b"\n"
-            files.write_durably(folder, f"{known.pool_uuid}{_SUFFIX}", content)
-        finally:
-            os.close(folder)
         self._known[known.pool_uuid] = known
+        with image_folder.no_space_ignored():  # a full disk must not keep its volumes from pods
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = files.open_folder(self._path)
+            try:
+                content = json.dumps(_document(known), indent=1).encode() + b"\n"
+                files.write_durably(folder, f"{known.pool_uuid}{_SUFFIX}", content)
+            finally:
+                os.close(folder)
 
     def forget(self, pool_uuid: str) -> None:
         """Forgets a pool; one that is not known is no error."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mooring.adapters.host import files
-from mooring.adapters.pools import pool_folder
+from mooring.adapters.pools import image_folder, pool_folder
 from mooring.domain import errors, ids, pools
 from mooring.planning import pool_ownership
 from mooring.ports.pools import PoolSightings
@@ -70,7 +70,9 @@ class Ownership:
             after = pool_ownership.owned(before, pool_uuid, name, self._node)
             previous = tuple(dict.fromkeys((*previous, *after.previous)))
             if after != before:
-                _write(folder, after)
+                # On a full disk it is asked about again with the next start, which is all it costs.
+                with image_folder.no_space_ignored():
+                    _write(folder, after)
         return previous
 
     def moved_to(self, pool_uuid: str) -> ids.NodeName | None:
