@@ -1,11 +1,14 @@
 """Where the operator picks its adapters; nothing else here imports them."""
 
 import functools
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import kopf
 
+from mooring.adapters.host import pod_lock
 from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.kubernetes import agent_addresses, authority, client, token_review
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
@@ -21,15 +24,20 @@ from mooring_operator import (
     backup_repositories,
     backups,
     claims_to_fill,
+    fencing,
     fleet_surveys,
+    held_claims,
+    lost_nodes,
+    relocations,
     restores,
     resync,
     volume_claims,
     watching,
 )
 from mooring_operator.builders import jobs
-from mooring_operator.leadership import Leadership
+from mooring_operator.leadership import Holder, Leadership
 from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.node_states import NodeStates
 from mooring_operator.populator import Populator
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import RepositoryAccess
@@ -126,19 +134,39 @@ def with_image(settings: OperatorSettings, objects: cluster.ClusterObjects) -> O
     return settings.model_copy(update={"image": str(containers[0]["image"])})
 
 
-def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: str) -> Operator:
+def holder(settings: OperatorSettings) -> Holder:
+    """Names this process; after its predecessors in the same pod, if they are surely dead.
+
+    Raises:
+        HostFailure: The pod's folder cannot be used.
+    """
+    own = str(uuid.uuid4())
+    if settings.pod_folder is None or not settings.pod_uid:
+        return Holder(f"{settings.pod_name}/{own}")
+    try:
+        alone = pod_lock.take(settings.pod_folder)
+    except OSError as error:
+        raise errors.HostFailure(f"cannot lock {settings.pod_folder}: {error}") from error
+    pod = f"{settings.pod_name}/{settings.pod_uid}/"
+    return Holder(f"{pod}{own}", dead=pod) if alone else Holder(f"{settings.pod_name}/{own}")
+
+
+def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: Holder) -> Operator:
     """Wires the operator."""
     identity = IdentityService(objects, settings.namespace, settings.signer_address)
     connections = agent_client.AgentConnections(identity.current)
     addresses = agent_addresses.AgentAddresses(objects, settings.namespace)
-    nodes = agent_client.RemoteNodes(addresses, connections)
-    catalogue = KubernetesCatalogue(objects)
+    leadership = Leadership(objects, holder, settings.namespace)
+    fenced = fencing.FencedObjects(objects, leadership.may_act)
+    nodes = fencing.FencedNodes(
+        agent_client.RemoteNodes(addresses, connections), leadership.may_act
+    )
+    catalogue = KubernetesCatalogue(fenced)
     fleet = Fleet(catalogue, nodes, ThreadLocks())
     world = Surroundings(nodes, fleet, catalogue, SystemClock())
     queue = WorkQueue()
-    leadership = Leadership(objects, holder, settings.namespace)
-    found = reconcilers(settings, objects, world)
-    found[resync.KIND] = resync.Resync(objects, queue).reconcile
+    found = reconcilers(settings, fenced, world)
+    found[resync.KIND] = resync.Resync(fenced, queue).reconcile
     workers = Workers(queue, found, leadership.may_act, settings.workers)
     return Operator(queue, workers, leadership, watching.registry(queue), identity)
 
@@ -158,13 +186,21 @@ def reconcilers(
     )
     access = RepositoryAccess(objects, settings.namespace)
     populator = Populator(objects, recorder, movers, access, world)
+    nodes = NodeStates(objects, world.time)
     return {
-        volume_claims.KIND: volume_claims.VolumeClaims(objects, recorder, world.time).reconcile,
+        volume_claims.KIND: volume_claims.VolumeClaims(
+            objects, recorder, world.time, nodes
+        ).reconcile,
+        held_claims.KIND: held_claims.HeldClaims(objects, recorder, nodes).reconcile,
         backups.KIND: backups.Backups(objects, recorder, movers, access, world).reconcile,
         backup_repositories.KIND: backup_repositories.BackupRepositories(
             objects, recorder, movers, access, world.time
         ).reconcile,
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
+        lost_nodes.KIND: lost_nodes.LostNodes(
+            objects, recorder, world, timedelta(seconds=settings.lost_after_seconds)
+        ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
+        relocations.KIND: relocations.Relocations(objects).reconcile,
     }

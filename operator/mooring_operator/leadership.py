@@ -2,12 +2,14 @@
 
 The holder renews every few seconds. When it cannot, it stops acting well before another may
 begin, and a holder that lost the Lease ends its process. Two clocks are never compared: whether a
-Lease is stale is judged by how long this process has seen it unchanged.
+Lease is stale is judged by how long this process has seen it unchanged. Only the Lease of a
+process that is known to be dead is taken at once.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -24,17 +26,36 @@ _SAFETY_SECONDS = 6.0
 """An act begun before the deadline may run on for this long without overlapping a successor."""
 
 
+@dataclass(frozen=True)
+class Holder:
+    """What a process is called in the Lease.
+
+    Attributes:
+        name: No other process has it.
+        dead: What the names of processes begin with that are surely dead; empty when none is
+            known. A name may only begin with this if whoever bears it keeps all others from
+            believing it dead for as long as it lives.
+    """
+
+    name: str
+    dead: str = ""
+
+    def outlived(self, other: str) -> bool:
+        """Whether a holder is a dead process."""
+        return bool(self.dead) and other.startswith(self.dead)
+
+
 class Leadership:
     """The Lease, seen from one process."""
 
     def __init__(
         self,
         objects: cluster.ClusterObjects,
-        holder: str,
+        holder: Holder,
         namespace: str = keys.NAMESPACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes a name for this process that no other has, for example pod name and a number."""
+        """Takes what this process is called."""
         self._objects = objects
         self._holder = holder
         self._namespace = namespace
@@ -71,7 +92,7 @@ class Leadership:
         self._held_until = float("-inf")
         try:
             found = self._objects.get(cluster.LEASES, keys.OPERATOR_LEASE, self._namespace)
-            if found is not None and found["spec"].get("holderIdentity") == self._holder:
+            if found is not None and found["spec"].get("holderIdentity") == self._holder.name:
                 found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 self._objects.replace(cluster.LEASES, found)
         except errors.MooringError as error:
@@ -84,7 +105,7 @@ class Leadership:
         try:
             if found is None:
                 self._objects.create(cluster.LEASES, self._lease())
-            elif found["spec"].get("holderIdentity") == self._holder or self._is_free(found):
+            elif found["spec"].get("holderIdentity") == self._holder.name or self._is_free(found):
                 found["spec"] = self._spec(found["spec"])
                 self._objects.replace(cluster.LEASES, found)
             else:
@@ -93,7 +114,7 @@ class Leadership:
         except (errors.AlreadyExists, errors.Busy, errors.NotFound):
             return False  # somebody was quicker
         if not self.may_act():
-            _log.info("active", holder=self._holder)
+            _log.info("active", holder=self._holder.name)
         self._held_until = started + LEASE_SECONDS - _SAFETY_SECONDS
         return True
 
@@ -105,7 +126,8 @@ class Leadership:
 
     def _is_free(self, lease: cluster.Object) -> bool:
         spec = lease["spec"]
-        if not spec.get("holderIdentity"):
+        holder = str(spec.get("holderIdentity") or "")
+        if not holder or self._holder.outlived(holder):
             return True
         version = str(lease["metadata"]["resourceVersion"])
         now = self._monotonic()
@@ -124,9 +146,9 @@ class Leadership:
 
     def _spec(self, previous: cluster.Object) -> cluster.Object:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        same = previous.get("holderIdentity") == self._holder
+        same = previous.get("holderIdentity") == self._holder.name
         return {
-            "holderIdentity": self._holder,
+            "holderIdentity": self._holder.name,
             "leaseDurationSeconds": LEASE_SECONDS,
             "acquireTime": previous.get("acquireTime", moment) if same else moment,
             "renewTime": moment,

@@ -10,13 +10,19 @@ import logging
 import os
 import sys
 import threading
-import uuid
 
 import structlog
 
 from mooring.domain import errors
 from mooring.runtime import logging as log
-from mooring_operator import compose, fleet_surveys, resync, watch_supervision
+from mooring_operator import (
+    compose,
+    fleet_surveys,
+    lost_nodes,
+    relocations,
+    resync,
+    watch_supervision,
+)
 from mooring_operator.health import HealthServer
 from mooring_operator.settings import OperatorSettings
 
@@ -32,10 +38,10 @@ def run() -> None:
         _set_up_logging(settings.log_level)
         objects = compose.connect(settings)
         settings = compose.with_image(settings, objects)
+        holder = compose.holder(settings)
     except errors.MooringError as error:
         _log.error("cannot start", reason=error.reason, message=str(error))
         sys.exit(1)
-    holder = f"{settings.pod_name}/{uuid.uuid4()}"
     operator = compose.build(settings, objects, holder)
     asyncio.run(_run(settings, operator))
     if operator.leadership.lost:
@@ -51,7 +57,9 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     lease.start()
     operator.workers.start()
     operator.queue.add(fleet_surveys.KEY)
+    operator.queue.add(lost_nodes.KEY)
     operator.queue.add(resync.KEY)
+    operator.queue.add(relocations.KEY)
     health.start()
     beside = [
         asyncio.create_task(_mark_ready(ready_flag, watching)),

@@ -6,6 +6,7 @@ import pydantic
 import pydantic_settings
 
 from mooring.api import keys
+from mooring.planning import lost_nodes
 
 _PERMANENT_EXIT_CODES = (1, 2, 3, 4, 5, 6, 8)
 """Of `mooring mover`: a bug, bad input, not found, another thing of that name, wrong state, not
@@ -18,11 +19,15 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     Attributes:
         namespace: The namespace of Mooring's own objects.
         pod_name: Name of this pod; names the holder of the Lease.
+        pod_uid: UID of this pod.
+        pod_folder: A folder of this pod alone, which outlives its containers: whoever starts there
+            again takes the Lease of its dead predecessor at once. None waits for the Lease.
         image: The image of movers; empty takes the one that this pod runs.
         image_pull_policy: Of movers.
         signer_address: Where the signer of certificates listens.
         health_address: Where /healthz and /readyz are served.
         workers: Objects reconciled at the same time.
+        lost_after_seconds: How long a removed node has to be silent until its volumes are Lost.
         kubeconfig: For a run outside a pod.
         log_level: debug, info, warning or error.
     """
@@ -31,11 +36,16 @@ class OperatorSettings(pydantic_settings.BaseSettings):
 
     namespace: str = keys.NAMESPACE
     pod_name: str = "mooring-operator"
+    pod_uid: str = ""
+    pod_folder: Path | None = None
     image: str = ""
     image_pull_policy: str = "IfNotPresent"
     signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
     health_address: str = "0.0.0.0:8080"
     workers: int = pydantic.Field(default=8, ge=1, le=64)
+    lost_after_seconds: float = pydantic.Field(
+        default=300.0, ge=lost_nodes.SHORTEST_WAIT.total_seconds()
+    )
     kubeconfig: Path | None = None
     log_level: str = "info"
 

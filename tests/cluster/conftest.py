@@ -13,8 +13,10 @@ from mooring_dev.demo import installing
 from mooring_dev.kubectl import Kubectl
 from mooring_dev.prerequisites import check_machine
 from mooring_dev.steps import DevError
-from support import api_server
+from support import api_server, proxied_operator
 from support.development_cluster import DevelopmentCluster
+from support.faulty_api import FaultyApi
+from support.operator_process import OperatorProcess
 from support.shop import Shop, opened
 
 
@@ -67,6 +69,22 @@ def shop(mooring: DevelopmentCluster) -> Iterator[Shop]:
     """A tenant of its own for one test."""
     with opened(mooring) as found:
         yield found
+
+
+@pytest.fixture
+def api(mooring: DevelopmentCluster) -> Iterator[FaultyApi]:
+    """A proxy before the cluster's API server that fails when it is told to."""
+    with proxied_operator.serving_api(mooring) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def operator(
+    mooring: DevelopmentCluster, api: FaultyApi, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """An operator behind that proxy, in place of the installed one."""
+    with proxied_operator.running_operator(mooring, api, tmp_path) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

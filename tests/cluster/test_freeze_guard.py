@@ -1,6 +1,5 @@
 """Every process of the node pod killed while a pod's volume is frozen: its writer goes on."""
 
-import itertools
 import os
 import signal
 import socket
@@ -14,18 +13,13 @@ import pytest
 from mooring.adapters.host.guard import messages
 from mooring_dev.cluster import cgroups
 from support.shop import Shop
+from support.timed_writes import WRITER, Gaps, uptime
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 LIMIT_SECONDS = 10.0
 FREEZE_SECONDS = 55.0
 """Much longer than the limit, so that no timer helps."""
-
-WRITER = (
-    "while :; do dd if=/dev/zero of=/data/file bs=4096 count=1 conv=fsync 2> /dev/null; "
-    "cut -d ' ' -f 1 /proc/uptime; sleep 0.1; done"
-)
-"""Says after each write when it was done, by the machine's clock."""
 
 SYSTEM = ("-n", "mooring-system")
 NODE_PODS = ("-l", "app.kubernetes.io/component=node")
@@ -97,35 +91,11 @@ class NodePod:
         return found if len(found) == 1 else []
 
 
-class Gaps:
-    """How long the writer waited between two writes."""
-
-    def __init__(self, shop: Shop) -> None:
-        self._shop = shop
-
-    def _times(self) -> list[float]:
-        log = self._shop.kubectl.run("logs", "writer", "-n", self._shop.namespace)
-        return [float(line) for line in log.split()]
-
-    def after(self, since: float) -> float:
-        """Waits until it has written again; returns its longest wait since a moment."""
-        goes_on = since + 1.0
-        times: list[float] = self._shop.until(
-            "the writer", lambda: [t for t in [self._times()] if t[-1] > goes_on]
-        )[0]
-        recent = [time for time in times if time > since - 2]
-        return max(later - earlier for earlier, later in itertools.pairwise(recent))
-
-
-def uptime() -> float:
-    return float(Path("/proc/uptime").read_text().split()[0])
-
-
 def test_the_writer_goes_on_whoever_is_killed(shop: Shop) -> None:
     shop.claim("data", shop.cluster.node_names[0])
     shop.pod("writer", "data", WRITER)
     shop.until("the writer", lambda: shop.running("writer"))
-    pod, gaps = NodePod(shop), Gaps(shop)
+    pod, gaps = NodePod(shop), Gaps(shop, "writer")
 
     def delete(*how: str) -> None:
         shop.kubectl.run("delete", "pod", pod.name(), *SYSTEM, "--wait=false", *how)

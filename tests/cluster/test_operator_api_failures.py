@@ -1,19 +1,12 @@
 """The operator behind an API server that fails in bursts: it is late, and never wrong."""
 
-import base64
 import json
-import ssl
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from mooring_dev.cluster import machines
 from mooring_dev.kubectl import condition
-from support.development_cluster import DevelopmentCluster
 from support.faulty_api import LOST, FaultyApi
 from support.operator_process import OperatorProcess
 from support.shop import Shop
@@ -22,62 +15,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 _SHARE = 0.15
 _BURST_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0
-_OPERATOR = ("deployment/mooring-operator", "-n", "mooring-system")
 _HUGE = "9" * 18 + "Ei"
 _POINT = {"repositoryName": "main", "backupId": "nothing"}
-
-
-def _context(cluster: DevelopmentCluster) -> ssl.SSLContext:
-    document = yaml.safe_load(cluster.kubeconfig.read_text())
-    authority = document["clusters"][0]["cluster"]["certificate-authority-data"]
-    return ssl.create_default_context(cadata=base64.b64decode(authority).decode())
-
-
-def _kubeconfig(cluster: DevelopmentCluster, server: str, folder: Path) -> Path:
-    account = ("mooring-operator", "-n", "mooring-system", "--duration=1h")
-    token = cluster.kubectl.run("create", "token", *account).strip()
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "proxy", "cluster": {"server": server}}],
-        "users": [{"name": "operator", "user": {"token": token}}],
-        "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "operator"}}],
-        "current-context": "proxy",
-    }
-    path = folder / "kubeconfig"
-    path.write_text(yaml.safe_dump(document))
-    path.chmod(0o600)
-    return path
-
-
-@pytest.fixture
-def api(mooring: DevelopmentCluster) -> Iterator[FaultyApi]:
-    layout = mooring.layout
-    proxy = FaultyApi(layout.host_address, layout.api_url, _context(mooring))
-    with proxy.serving():
-        yield proxy
-
-
-@pytest.fixture
-def operator(
-    mooring: DevelopmentCluster, api: FaultyApi, tmp_path: Path
-) -> Iterator[OperatorProcess]:
-    """An operator of ours behind the proxy, in place of the installed one."""
-    kubectl = mooring.kubectl
-    containers = kubectl.json("get", *_OPERATOR)["spec"]["template"]["spec"]["containers"]
-    kubectl.run("scale", *_OPERATOR, "--replicas=0")
-    outer = machines.cluster_process(mooring.layout)
-    # Where the nodes' agents can be reached.
-    prefix = ["nsenter", "-t", str(outer), "-n", "--"]
-    kubeconfig = _kubeconfig(mooring, api.url, tmp_path)
-    process = OperatorProcess(kubeconfig, tmp_path, containers[0]["image"], prefix)
-    process.start()
-    try:
-        yield process
-    finally:
-        process.stop()
-        kubectl.run("scale", *_OPERATOR, "--replicas=1")
-        kubectl.run("rollout", "status", *_OPERATOR, "--timeout=90s", timeout_seconds=100)
 
 
 class Bursts:

@@ -10,22 +10,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from support.development_cluster import DevelopmentCluster, traces
+from support import evidence
+from support.development_cluster import DevelopmentCluster
 from support.killing import Killer
 from support.shop import Shop, opened
 
 ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "100"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
+GROWN = "384Mi"
+POOL = "/var/lib/mooring/pools/default"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
-RARE_EVERY_SECONDS = 300.0
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
 FILL = (
-    "dd if=/dev/urandom of=/data/file bs=1M count=8 2>/dev/null && cd /data && "
+    "dd if=/dev/urandom of=/data/file bs=1M count=24 2>/dev/null && cd /data && "
     "sha256sum file > sum && sync && touch done && sync && exec sleep 36000"
 )
 CHECK = "cd /data && sha256sum -c sum"
@@ -55,20 +58,30 @@ class Round:
         }
 
     def live(self) -> None:
-        """Makes a volume, copies it in every way there is, and reads all of them."""
+        """Makes a volume, copies it in every way there is, reads all of them and deletes them."""
+        for what in (self._fill, self._copy, self._read, self._end):
+            began = time.monotonic()
+            what()
+            name = what.__name__.strip("_")
+            _say(f"{self.name}: {name} took {time.monotonic() - began:.0f} s")
+
+    def _fill(self) -> None:
         shop, name = self._shop, self.name
         self._retried(lambda: shop.claim(name, self._home, deletionPolicy="Delete"))
         shop.pod(name, name, FILL)
         shop.until(f"pod {name}", lambda: shop.running(name))
         shop.until(f"{name}'s file", lambda: "done" in shop.in_pod(name, "ls /data"))
-        self._copy()
+
+    def _read(self) -> None:
+        shop, name = self._shop, self.name
+        shop.until("the larger size", partial(_has_grown, shop, self.name))
         for claim in self.copies.values():
             shop.pod(claim, claim, "exec sleep 36000")
         for claim in (name, *self.copies.values()):
             shop.until(f"pod {claim}", partial(shop.running, claim))
             assert "OK" in shop.until(f"{claim}'s checksum", partial(shop.in_pod, claim, CHECK))
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Deletes it all in a user's order, and waits until it is gone."""
         shop, names = self._shop, (self.name, *self.copies.values())
         for kind, which in {
@@ -102,7 +115,7 @@ class Round:
             restored,
             {"backupName": name, "target": target, "placement": {"node": self._away}},
         )
-        shop.claim(name, self._home, deletionPolicy="Delete", size="384Mi")
+        shop.claim(name, self._home, deletionPolicy="Delete", size=GROWN)
         shop.until_condition("restore", restored, "Succeeded", "True")
 
     def _claim_from(self, name: str, **source: str) -> None:
@@ -114,11 +127,17 @@ class Round:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 def _gone(shop: Shop, kind: str, name: str) -> bool:
     return not shop.get(kind, name)
+
+
+def _has_grown(shop: Shop, claim: str) -> bool:
+    return bool(
+        shop.get("pvc", claim).get("status", {}).get("capacity", {}).get("storage") == GROWN
+    )
 
 
 def _ready(shop: Shop, name: str) -> bool:
@@ -139,30 +158,77 @@ def _mounts(shop: Shop) -> dict[str, int]:
     }
 
 
+def _loops(shop: Shop) -> set[str]:
+    """Returns the images on the nodes' pools that have a loop device, mounted or not."""
+    pools = [shop.cluster.on_node(n, "stat", "-c", "%d", POOL) for n in shop.cluster.node_names]
+    devices = {f"{os.major(int(each))}:{os.minor(int(each))}" for each in pools}
+    columns = ("losetup", "--list", "--noheadings", "--output", "BACK-MAJ:MIN,BACK-INO")
+    found = shop.cluster.on_node(shop.cluster.node_names[0], *columns)
+    return {line for line in found.splitlines() if line.split()[0] in devices}
+
+
+def _reserved(shop: Shop) -> dict[str, int]:
+    """Returns how many bytes of each node's pool are promised to volumes."""
+    nodes = shop.kubectl.json("get", "pools.mooring.dev", "default")["status"]["nodes"]
+    return {each["node"]: each["provisionedBytes"] for each in nodes}
+
+
+def _promised(shop: Shop) -> dict[str, int]:
+    """Returns the size of all sparse volumes of each node that are not in the trash."""
+    sizes = dict.fromkeys(shop.cluster.node_names, 0)
+    for volume in shop.kubectl.json("get", "volumes.mooring.dev")["items"]:
+        if volume["status"].get("state") != "Trashed":
+            sizes[volume["spec"]["node"]] += volume["status"]["sizeBytes"]
+    return sizes
+
+
+def _strays(shop: Shop) -> list[str]:
+    """Returns what lies in the pools and is of no volume, trashed ones among them."""
+    volumes = shop.kubectl.json("get", "volumes.mooring.dev")["items"]
+    found = []
+    for node in shop.cluster.node_names:
+        known = {v["metadata"]["name"] for v in volumes if v["spec"]["node"] == node}
+        command = ("find", f"{POOL}/images", f"{POOL}/records", "-type", "f")
+        for path in shop.cluster.on_node(node, *command).split():
+            name = Path(path)
+            if name.parent.name in ("images", "volumes") and name.name.split(".")[0] in known:
+                continue
+            found.append(f"{node}: {path}")
+    return found
+
+
 def _living(shop: Shop) -> list[str]:
     """Returns the volumes that are not in the trash."""
     found = shop.volumes()
     return [v["metadata"]["name"] for v in found if v["status"].get("state") != "Trashed"]
 
 
-def test_everything_survives_random_kills(tenant: Shop) -> None:
-    shop, dice = tenant, random.Random(SEED)
+def test_everything_survives_random_kills(tenant: Shop, tmp_path: Path) -> None:
     _say(f"MOORING_TEST_SEED={SEED}")
+    try:
+        _soak(tenant, random.Random(SEED))
+    except BaseException:
+        evidence.collect(tenant, tmp_path / "evidence")
+        _say(f"see {tmp_path / 'evidence'}")
+        raise
+
+
+def _soak(shop: Shop, dice: random.Random) -> None:
     shop.claim("kept", shop.cluster.node_names[0])
     shop.pod("kept", "kept", COUNT)
     shop.until("pod kept", lambda: shop.running("kept"))
-    loops, mounts = traces()["loops"], _mounts(shop)
+    loops, mounts = _loops(shop), _mounts(shop)
     began = time.monotonic()
-    with Killer(shop.cluster, dice, rare_every_seconds=RARE_EVERY_SECONDS) as killer:
+    with Killer(shop.cluster, random.Random(SEED), _say) as killer:
         for number in range(ROUNDS):
-            one = Round(shop, number, dice)
-            one.live()
-            one.end()
+            Round(shop, number, dice).live()
     minutes = (time.monotonic() - began) / 60
-    _say(f"{ROUNDS} rounds in {minutes:.0f} min, kills: {dict(sorted(killer.kills.items()))}")
+    _say(f"{ROUNDS} rounds in {minutes:.1f} min, kills: {dict(sorted(killer.kills.items()))}")
     shop.until("only the kept volume", lambda: len(_living(shop)) == 1)
     shop.until("mounts at their baseline", lambda: _mounts(shop) == mounts)
-    shop.until("loops at their baseline", lambda: traces()["loops"] == loops)
+    shop.until("loops at their baseline", lambda: _loops(shop) == loops)
+    shop.until("nothing reserved for what is gone", lambda: _reserved(shop) == _promised(shop))
+    shop.until("nothing astray in the pools", lambda: not _strays(shop))
     shop.until("everything put away", lambda: not shop.leftovers())
     _nothing_said_is_lost(shop)
 

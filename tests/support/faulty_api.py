@@ -1,7 +1,8 @@
 """A proxy before an API server that answers some calls wrongly, as a busy or restarting one does.
 
 Calls are refused before they have reached it (409, 429, 500), lists and watches expire (410), and
-some answers are lost after the call was carried out, which is the hardest for a caller.
+some answers are lost after the call was carried out, which is the hardest for a caller. Connections
+can also fall silent for good without being closed, as when a firewall has forgotten them.
 """
 
 import contextlib
@@ -37,6 +38,8 @@ class FaultyApi:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._watches: set[_Handler] = set()
+        self._open: set[_Handler] = set()
+        self._over = threading.Event()
         self._server = ThreadingHTTPServer((address, 0), _Handler)
         self._server.daemon_threads = True
         self._server.api = self  # type: ignore[attr-defined]
@@ -54,6 +57,7 @@ class FaultyApi:
             yield self
         finally:
             self.share = 0.0
+            self._over.set()
             self._server.shutdown()
             self._server.server_close()
             thread.join(timeout=10)
@@ -65,6 +69,28 @@ class FaultyApi:
         for watch in watches:
             watch.expire()
             self.failed[410] += 1
+
+    def silence(self) -> None:
+        """Nothing comes or goes any more on what is connected now, and nothing is closed."""
+        with self._lock:
+            for handler in self._open:
+                handler.silent = True
+
+    def live_watches(self) -> int:
+        """Returns how many watches are served that are not silent."""
+        with self._lock:
+            return sum(not handler.silent for handler in self._watches)
+
+    def wait_for_the_end(self) -> None:
+        self._over.wait()
+
+    def opened(self, handler: "_Handler") -> None:
+        with self._lock:
+            self._open.add(handler)
+
+    def closed(self, handler: "_Handler") -> None:
+        with self._lock:
+            self._open.discard(handler)
 
     def choose(self, method: str, *, is_list: bool) -> int | str | None:
         """Returns the fault of one call; None passes it on."""
@@ -107,12 +133,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.api: FaultyApi = self.server.api  # type: ignore[attr-defined]
         self.upstream: http.client.HTTPSConnection | None = None
         self.writing = threading.Lock()
+        self.silent = False
+        self.api.opened(self)
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
             super().handle()
 
     def finish(self) -> None:
+        self.api.closed(self)
         if self.upstream is not None:
             self.upstream.close()
         with contextlib.suppress(OSError):
@@ -125,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
         query = parse_qs(urlsplit(self.path).query)
         is_watch = query.get("watch", [""])[0] in ("true", "1")
+        if self._is_silent():
+            return
         fault = self.api.choose(self.command, is_list=is_watch or "limit" in query)
         if isinstance(fault, int):
             self._refuse(fault)
@@ -133,6 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self._ask(body)
         except (OSError, http.client.HTTPException):
             self.close_connection = True
+            return
+        if self._is_silent():
             return
         if fault == LOST:
             answer.close()
@@ -143,6 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(answer.status, answer.read(), answer.headers.get("Content-Type"))
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle  # noqa: N815
+
+    def _is_silent(self) -> bool:
+        """Whether this connection is; holds it open until the end if it is."""
+        if self.silent:
+            self.api.wait_for_the_end()
+            self.close_connection = True
+        return self.silent
 
     def _ask(self, body: bytes | None) -> http.client.HTTPResponse:
         headers = {name: self.headers[name] for name in _PASSED_ON if name in self.headers}
@@ -173,10 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             # Whole lines, so that an event is never cut by the one that ends the stream.
             while line := answer.readline():
+                if self._is_silent():
+                    return
                 with self.writing:
                     self._chunk(line)
-            with self.writing:
-                self._chunk(b"")
+            if not self._is_silent():
+                with self.writing:
+                    self._chunk(b"")
         except (OSError, ValueError, http.client.HTTPException):
             return  # either side has gone
         finally:

@@ -1,27 +1,25 @@
 """Kills Mooring's processes on a cluster at random moments, and the kubelet beside them.
 
-What is killed often lies below a container's first process, which starts it again at once. The
-guard is such a first process, and the sidecars end with their connection when the controller is
-killed: the kubelet waits longer with each end of a container, so these two are killed rarely.
+Operator, controller and agent lie below a container's first process, which starts them again at
+once. The guard is such a first process, and the controller's sidecars end with their connection:
+these wait for the kubelet, whose back-off the development cluster keeps short.
 """
 
 import os
 import random
 import signal
 import threading
-import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 from mooring_dev.cluster import cgroups
+from mooring_dev.cluster.layout import NodeLayout
 from support.development_cluster import DevelopmentCluster
 
-OFTEN = ("operator", "agent", "mover", "kubelet")
-RARELY = ("guard", "controller")
-_FIRST_WITHIN_SECONDS = 30.0
-_PAUSES_SECONDS = (2.0, 14.0)
-"""An operator that is killed more often than its lease runs out would never act."""
+VICTIMS = ("operator", "controller", "agent", "guard", "mover", "kubelet")
+_PAUSES_SECONDS = (1.0, 7.0)
 
 
 def role_of(words: list[str]) -> str | None:
@@ -42,33 +40,41 @@ def processes(cluster: DevelopmentCluster) -> dict[str, list[int]]:
     """Returns the processes of each victim on all nodes, as this machine counts them."""
     found: dict[str, list[int]] = {}
     for node in cluster.layout.nodes:
-        for process in cgroups.processes(node.cgroup):
-            try:
-                words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue  # it has ended
-            role = role_of(words)
-            if role is not None:
-                found.setdefault(role, []).append(process)
+        for role, processes_here in processes_on(node).items():
+            found.setdefault(role, []).extend(processes_here)
+    return found
+
+
+def processes_on(node: NodeLayout) -> dict[str, list[int]]:
+    """Returns the processes of each victim on one node, as this machine counts them."""
+    found: dict[str, list[int]] = {}
+    for process in cgroups.processes(node.cgroup):
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue  # it has ended
+        role = role_of(words)
+        if role is not None:
+            found.setdefault(role, []).append(process)
     return found
 
 
 class Killer:
-    """Kills one process after another until it is stopped.
+    """Kills one process after another until it is stopped, each victim about as often as any.
 
     Args:
         cluster: Where.
         dice: What decides whom and when.
-        rare_every_seconds: How often one of the rare victims is among them.
+        tell: Is told about each kill.
     """
 
     def __init__(
-        self, cluster: DevelopmentCluster, dice: random.Random, *, rare_every_seconds: float
+        self, cluster: DevelopmentCluster, dice: random.Random, tell: Callable[[str], None]
     ) -> None:
         self.kills: Counter[str] = Counter()
         self._cluster = cluster
         self._dice = dice
-        self._rare_every_seconds = rare_every_seconds
+        self._tell = tell
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -81,14 +87,20 @@ class Killer:
         self._thread.join()
 
     def _run(self) -> None:
-        rare_at = time.monotonic() + self._dice.uniform(0, _FIRST_WITHIN_SECONDS)
+        left: set[str] = set()
         while not self._stopping.wait(self._dice.uniform(*_PAUSES_SECONDS)):
-            role = self._dice.choice(OFTEN)
-            if time.monotonic() >= rare_at:
-                role, rare_at = self._dice.choice(RARELY), rare_at + self._rare_every_seconds
-            living = sorted(processes(self._cluster).get(role, []))
-            if living and self._kill(self._dice.choice(living)):
+            living = processes(self._cluster)
+            if not left & living.keys():
+                left = set(VICTIMS)
+            # A mover is seldom there: it is taken when it is.
+            among = {"mover"} & left & living.keys() or left & living.keys()
+            if not among:
+                continue
+            role = self._dice.choice(sorted(among))
+            left.discard(role)
+            if self._kill(self._dice.choice(sorted(living[role]))):
                 self.kills[role] += 1
+                self._tell(f"killed: {role}")
 
     def _kill(self, process: int) -> bool:
         try:

@@ -128,6 +128,9 @@ def _kubelet() -> dict[str, Any]:
         "resolvConf": "/etc/resolv.conf",
         "serializeImagePulls": False,
         "shutdownGracePeriod": "0s",
+        # Tests kill containers again and again; the back-off would rule how long they take.
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
+        "featureGates": {"KubeletCrashLoopBackOffMax": True},
     }
 
 

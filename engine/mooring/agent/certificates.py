@@ -79,8 +79,8 @@ class PrivateKey:
 class CertificateAuthority:
     """Signs leaves. Its own content (key and certificate, PEM) is kept in a store."""
 
-    def __init__(self, content: bytes) -> None:
-        """Loads an authority from its content.
+    def __init__(self, content: bytes, *, leaf_lifetime: timedelta = LEAF_LIFETIME) -> None:
+        """Loads an authority from its content, and sets how long what it signs is valid.
 
         Raises:
             DataCorrupt: The content is not what `create` made.
@@ -96,6 +96,7 @@ class CertificateAuthority:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise errors.DataCorrupt("the certificate authority's key is of another kind")
         self._key = key
+        self._leaf_lifetime = leaf_lifetime
 
     @staticmethod
     def create(now: datetime) -> bytes:
@@ -156,7 +157,7 @@ class CertificateAuthority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _CLOCK_TOLERANCE)
-            .not_valid_after(now + LEAF_LIFETIME)
+            .not_valid_after(now + self._leaf_lifetime)
             .add_extension(names, critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.api import keys
-from mooring.domain import errors
+from mooring.domain import errors, ids
 from mooring.planning import verdicts
 from mooring.ports import cluster
-from mooring_operator import statuses, watching
+from mooring_operator import fencing, statuses, watching
 from mooring_operator.health import HealthServer
-from mooring_operator.leadership import LEASE_SECONDS, Leadership
+from mooring_operator.leadership import LEASE_SECONDS, Holder, Leadership
 from mooring_operator.work_queue import MAXIMUM_TRANSIENT_BACKOFF_SECONDS, Key, WorkQueue
 from mooring_operator.workers import Workers
 from support.fake_cluster import FakeCluster
+from support.fake_nodes import FakeNode, FakeNodes
 
 KEY = Key("Backup", "shop", "one")
 OTHER = Key("Backup", "shop", "two")
@@ -123,6 +124,28 @@ def test_an_operator_that_is_not_active_acts_on_nothing() -> None:
     assert queue.waiting() == 1
 
 
+def test_an_operator_that_stops_being_active_in_the_middle_changes_nothing_more() -> None:
+    active = True
+    objects = FakeCluster()
+    fenced = fencing.FencedObjects(objects, lambda: active)
+    nodes = fencing.FencedNodes(FakeNodes(FakeNode("a")), lambda: active)
+    body = {"metadata": {"name": "one", "namespace": "shop"}}
+    made = fenced.create(cluster.CONFIG_MAPS, body)
+    active = False
+    for act in (
+        lambda: fenced.create(
+            cluster.CONFIG_MAPS, {"metadata": body["metadata"] | {"name": "two"}}
+        ),
+        lambda: fenced.patch(cluster.CONFIG_MAPS, "one", {"data": {}}, "shop"),
+        lambda: fenced.replace(cluster.CONFIG_MAPS, made),
+        lambda: fenced.delete(cluster.CONFIG_MAPS, "one", "shop"),
+        lambda: nodes.storage(ids.NodeName("a")),
+    ):
+        with pytest.raises(errors.Busy):
+            act()
+    assert fenced.find(cluster.CONFIG_MAPS) == [made]
+
+
 class TestLeadership:
     """Two processes and one Lease."""
 
@@ -135,8 +158,8 @@ class TestLeadership:
         return FakeCluster()
 
     def test_one_of_two_is_active(self, objects: FakeCluster, ticks: Ticks) -> None:
-        first = Leadership(objects, "a", monotonic=ticks)
-        second = Leadership(objects, "b", monotonic=ticks)
+        first = Leadership(objects, Holder("a"), monotonic=ticks)
+        second = Leadership(objects, Holder("b"), monotonic=ticks)
         assert first.renew()
         assert not second.renew()
         assert (first.may_act(), second.may_act()) == (True, False)
@@ -144,8 +167,8 @@ class TestLeadership:
     def test_a_frozen_holder_has_stopped_before_another_begins(
         self, objects: FakeCluster, ticks: Ticks
     ) -> None:
-        first = Leadership(objects, "a", monotonic=ticks)
-        second = Leadership(objects, "b", monotonic=ticks)
+        first = Leadership(objects, Holder("a"), monotonic=ticks)
+        second = Leadership(objects, Holder("b"), monotonic=ticks)
         first.renew()
         second.renew()
         while not second.renew():
@@ -159,16 +182,27 @@ class TestLeadership:
     def test_a_holder_that_ends_in_order_is_followed_at_once(
         self, objects: FakeCluster, ticks: Ticks
     ) -> None:
-        first = Leadership(objects, "a", monotonic=ticks)
+        first = Leadership(objects, Holder("a"), monotonic=ticks)
         first.renew()
         first.stop()
         assert not first.may_act()
-        assert Leadership(objects, "b", monotonic=ticks).renew()
+        assert Leadership(objects, Holder("b"), monotonic=ticks).renew()
+
+    def test_a_dead_predecessor_of_the_same_pod_is_followed_at_once(
+        self, objects: FakeCluster, ticks: Ticks
+    ) -> None:
+        first = Leadership(objects, Holder("pod/uid/a", dead="pod/uid/"), monotonic=ticks)
+        assert first.renew()
+        elsewhere = Leadership(objects, Holder("pod/uid2/b", dead="pod/uid2/"), monotonic=ticks)
+        unknowing = Leadership(objects, Holder("pod/c"), monotonic=ticks)
+        assert not elsewhere.renew()
+        assert not unknowing.renew()
+        assert Leadership(objects, Holder("pod/uid/d", dead="pod/uid/"), monotonic=ticks).renew()
 
     def test_an_api_server_that_is_away_ends_activity_in_time(
         self, objects: FakeCluster, ticks: Ticks
     ) -> None:
-        first = Leadership(objects, "a", monotonic=ticks)
+        first = Leadership(objects, Holder("a"), monotonic=ticks)
         first.renew()
         objects.fail = lambda _: errors.Unreachable("away")
         ticks.seconds += LEASE_SECONDS - 1
@@ -181,7 +215,7 @@ class TestLeadership:
     def test_two_that_are_equally_quick_do_not_both_win(
         self, objects: FakeCluster, ticks: Ticks
     ) -> None:
-        leaders = [Leadership(objects, name, monotonic=ticks) for name in "abcdef"]
+        leaders = [Leadership(objects, Holder(name), monotonic=ticks) for name in "abcdef"]
         assert sum(leader.renew() for leader in leaders) == 1
         lease = objects.must_get(cluster.LEASES, keys.OPERATOR_LEASE, keys.NAMESPACE)
         assert lease["spec"]["holderIdentity"] == "a"

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids, pools, volumes
+from mooring.planning import evacuation
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
@@ -43,6 +44,8 @@ class PoolBook:
     def __init__(self, pool: pool_ports.OpenPool, clock: Clock) -> None:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
+        self.use = pool.use
+        self.adopted_from = pool.adopted_from
         self.guard = PoolGuard(pool.name, pool.read_only)
         self.images = GuardedImages(pool.images, self.guard)
         records = GuardedRecords(pool.records, self.guard)
@@ -51,6 +54,23 @@ class PoolBook:
         self.layout = Layout(self.images, pool.extents)
         self.trash = Trash(guarded, self.records, clock)
         self.standstill: Mapping[ids.VolumeId, str] = {}
+
+    def require_open(self) -> None:
+        """Refuses to put a new volume into a pool that is emptied.
+
+        Raises:
+            SpaceExhausted: It is; another node or pool may take the volume.
+        """
+        found = self.evacuation()
+        if found is not None:
+            raise errors.SpaceExhausted(f"pool {self.name} {evacuation.message(found)}")
+
+    def evacuation(self) -> pools.Evacuation | None:
+        """Returns what is left in a pool that is emptied; None of one that takes new volumes."""
+        if self.use is pools.PoolUse.OPEN:
+            return None
+        kept = self.records.list_snapshots().records
+        return evacuation.evacuation(self.use, self.records.list_volumes().records, kept)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""

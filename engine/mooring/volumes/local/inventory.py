@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mooring.domain import errors, ids, pools, volumes
-from mooring.planning import admission, sizes
+from mooring.planning import admission, evacuation, sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.volumes.local import attachments, pull
@@ -132,6 +132,7 @@ def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
     faults = (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
     message = "; ".join((*filter(None, [book.guard.read_only]), *faults))
+    healthy = not message
     try:
         budget = book.records.estimate()
     except (errors.MooringError, OSError) as error:
@@ -139,6 +140,9 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
             book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,
             provisioned_bytes=0, available_bytes=0, healthy=False, message=str(error),
         )  # fmt: skip
+    emptied = book.evacuation()
+    if emptied is not None:
+        message = "; ".join(filter(None, [message, evacuation.message(emptied)]))
     return pools.PoolStatus(
         name=book.name,
         pool_uuid=book.pool_uuid,
@@ -147,9 +151,11 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         capacity=budget.capacity,
         provisioned_bytes=budget.promised_bytes,
         available_bytes=0 if message else sizes.round_down(budget.available_bytes),
-        healthy=not message,
+        healthy=healthy,
         message=message or _shortage(book, budget),
         waiting_volumes=len(book.standstill),
+        evacuation=emptied,
+        adopted_from=book.adopted_from,
     )
 
 
@@ -160,6 +166,6 @@ def _shortage(book: PoolBook, budget: admission.Budget) -> str:
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:
     return pools.PoolStatus(
-        failed.name, "", context.node, failed.backend, _NOTHING,
+        failed.name, failed.pool_uuid, context.node, failed.backend, _NOTHING,
         provisioned_bytes=0, available_bytes=0, healthy=False, message=failed.message,
     )  # fmt: skip

@@ -84,6 +84,7 @@ def _intend(
 ) -> tuple[PoolBook, volumes.VolumeRecord]:
     """Checks what is asked for and records the intent, which reserves its space."""
     book = context.pool(spec.pool)
+    book.require_open()
     _require_sound(spec)
     if spec.filesystem is not None:
         context.host.filesystems.require_carried(spec.filesystem)
