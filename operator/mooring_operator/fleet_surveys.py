@@ -68,7 +68,7 @@ class FleetSurveys:
             known[status.node] = _entry(status)
         for name, entry in known.items():
             if name not in answered:
-                known[name] = {**entry, "healthy": False, "message": "its agent does not answer"}
+                known[name] = {**entry, **_SILENT}
         entries = [known[name] for name in sorted(known)]
         fields = {
             "nodes": entries,
@@ -85,6 +85,11 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
     faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
     if faults:
         return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
+    waiting = [
+        f"{entry['node']}: {entry['message']}" for entry in entries if entry.get("waitingVolumes")
+    ]
+    if waiting:
+        return verdicts.stuck("WritesWait", f"volumes are frozen on {'; '.join(waiting)}")
     short = [
         f"{entry['node']}: {entry['message']}"
         for entry in entries
@@ -101,6 +106,7 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
 
 
 _STEP_BYTES = 1 << 20
+_SILENT = {"healthy": False, "message": "its agent does not answer", "waitingVolumes": 0}
 
 
 def _entry(status: pools.PoolStatus) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def _entry(status: pools.PoolStatus) -> dict[str, Any]:
         "availableBytes": _rounded(max(status.available_bytes, 0)),
         "healthy": status.healthy,
         "message": status.message,
+        "waitingVolumes": status.waiting_volumes,
         **_evacuation(status.evacuation),
     }
 

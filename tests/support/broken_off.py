@@ -25,7 +25,9 @@ class Bench:
     def __init__(self, folder: Path, operation: Operation) -> None:
         self.folder = folder
         self.operation = operation
-        machine = faulted_operations.open_machine(folder)
+        self._present: real_storage.Machine | None = None
+        self._at_work = False
+        machine = self._opened()
         self._empty = faulted_operations.observe(machine)
         machine.opener.close()
         log = folder.parent / "calls"
@@ -55,15 +57,29 @@ class Bench:
         return ending
 
     def close(self) -> None:
-        faulted_operations.open_machine(self.folder).stop()
+        """Takes the machine down, also one that a failure left in the middle of something."""
+        machine = self._opened()
+        if self._at_work:
+            faulted_operations.clear(machine)
+        machine.stop()
+
+    def _opened(self) -> real_storage.Machine:
+        """Opens the machine; closes the one before, which a failed check may have left open."""
+        if self._present is not None:
+            self._present.opener.close()
+        self._present = faulted_operations.open_machine(self.folder)
+        return self._present
 
     def _begin(self) -> None:
-        machine = faulted_operations.open_machine(self.folder)
+        machine = self._opened()
+        if self._at_work:
+            faulted_operations.clear(machine)
+        self._at_work = True
         self.operation.before(machine)
         machine.opener.close()
 
     def _successor(self) -> real_storage.Machine:
-        machine = faulted_operations.open_machine(self.folder)
+        machine = self._opened()
         assert not [note for note in machine.notes if "could not" in note], machine.notes
         return machine
 
@@ -72,6 +88,7 @@ class Bench:
         faulted_operations.clear(machine)
         assert faulted_operations.observe(machine) == self._empty
         machine.opener.close()
+        self._at_work = False
         return seen
 
 

@@ -139,7 +139,11 @@ class Machine:
             POOL, backend, pool or folder / "pool", image_size_bytes, overcommit
         )
         self.opener = registry.NodeOpener([configuration], folder / "state")
-        self.node = self._start()
+        try:
+            self.node = self._start()
+        except BaseException:
+            self.opener.close()
+            raise
 
     @property
     def host(self) -> host.Host:

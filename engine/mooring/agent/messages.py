@@ -198,6 +198,7 @@ def pool_message(status: pools.PoolStatus) -> agent_pb2.PoolStatus:
         available_bytes=status.available_bytes,
         healthy=status.healthy,
         message=status.message,
+        waiting_volumes=status.waiting_volumes,
         evacuation=_evacuation_message(status.evacuation),
         adopted_from=status.adopted_from,
     )
@@ -215,6 +216,7 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         available_bytes=message.available_bytes,
         healthy=message.healthy,
         message=message.message,
+        waiting_volumes=message.waiting_volumes,
         evacuation=_evacuation(message.evacuation) if message.HasField("evacuation") else None,
         adopted_from=tuple(ids.parse_node_name(name) for name in message.adopted_from),
     )

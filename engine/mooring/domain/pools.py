@@ -141,6 +141,7 @@ class PoolStatus:
         available_bytes: Largest volume that admission would take now.
         healthy: False when it takes no new volumes for a fault.
         message: Why, when it is not healthy, or when it takes none because its space is low.
+        waiting_volumes: How many volumes are frozen, because a write could find no room.
         evacuation: Of a pool that takes no new volumes because it is emptied; None of any other.
         adopted_from: Nodes that it was on before, and whose volumes in it are this node's now.
     """
@@ -154,5 +155,6 @@ class PoolStatus:
     available_bytes: int
     healthy: bool
     message: str
+    waiting_volumes: int = 0
     evacuation: Evacuation | None = None
     adopted_from: tuple[ids.NodeName, ...] = ()

@@ -89,6 +89,7 @@ pool_statuses = st.builds(
     available_bytes=sizes,
     healthy=st.booleans(),
     message=text,
+    waiting_volumes=st.integers(0, 1000),
     evacuation=st.none()
     | st.builds(
         pools.Evacuation,

@@ -227,7 +227,7 @@ class VolumeStatus(_message.Message):
     def __init__(self, record: _Optional[_Union[VolumeRecord, _Mapping]] = ..., used_bytes: _Optional[int] = ..., published: _Optional[bool] = ..., abnormal: _Optional[bool] = ..., message: _Optional[str] = ..., extents: _Optional[int] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
-    __slots__ = ("name", "pool_uuid", "node", "backend", "total_bytes", "free_bytes", "provisioned_bytes", "available_bytes", "healthy", "message", "evacuation", "adopted_from")
+    __slots__ = ("name", "pool_uuid", "node", "backend", "total_bytes", "free_bytes", "provisioned_bytes", "available_bytes", "healthy", "message", "evacuation", "adopted_from", "waiting_volumes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POOL_UUID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +240,7 @@ class PoolStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     EVACUATION_FIELD_NUMBER: _ClassVar[int]
     ADOPTED_FROM_FIELD_NUMBER: _ClassVar[int]
+    WAITING_VOLUMES_FIELD_NUMBER: _ClassVar[int]
     name: str
     pool_uuid: str
     node: str
@@ -252,7 +253,8 @@ class PoolStatus(_message.Message):
     message: str
     evacuation: Evacuation
     adopted_from: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., pool_uuid: _Optional[str] = ..., node: _Optional[str] = ..., backend: _Optional[str] = ..., total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., provisioned_bytes: _Optional[int] = ..., available_bytes: _Optional[int] = ..., healthy: _Optional[bool] = ..., message: _Optional[str] = ..., evacuation: _Optional[_Union[Evacuation, _Mapping]] = ..., adopted_from: _Optional[_Iterable[str]] = ...) -> None: ...
+    waiting_volumes: int
+    def __init__(self, name: _Optional[str] = ..., pool_uuid: _Optional[str] = ..., node: _Optional[str] = ..., backend: _Optional[str] = ..., total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., provisioned_bytes: _Optional[int] = ..., available_bytes: _Optional[int] = ..., healthy: _Optional[bool] = ..., message: _Optional[str] = ..., evacuation: _Optional[_Union[Evacuation, _Mapping]] = ..., adopted_from: _Optional[_Iterable[str]] = ..., waiting_volumes: _Optional[int] = ...) -> None: ...
 
 class Evacuation(_message.Message):
     __slots__ = ("use", "held_count", "held")

@@ -29,6 +29,10 @@ class PoolNode(base.Model):
     available_bytes: int = Field(description="Largest volume that would be taken now.")
     healthy: bool = Field(description="False when it takes no new volumes because of a fault.")
     message: str = Field(default="", description="What is wrong, or why it takes no new volumes.")
+    waiting_volumes: int = Field(
+        default=0,
+        description="How many volumes are frozen, because a write to them could find no room.",
+    )
     evacuating: bool = Field(
         default=False,
         description="Takes no new volumes, because it is to be emptied or is configured no more.",

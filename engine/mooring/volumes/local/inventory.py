@@ -153,6 +153,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         available_bytes=0 if message else sizes.round_down(budget.available_bytes),
         healthy=healthy,
         message=message or _shortage(book, budget),
+        waiting_volumes=len(book.standstill),
         evacuation=emptied,
         adopted_from=book.adopted_from,
     )
