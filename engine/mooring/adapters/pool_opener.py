@@ -1,5 +1,6 @@
 """Opening one pool: its lock, its owner, its identity, what is in it; and letting go of it."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -124,12 +125,14 @@ class PoolOpener:
             folder = embedded.mount(
                 folder, configuration.image_size_bytes, self._mountpoint, self._ports
             )
-            self._lock(folder)
         if configuration.backend not in BACKENDS:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
-        identity = pool_folder.identify(folder, configuration.backend, SystemClock())
-        self._require_same(identity.pool_uuid)
-        adopted_from = self._claim(folder, identity)
+        try:
+            identity, adopted_from = self._enter(folder)
+        except errors.MooringError:
+            with contextlib.suppress(errors.MooringError):  # a volume of it may be attached still
+                self.unmount()  # what is not this node's must be free to be taken elsewhere
+            raise
         self._root, self._read_only = files.open_folder(folder), bool(identity.newer)
         images = BACKENDS[configuration.backend](folder / "images", read_only=self._read_only)
         self._closers.append(images.close)
@@ -150,6 +153,14 @@ class PoolOpener:
             use=configuration.use,
             adopted_from=adopted_from,
         )
+
+    def _enter(self, folder: Path) -> tuple[pool_folder.PoolIdentity, tuple[ids.NodeName, ...]]:
+        """Makes sure that what is in a pool's folder is this node's, and the pool that is meant."""
+        if folder != self.configuration.folder:
+            self._lock(folder)
+        identity = pool_folder.identify(folder, self.configuration.backend, SystemClock())
+        self._require_same(identity.pool_uuid)
+        return identity, self._claim(folder, identity)
 
     @property
     def _wanted(self) -> Path:

@@ -191,10 +191,11 @@ class Fleet:
         return self.sighting
 
 
-@pytest.mark.parametrize("embedded", [False, True], ids=["folder", "embedded"])
+@pytest.mark.parametrize("kind", ["folder", "embedded", "image alone"])
 def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
-    disk: Path, *, embedded: bool
+    disk: Path, kind: str
 ) -> None:
+    embedded = kind != "folder"
     fleet, there, here = Fleet(), disk / "there", disk / "here"
 
     def agent(name: str, folder: Path) -> tuple[registry.NodeOpener, LocalNode]:
@@ -213,10 +214,12 @@ def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
     node.create_volume(replace(real_storage.spec("one", 16 * MIB), pool=LEAVING))
     opener.unmount()
     there.rename(here)
+    if kind == "image alone":
+        (here / "owner.json").unlink()
     opener, node = agent("node-b", here)
     assert "does not answer" in node.list_pools()[0].message
     mounted = real_storage.attached_below(here)
-    assert not mounted, "a pool that may be used elsewhere is not even mounted"
+    assert not mounted, "a pool that may be used elsewhere does not stay mounted"
     with pytest.raises(errors.HostFailure, match="belongs to node node-a"):
         node.delete_volume(ONE)
 

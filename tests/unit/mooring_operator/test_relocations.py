@@ -67,6 +67,20 @@ def test_it_is_made_anew_whatever_call_fails() -> None:
         settled(objects)
 
 
+def test_the_driver_is_never_told_to_delete_what_is_only_moved() -> None:
+    objects = moved()
+    seen = []
+
+    def look(call: str) -> None:
+        if call.startswith("delete persistentvolumes"):
+            spec = objects.must_get(cluster.PERSISTENT_VOLUMES, "pvc-1")["spec"]
+            seen.append(spec["persistentVolumeReclaimPolicy"])
+
+    objects.fail = look
+    Relocations(objects).reconcile(KEY)
+    assert seen == ["Retain"]
+
+
 def test_nothing_happens_to_one_that_is_where_its_volume_is_or_is_being_deleted() -> None:
     objects = moved()
     Relocations(objects).reconcile(KEY)
