@@ -119,12 +119,7 @@ class PoolOpener:
         if self._lost:
             raise errors.DataCorrupt(self._lost)
         self._lock(folder)
-        if configuration.image_size_bytes is not None:
-            if configuration.backend is not pools.PoolBackend.REFLINK:
-                raise errors.InvalidInput("an embedded pool has the backend 'reflink'")
-            folder = embedded.mount(
-                folder, configuration.image_size_bytes, self._mountpoint, self._ports
-            )
+        folder = self._mounted(folder)
         if configuration.backend not in BACKENDS:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
         try:
@@ -153,6 +148,15 @@ class PoolOpener:
             use=configuration.use,
             adopted_from=adopted_from,
         )
+
+    def _mounted(self, folder: Path) -> Path:
+        """Returns where the pool's files are, which is inside its image when it is embedded."""
+        size_bytes = self.configuration.image_size_bytes
+        if size_bytes is None:
+            return folder
+        if self.configuration.backend is not pools.PoolBackend.REFLINK:
+            raise errors.InvalidInput("an embedded pool has the backend 'reflink'")
+        return embedded.mount(folder, size_bytes, self._mountpoint, self._ports)
 
     def _enter(self, folder: Path) -> tuple[pool_folder.PoolIdentity, tuple[ids.NodeName, ...]]:
         """Makes sure that what is in a pool's folder is this node's, and the pool that is meant."""
