@@ -119,13 +119,8 @@ def _wait_ready(cluster: ClusterLayout, kubectl: Kubectl) -> None:
 
 def _is_ready(kubectl: Kubectl, name: str, boot_id: str = "") -> bool:
     found = kubectl.find("node", name) or {}
-<<<<<<< HEAD
     seen_boot_id = found.get("status", {}).get("nodeInfo", {}).get("bootID")
     if boot_id and seen_boot_id != boot_id:
-=======
-    seen = found.get("status", {}).get("nodeInfo", {}).get("bootID")
-    if boot_id and seen != boot_id:
->>>>>>> pools
         return False
     return condition(found, "Ready").get("status") == "True"
 
