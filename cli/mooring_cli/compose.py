@@ -9,6 +9,7 @@ from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup.repository import Surroundings
 from mooring.domain import errors
 from mooring.ports import blobstores
+from mooring.volumes.fleet.farewell import Farewell
 from mooring.volumes.fleet.undeletion import Undeletion
 
 
@@ -54,3 +55,14 @@ def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
     objects = client.connect(kubeconfig, context)
     volumes = KubernetesCatalogue(objects)
     return Undeletion(volumes, volumes, objects)
+
+
+def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
+    """Connects to a cluster, to forget a node of it.
+
+    Raises:
+        PreconditionFailed: There is no cluster to talk to.
+    """
+    objects = client.connect(kubeconfig, context)
+    volumes = KubernetesCatalogue(objects)
+    return Farewell(volumes, volumes, objects)

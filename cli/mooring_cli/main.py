@@ -8,10 +8,13 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import backup, backups, exits, mover, repo, restore, undelete
+from mooring_cli import backup, backups, exits, forget_node, mover, repo, restore, undelete
 
 app = typer.Typer(
-    help="Backups of volumes, devices and images, without a cluster too; deleted volumes back.",
+    help=(
+        "Backups of volumes, devices and images, without a cluster too; deleted volumes back; "
+        "nodes that are gone for good."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -20,7 +23,10 @@ app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
 app.command(undelete.NAME)(undelete.undelete)
+app.command(forget_node.NAME)(forget_node.forget_node)
 app.add_typer(mover.app, name="mover")
+
+_IN_CLUSTER = {undelete.NAME, forget_node.NAME}
 
 
 def run() -> None:
@@ -38,7 +44,9 @@ def _run(name: str) -> None:
         app(prog_name=name)
     except errors.MooringError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
-        following = exits.next_command(error, in_cluster=undelete.NAME in sys.argv[1:2])
+        following = exits.next_command(
+            error, in_cluster=sys.argv[1:2] != [] and sys.argv[1] in _IN_CLUSTER
+        )
         if following:
             print(f"try: {following}", file=sys.stderr)  # noqa: T201
         sys.exit(exits.exit_code(error))

@@ -17,6 +17,9 @@ from mooring.backup import progress
 from mooring.domain import quantities
 from mooring_cli import options
 
+_ANY_WIDTH = 1000
+"""Ids and commands are copied from tables, so no column is ever cut to a terminal's width."""
+
 
 def show(values: Mapping[str, Any], output: options.OutputFormat) -> None:
     """Writes one result: a line per value, or a JSON object."""
@@ -38,7 +41,7 @@ def show_table(
     table = rich.table.Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_text(name, row.get(name)) for name in columns))
-    rich.console.Console().print(table)
+    rich.console.Console(width=_ANY_WIDTH).print(table)
 
 
 def _text(name: str, value: object) -> str:

@@ -20,6 +20,7 @@ from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.agent import (
     authority_folder,
     authorization,
+    pool_sightings,
     renewal,
     reporting,
     signer,
@@ -35,6 +36,7 @@ from mooring.planning import repository_plan
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import cluster
 from mooring.ports import nodes as nodes_port
+from mooring.ports import pools as pool_ports
 from mooring.runtime.locks import ThreadLocks
 from mooring.runtime.settings import AgentSettings
 from mooring.volumes.fleet.fleet import Fleet
@@ -112,10 +114,12 @@ class Surroundings:
     Attributes:
         catalogue: Volumes of the fleet.
         certificate: What it proves itself with.
+        node_exists: Whether there is a node of some name; without a cluster nobody knows.
     """
 
     catalogue: catalogue_port.Catalogue
     certificate: renewal.CurrentCertificate
+    node_exists: pool_sightings.NodeExists = lambda _: True
 
 
 def without_cluster(
@@ -134,7 +138,11 @@ def in_cluster(
         signer_address, token_file, lambda: authority.published(objects, namespace)
     )
     current = renewal.CurrentCertificate(obtain, registry.system_clock())
-    return Surroundings(KubernetesCatalogue(objects), current)
+
+    def node_exists(node: ids.NodeName) -> bool:
+        return objects.get(cluster.NODES, node) is not None
+
+    return Surroundings(KubernetesCatalogue(objects), current, node_exists)
 
 
 def connect(kubeconfig: str | None = None) -> cluster.ClusterObjects:
@@ -166,8 +174,9 @@ def build_node(
 ) -> Process:
     """Wires a node plugin with its agent, which copies from the others."""
     connections = agent_client.AgentConnections(found.certificate)
-    peers = agent_client.PeerSnapshots(agent_client.RemoteNodes(addresses, connections))
-    node = _open_node(options.settings, peers)
+    nodes = agent_client.RemoteNodes(addresses, connections)
+    sightings = pool_sightings.PeerPools(options.settings.node, nodes, found.node_exists)
+    node = _open_node(options.settings, sightings, agent_client.PeerSnapshots(nodes))
     reporter = reporting.Reporter(found.catalogue, node.name, node)
     serving = _csi_server(options.csi_socket, [_node_part(node, options, reporter.changed)])
     works = _upkeep(node, options.settings, reporter)
@@ -190,7 +199,7 @@ def build_node(
 
 def build_standalone(options: NodeOptions) -> Process:
     """Wires controller and node in one process on one socket, for one node without a cluster."""
-    node = _open_node(options.settings)
+    node = _open_node(options.settings, pool_sightings.NoPeers())
     catalogue = MemoryCatalogue()
     reporter = reporting.Reporter(catalogue, node.name, node)
     reporter.run_once()
@@ -300,9 +309,16 @@ def static_agents(pairs: Mapping[ids.NodeName, str]) -> agent_client.Addresses:
 
 
 def _open_node(
-    settings: AgentSettings, peers: agent_client.PeerSnapshots | None = None
+    settings: AgentSettings,
+    sightings: pool_ports.PoolSightings,
+    peers: agent_client.PeerSnapshots | None = None,
 ) -> LocalNode:
-    parts = registry.open_node_parts(settings.pool_configurations(), settings.state_folder)
+    told = [str(pool_uuid) for pool_uuid in settings.adopt_pools]
+    wishes = registry.Wishes(
+        registry.Ownership(settings.node, sightings, told),
+        frozenset(str(pool_uuid) for pool_uuid in settings.forget_pools),
+    )
+    parts = registry.open_node_parts(settings.pool_configurations(), settings.state_folder, wishes)
     for failed in parts.failed_pools:
         _log.error("a pool could not be opened", pool=failed.name, message=failed.message)
     transfers = Transfers(peers, settings.transfer_rate)
@@ -315,7 +331,11 @@ def _open_node(
 def _upkeep(
     node: LocalNode, settings: AgentSettings, reporter: reporting.Reporter
 ) -> list[upkeep.Upkeep]:
-    works = [upkeep.pool_watch(node, reporter.changed), upkeep.space(node)]
+    works = [
+        upkeep.pool_watch(node, reporter.changed),
+        upkeep.space(node),
+        upkeep.space_watch(node, reporter.changed),
+    ]
     policy = settings.defragmentation.policy()
     return works if policy is None else [*works, upkeep.defragmentation(node, policy)]
 

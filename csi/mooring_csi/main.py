@@ -51,7 +51,9 @@ class ClusterSettings(pydantic_settings.BaseSettings):
 
 @app.callback()
 def common(
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str, typer.Option(envvar="MOORING_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "info",
 ) -> None:
     """The CSI driver of Mooring."""
     logging.set_up(log_level)

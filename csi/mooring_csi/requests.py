@@ -28,6 +28,10 @@ _SNAPSHOT_PARAMETERS = frozenset(
         f"{_KUBERNETES}volumesnapshotcontent/name",
     }
 )
+_SECRET_KEYS = re.compile(
+    f"{re.escape(_KUBERNETES)}(provisioner|controller-publish|controller-expand|node-stage|"
+    "node-publish|node-expand)-secret-(name|namespace)"
+)
 _LONGEST_STRING_BYTES = 128
 _LARGEST_MAP_BYTES = 4096
 _LONGEST_PATH_BYTES = 4096
@@ -186,10 +190,14 @@ def capacity(
 ) -> tuple[placement.Topology, ids.PoolName | None]:
     """Reads where and in which pool capacity is asked for.
 
+    The external-provisioner takes the keys that name Secrets, which are its own, out of every
+    request but this one.
+
     Raises:
         InvalidInput: A parameter is unknown.
     """
-    parameters = _known(request.parameters, _PARAMETERS, "StorageClass parameter")
+    given = {k: v for k, v in request.parameters.items() if not _SECRET_KEYS.fullmatch(k)}
+    parameters = _known(given, _PARAMETERS, "StorageClass parameter")
     pool = ids.parse_pool_name(parameters["pool"]) if "pool" in parameters else None
     if not request.HasField("accessible_topology"):
         return placement.Topology(), pool

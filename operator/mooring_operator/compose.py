@@ -4,6 +4,7 @@ import functools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import kopf
 
@@ -25,6 +26,9 @@ from mooring_operator import (
     claims_to_fill,
     fencing,
     fleet_surveys,
+    held_claims,
+    lost_nodes,
+    relocations,
     restores,
     resync,
     volume_claims,
@@ -33,6 +37,7 @@ from mooring_operator import (
 from mooring_operator.builders import jobs
 from mooring_operator.leadership import Holder, Leadership
 from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.node_states import NodeStates
 from mooring_operator.populator import Populator
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import RepositoryAccess
@@ -181,13 +186,21 @@ def reconcilers(
     )
     access = RepositoryAccess(objects, settings.namespace)
     populator = Populator(objects, recorder, movers, access, world)
+    nodes = NodeStates(objects, world.time)
     return {
-        volume_claims.KIND: volume_claims.VolumeClaims(objects, recorder, world.time).reconcile,
+        volume_claims.KIND: volume_claims.VolumeClaims(
+            objects, recorder, world.time, nodes
+        ).reconcile,
+        held_claims.KIND: held_claims.HeldClaims(objects, recorder, nodes).reconcile,
         backups.KIND: backups.Backups(objects, recorder, movers, access, world).reconcile,
         backup_repositories.KIND: backup_repositories.BackupRepositories(
             objects, recorder, movers, access, world.time
         ).reconcile,
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
+        lost_nodes.KIND: lost_nodes.LostNodes(
+            objects, recorder, world, timedelta(seconds=settings.lost_after_seconds)
+        ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
+        relocations.KIND: relocations.Relocations(objects).reconcile,
     }

@@ -4,7 +4,7 @@ One loop for the whole fleet instead of a timer an object. A node that does not 
 last words, its pools are shown as unreachable, and nobody else waits for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mooring.api import keys
@@ -48,23 +48,27 @@ class FleetSurveys:
             for status in answer or ():
                 by_name.setdefault(status.name, []).append(status)
         present = {obj["metadata"]["name"]: obj for obj in self._objects.find(resources.POOLS)}
+        answered = {str(name) for name, answer in found.items() if answer is not None}
         for name in sorted(by_name.keys() | present.keys()):
             obj = present.get(name) or self._make(name)
-            self._report(obj, by_name.get(name, []))
+            self._report(obj, by_name.get(name, []), answered)
 
     def _make(self, name: str) -> cluster.Object:
         labels = {keys.NAME: keys.NAME_VALUE}
         body = {"metadata": {"name": name, "labels": labels}, "spec": {}}
         return self._objects.create(resources.POOLS, body)
 
-    def _report(self, obj: cluster.Object, answers: Sequence[pools.PoolStatus]) -> None:
-        known = {entry["node"]: entry for entry in obj.get("status", {}).get("nodes", [])}
+    def _report(
+        self, obj: cluster.Object, answers: Sequence[pools.PoolStatus], answered: Collection[str]
+    ) -> None:
+        """Writes what is known of one pool; a node that answered without it has it no more."""
+        before = obj.get("status", {}).get("nodes", [])
+        known = {entry["node"]: entry for entry in before if entry["node"] not in answered}
         for status in answers:
             known[status.node] = _entry(status)
-        answering = {str(status.node) for status in answers}
         for name, entry in known.items():
-            if name not in answering:
-                known[name] = {**entry, "healthy": False, "message": "its agent does not answer"}
+            if name not in answered:
+                known[name] = {**entry, **_SILENT}
         entries = [known[name] for name in sorted(known)]
         fields = {
             "nodes": entries,
@@ -81,15 +85,28 @@ def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
     faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
     if faults:
         return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
-    short = [f"{entry['node']}: {entry['message']}" for entry in entries if entry["message"]]
+    waiting = [
+        f"{entry['node']}: {entry['message']}" for entry in entries if entry.get("waitingVolumes")
+    ]
+    if waiting:
+        return verdicts.stuck("WritesWait", f"volumes are frozen on {'; '.join(waiting)}")
+    short = [
+        f"{entry['node']}: {entry['message']}"
+        for entry in entries
+        if entry["message"] and not entry.get("evacuating")
+    ]
     if short:
         return verdicts.stuck("LowSpace", f"no new volumes on {'; '.join(short)}")
+    emptied = [f"{entry['node']} {entry['message']}" for entry in entries if entry["message"]]
+    if emptied:
+        return verdicts.working("Evacuating", "; ".join(emptied))
     if not entries:
         return verdicts.working("NoNodes", "no node has this pool")
     return verdicts.done("Healthy", f"{len(entries)} nodes take new volumes")
 
 
 _STEP_BYTES = 1 << 20
+_SILENT = {"healthy": False, "message": "its agent does not answer", "waitingVolumes": 0}
 
 
 def _entry(status: pools.PoolStatus) -> dict[str, Any]:
@@ -103,7 +120,18 @@ def _entry(status: pools.PoolStatus) -> dict[str, Any]:
         "availableBytes": _rounded(max(status.available_bytes, 0)),
         "healthy": status.healthy,
         "message": status.message,
+        "waitingVolumes": status.waiting_volumes,
+        **_evacuation(status.evacuation),
     }
+
+
+def _evacuation(found: pools.Evacuation | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    held = [
+        {"kind": item.kind, "name": item.name, "whatToDo": item.what_to_do} for item in found.held
+    ]
+    return {"evacuating": True, "heldCount": found.held_count, "held": held}
 
 
 def _rounded(size_bytes: int) -> int:

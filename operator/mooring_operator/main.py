@@ -15,7 +15,14 @@ import structlog
 
 from mooring.domain import errors
 from mooring.runtime import logging as log
-from mooring_operator import compose, fleet_surveys, resync, watch_supervision
+from mooring_operator import (
+    compose,
+    fleet_surveys,
+    lost_nodes,
+    relocations,
+    resync,
+    watch_supervision,
+)
 from mooring_operator.health import HealthServer
 from mooring_operator.settings import OperatorSettings
 
@@ -50,7 +57,9 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     lease.start()
     operator.workers.start()
     operator.queue.add(fleet_surveys.KEY)
+    operator.queue.add(lost_nodes.KEY)
     operator.queue.add(resync.KEY)
+    operator.queue.add(relocations.KEY)
     health.start()
     beside = [
         asyncio.create_task(_mark_ready(ready_flag, watching)),

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from mooring.api import keys
 from mooring.domain import errors, handles, ids, quantities
-from mooring.planning import claim_plan, placement_plan
+from mooring.planning import claim_holders, claim_plan, placement_plan
 from mooring.ports import cluster
-from mooring_operator import resources, statuses
+from mooring_operator import node_states, resources, statuses
 
 
 def claim_facts(claim: cluster.Object, owner_name: str, owner_uid: str) -> claim_plan.Claim:
@@ -27,6 +27,7 @@ def claim_facts(claim: cluster.Object, owner_name: str, owner_uid: str) -> claim
         selected_node=annotations.get(keys.SELECTED_NODE),
         placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
         resize_error=_resize_error(status),
+        finalizers=tuple(metadata.get("finalizers", [])),
     )
 
 
@@ -77,18 +78,6 @@ def class_facts(storage_class: cluster.Object | None) -> claim_plan.StorageClass
         expandable=bool(storage_class.get("allowVolumeExpansion")),
         waits_for_pod=storage_class.get("volumeBindingMode") == "WaitForFirstConsumer",
     )
-
-
-def pods_using(objects: cluster.ClusterObjects, namespace: str, claim: str) -> tuple[str, ...]:
-    """Returns the names of the pods that use a claim and have not ended."""
-    names = []
-    for pod in objects.find(cluster.PODS, namespace):
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-            continue
-        volumes = pod.get("spec", {}).get("volumes", [])
-        if any(v.get("persistentVolumeClaim", {}).get("claimName") == claim for v in volumes):
-            names.append(str(pod["metadata"]["name"]))
-    return tuple(sorted(names))
 
 
 @dataclass(frozen=True)
@@ -158,13 +147,8 @@ def candidates(
         placement_plan.Candidate(
             ids.NodeName(node["metadata"]["name"]),
             node["metadata"].get("labels", {}),
-            _is_ready(node),
+            node_states.state_of(node) is claim_holders.NodeState.READY,
             room.get(node["metadata"]["name"]),
         )
         for node in objects.find(cluster.NODES)
     ]
-
-
-def _is_ready(node: cluster.Object) -> bool:
-    found = node.get("status", {}).get("conditions", [])
-    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in found)

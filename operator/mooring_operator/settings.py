@@ -6,6 +6,7 @@ import pydantic
 import pydantic_settings
 
 from mooring.api import keys
+from mooring.planning import lost_nodes
 
 _PERMANENT_EXIT_CODES = (1, 2, 3, 4, 5, 6, 8)
 """Of `mooring mover`: a bug, bad input, not found, another thing of that name, wrong state, not
@@ -26,6 +27,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
         signer_address: Where the signer of certificates listens.
         health_address: Where /healthz and /readyz are served.
         workers: Objects reconciled at the same time.
+        lost_after_seconds: How long a removed node has to be silent until its volumes are Lost.
         kubeconfig: For a run outside a pod.
         log_level: debug, info, warning or error.
     """
@@ -41,6 +43,9 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
     health_address: str = "0.0.0.0:8080"
     workers: int = pydantic.Field(default=8, ge=1, le=64)
+    lost_after_seconds: float = pydantic.Field(
+        default=300.0, ge=lost_nodes.SHORTEST_WAIT.total_seconds()
+    )
     kubeconfig: Path | None = None
     log_level: str = "info"
 

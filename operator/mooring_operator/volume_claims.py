@@ -7,10 +7,12 @@ from mooring.api.v1alpha1 import base
 from mooring.api.v1alpha1 import volume_claims as models
 from mooring.domain import errors, ids, quantities
 from mooring.planning import claim_plan, claim_sources, placement_plan, verdicts
+from mooring.planning.claim_holders import NodeState
 from mooring.ports import clock, cluster
 from mooring_operator import observing, parsing, resources
 from mooring_operator.builders import claims
 from mooring_operator.claim_sources import ClaimSources
+from mooring_operator.node_states import NodeStates
 from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
 
@@ -24,11 +26,16 @@ class VolumeClaims:
     """Reconciles VolumeClaims."""
 
     def __init__(
-        self, objects: cluster.ClusterObjects, recorder: Recorder, time: clock.Clock
+        self,
+        objects: cluster.ClusterObjects,
+        recorder: Recorder,
+        time: clock.Clock,
+        nodes: NodeStates,
     ) -> None:
         self._objects = objects
         self._recorder = recorder
         self._time = time
+        self._nodes = nodes
         self._sources = ClaimSources(objects)
 
     def reconcile(self, key: Key) -> float | None:
@@ -106,13 +113,23 @@ class VolumeClaims:
         if claim is None:
             return None
         metadata = obj["metadata"]
-        facts = observing.claim_facts(claim, metadata["name"], metadata["uid"])
-        if facts.terminating:
-            users = observing.pods_using(self._objects, metadata["namespace"], metadata["name"])
-            return replace(facts, users=users)
-        if facts.bound:
+        namespace, name = metadata["namespace"], metadata["name"]
+        facts = self._with_node(observing.claim_facts(claim, name, metadata["uid"]), claim)
+        if facts.terminating or facts.node_state is not NodeState.READY:
+            facts = replace(facts, holders=self._nodes.holders(namespace, name))
+        if facts.bound or facts.terminating:
             return facts
         return replace(facts, trouble=observing.last_warning(self._objects, claim))
+
+    def _with_node(self, facts: claim_plan.Claim, claim: cluster.Object) -> claim_plan.Claim:
+        """Adds where the data is, or shall be, and how that node is."""
+        node = facts.selected_node
+        if facts.bound and facts.ours:
+            volume = observing.bound_volume(self._objects, claim)
+            node = volume.node if volume is not None else None
+        if not node:
+            return facts
+        return replace(facts, node=node, node_state=self._nodes.of(node))
 
     def _act(
         self,
@@ -240,6 +257,7 @@ def _wish(
     obj: cluster.Object, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
 ) -> claim_plan.Wish:
     return claim_plan.Wish(
+        namespace=obj["metadata"]["namespace"],
         name=obj["metadata"]["name"],
         size_bytes=quantities.parse_bytes(spec.size),
         storage_class=spec.storage_class_name,

@@ -14,6 +14,7 @@ from mooring_operator import (
     backup_repositories,
     backups,
     claims_to_fill,
+    held_claims,
     restores,
     volume_claims,
 )
@@ -77,6 +78,8 @@ def keys_of_claim(claim: dict[str, Any]) -> list[Key]:
     owner = (metadata.get("labels") or {}).get(keys.VOLUME_CLAIM)
     if owner:
         found.append(Key(volume_claims.KIND, namespace, owner))
+    if held_claims.may_be_held(claim):
+        found.append(Key(held_claims.KIND, namespace, metadata["name"]))
     if claims_to_fill.asks_for_backup(claim):
         found.append(Key(claims_to_fill.KIND, namespace, metadata["name"]))
         reference = claim["spec"]["dataSourceRef"]

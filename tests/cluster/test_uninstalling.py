@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -24,9 +25,19 @@ def installed_again(mooring: DevelopmentCluster, shop: Shop) -> object:
 
 
 def _install(kubectl: Kubectl) -> None:
-    kubectl.run("apply", "-k", str(installing.MANIFESTS))
+    """Applies the manifests until all is there.
+
+    What still ends needs a second time, as with any tool that applies until it is so.
+    """
+    kubectl.wait_for("all objects", lambda: _applied(kubectl), timeout_seconds=120)
     for workload in installing.WORKLOADS:
         kubectl.wait_rolled_out(workload, "mooring-system")
+
+
+def _applied(kubectl: Kubectl) -> bool:
+    kubectl.run("apply", "-k", str(installing.MANIFESTS))
+    kinds = kubectl.json("get", "crd", "-l", "app.kubernetes.io/name=mooring")["items"]
+    return not any("deletionTimestamp" in kind["metadata"] for kind in kinds)
 
 
 def _places(shop: Shop) -> dict[str, str]:
@@ -45,17 +56,36 @@ def _reads(shop: Shop, pod: str, claim: str) -> str:
     return shop.checksum(pod)
 
 
-def _uninstall(kubectl: Kubectl) -> None:
+def _kinds_first(kubectl: Kubectl) -> None:
     """As the README says: the kinds while the operator runs, then everything else."""
+    _delete(kubectl, "crd", "-l", "app.kubernetes.io/name=mooring")
+    _delete(kubectl, "-k", str(installing.MANIFESTS))
+
+
+def _all_at_once(kubectl: Kubectl) -> None:
+    """Without the README: what has something to put away waits for an operator that is gone."""
+    _delete(kubectl, "-k", str(installing.MANIFESTS), "--wait=false")
+    _until_no_pods(kubectl)
+
+
+def _namespace_first(kubectl: Kubectl) -> None:
+    _delete(kubectl, "namespace", "mooring-system")
+    _until_no_pods(kubectl)
+    _delete(kubectl, "-k", str(installing.MANIFESTS), "--wait=false")
+
+
+def _delete(kubectl: Kubectl, *what: str) -> None:
     kubectl.run(
-        *("delete", "crd", "-l", "app.kubernetes.io/name=mooring"),
-        f"--timeout={_UNINSTALL_SECONDS:.0f}s",
+        *("delete", *what, "--ignore-not-found", f"--timeout={_UNINSTALL_SECONDS:.0f}s"),
         timeout_seconds=_UNINSTALL_SECONDS + 10,
     )
-    kubectl.run(
-        *("delete", "-k", str(installing.MANIFESTS), "--ignore-not-found"),
-        f"--timeout={_UNINSTALL_SECONDS:.0f}s",
-        timeout_seconds=_UNINSTALL_SECONDS + 10,
+
+
+def _until_no_pods(kubectl: Kubectl) -> None:
+    kubectl.wait_for(
+        "the end of Mooring's pods",
+        lambda: not kubectl.json("get", "pods", "-n", "mooring-system")["items"],
+        timeout_seconds=_UNINSTALL_SECONDS,
     )
 
 
@@ -69,14 +99,17 @@ def test_volume_objects_that_are_deleted_come_back_as_they_were(shop: Shop) -> N
     assert _reads(shop, "reader", "data") == content
 
 
-def test_without_mooring_the_data_stays_and_a_new_one_adopts_it(shop: Shop) -> None:
+@pytest.mark.parametrize("uninstall", [_kinds_first, _all_at_once, _namespace_first])
+def test_without_mooring_the_data_stays_and_a_new_one_adopts_it(
+    shop: Shop, uninstall: Callable[[Kubectl], None]
+) -> None:
     content = shop.filled(8)
     shop.kubectl.run(
         *("patch", "vcl", "data", "-n", shop.namespace, "--type=merge"),
         *("-p", json.dumps({"spec": {"deletionPolicy": "Delete"}})),
     )
     before = shop.until("its volume", lambda: _places(shop))
-    _uninstall(shop.kubectl)
+    uninstall(shop.kubectl)
     assert shop.checksum("writer") == content, "the pod goes on without Mooring"
     _install(shop.kubectl)
     assert shop.until("the volume to come back", lambda: _places(shop)) == before

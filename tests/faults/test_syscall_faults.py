@@ -42,7 +42,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         yield made
 
 
-@pytest.fixture(params=OPERATIONS if not SHORT else ("snapshot", "expand", "delete"))
+@pytest.fixture(params=OPERATIONS)
 def power_bench(request: pytest.FixtureRequest) -> Iterator[PowerBench]:
     with _made(PowerBench, request.param) as made:
         yield made

@@ -278,11 +278,17 @@ class FakeKernel:
         self._images.content[image] = filesystem.value
         self._images.inside_bytes[image] = found.size_bytes
 
+    def unwritten_bytes(self) -> int:
+        return 0
+
     def is_frozen(self, mountpoint: Path) -> bool:
         return mountpoint in self.frozen_at
 
     @contextmanager
-    def frozen(self, mountpoint: Path, *, timeout_seconds: float) -> Iterator[None]:
+    def frozen(
+        self, mountpoint: Path, *, timeout_seconds: float, writers_first: bool = True
+    ) -> Iterator[None]:
+        del writers_first
         self.frozen_at.add(mountpoint)
         for act in self.during_freeze:
             act()

@@ -3,15 +3,17 @@
 Each one starts from a machine that `before` brought about, and `after` takes everything away.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mooring.domain import ids, volumes
+from mooring.domain import errors, ids, volumes
 from mooring.volumes.local.publish import Publication
 from mooring.volumes.local.staging import Access
-from support import real_storage
+from support import fake_source, real_storage
+from support.fake_source import FakeSource
 from support.real_storage import MIB, Machine, spec
 
 POOL_BYTES = 512 * MIB
@@ -25,7 +27,7 @@ MOVER_GROUP_ID = 65532
 
 def open_machine(folder: Path) -> Machine:
     """Opens the machine as an agent does that starts."""
-    return Machine(folder, image_size_bytes=POOL_BYTES)
+    return Machine(folder, image_size_bytes=POOL_BYTES, source=FakeSource)
 
 
 def nothing(machine: Machine) -> None:
@@ -64,6 +66,15 @@ def delete_snapshot(machine: Machine) -> None:
 def clone(machine: Machine) -> None:
     source = volumes.Source(volume_id=ONE)
     machine.node.create_volume(spec("two", LARGER_BYTES, source=source, preallocated=True))
+
+
+def pull(machine: Machine) -> None:
+    """A copy of a snapshot that lies on another node; it is asked for until it is whole."""
+    source = volumes.Source(snapshot_id=ids.snapshot_id_for("far", ONE), node=fake_source.NODE)
+    while True:
+        with contextlib.suppress(errors.Busy):
+            machine.node.create_volume(spec("two", LARGER_BYTES, None, source=source))
+            return
 
 
 def delete(machine: Machine) -> None:
@@ -143,10 +154,12 @@ class Operation:
     Attributes:
         before: What it finds.
         act: What is broken off, and done again.
+        resumes: Whether a start of the machine keeps what has been done of it.
     """
 
     before: Callable[[Machine], None]
     act: Callable[[Machine], None]
+    resumes: bool = False
 
     def __call__(self, folder: Path) -> Callable[[], None]:
         """Opens the machine in a new process; returns what is done there under the fault."""
@@ -170,6 +183,7 @@ OPERATIONS = {
     "undelete": Operation(in_trash, undelete),
     "free the trash": Operation(in_trash, real_storage.empty_trash),
     "fill": Operation(nothing, fill),
+    "pull": Operation(nothing, pull, resumes=True),
 }
 
 
@@ -222,6 +236,7 @@ def observe(machine: Machine) -> dict[str, object]:
         ),
         "targets": [name for name in ("one", "mover") if Path(machine.target(name)).exists()],
         "data": _data(machine),
+        "copied": _copied(machine),
     }  # fmt: skip
 
 
@@ -240,3 +255,20 @@ def _data(machine: Machine) -> bool | None:
     """Whether the published volume still has what was acknowledged; None if none is published."""
     file = Path(machine.target("one")) / "data"
     return file.read_bytes() == CONTENT if file.exists() else None
+
+
+def _copied(machine: Machine) -> bool | None:
+    """Whether a volume from another node holds what was sent; None if there is none, or not yet."""
+    for one in machine.node.list_volumes():
+        origin = one.record.spec.source
+        if origin is not None and origin.node and one.record.state is volumes.VolumeState.READY:
+            sent = fake_source.content()
+            with machine.image(one.record.spec.volume_id).open("rb") as image:
+                return image.read(len(sent)) == sent and not any(image.read())
+    return None
+
+
+def under_way(machine: Machine) -> bool:
+    """Whether a volume is still being made, so that nobody can use it."""
+    states = [one.record.state for one in machine.node.list_volumes()]
+    return volumes.VolumeState.CREATING in states

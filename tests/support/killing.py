@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from mooring_dev.cluster import cgroups
+from mooring_dev.cluster.layout import NodeLayout
 from support.development_cluster import DevelopmentCluster
 
 VICTIMS = ("operator", "controller", "agent", "guard", "mover", "kubelet")
@@ -39,14 +40,22 @@ def processes(cluster: DevelopmentCluster) -> dict[str, list[int]]:
     """Returns the processes of each victim on all nodes, as this machine counts them."""
     found: dict[str, list[int]] = {}
     for node in cluster.layout.nodes:
-        for process in cgroups.processes(node.cgroup):
-            try:
-                words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue  # it has ended
-            role = role_of(words)
-            if role is not None:
-                found.setdefault(role, []).append(process)
+        for role, processes_here in processes_on(node).items():
+            found.setdefault(role, []).extend(processes_here)
+    return found
+
+
+def processes_on(node: NodeLayout) -> dict[str, list[int]]:
+    """Returns the processes of each victim on one node, as this machine counts them."""
+    found: dict[str, list[int]] = {}
+    for process in cgroups.processes(node.cgroup):
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue  # it has ended
+        role = role_of(words)
+        if role is not None:
+            found.setdefault(role, []).append(process)
     return found
 
 

@@ -50,7 +50,7 @@ class OperatorWorld:
         self.nodes = [FakeNode("node-1", pool="default"), FakeNode("node-2", pool="default")]
         fleet_nodes = FakeNodes(*self.nodes)
         self.catalogue = KubernetesCatalogue(self.cluster)
-        fleet = Fleet(self.catalogue, fleet_nodes, ThreadLocks())
+        self.fleet = fleet = Fleet(self.catalogue, fleet_nodes, ThreadLocks())
         world = Surroundings(fleet_nodes, fleet, self.catalogue, self.clock)
         settings = OperatorSettings(image="mooring:test")
         self.reconcilers = compose.reconcilers(settings, self.cluster, world)

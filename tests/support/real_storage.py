@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,10 @@ from mooring.adapters.host import commands
 from mooring.domain import errors, ids, pools, volumes
 from mooring.ports import host
 from mooring.ports.pools import PoolConfiguration
+from mooring.ports.transfers import RemoteSnapshots
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.local.node import LocalNode
+from mooring.volumes.local.outgoing import Transfers
 from support import mount_namespace
 
 POOL = ids.PoolName("fast")
@@ -116,6 +118,7 @@ class Machine:
         image_size_bytes: Makes it an embedded pool.
         pool: The pool's folder when it is not below `folder`.
         overcommit: Share of a sparse volume's size that admission counts.
+        source: Makes the other node that snapshots are copied from; None for no other nodes.
     """
 
     def __init__(
@@ -125,16 +128,22 @@ class Machine:
         image_size_bytes: int | None = 3 * GIB,
         pool: Path | None = None,
         overcommit: float = 1.0,
+        source: Callable[[ShiftedClock], RemoteSnapshots] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.clock = ShiftedClock()
+        self._transfers = Transfers(source(self.clock) if source else None)
         self.kubelet = folder / "kubelet"
         configuration = PoolConfiguration(
             POOL, backend, pool or folder / "pool", image_size_bytes, overcommit
         )
         self.opener = registry.NodeOpener([configuration], folder / "state")
-        self.node = self._start()
+        try:
+            self.node = self._start()
+        except BaseException:
+            self.opener.close()
+            raise
 
     @property
     def host(self) -> host.Host:
@@ -164,7 +173,8 @@ class Machine:
     def _start(self, *, opens: bool = True) -> LocalNode:
         parts = self.opener.open()
         assert bool(parts.failed_pools) is not opens, parts.failed_pools
-        node = LocalNode(ids.NodeName("node-a"), parts, ThreadLocks(), self.clock)
+        name = ids.NodeName("node-a")
+        node = LocalNode(name, parts, ThreadLocks(), self.clock, self._transfers)
         self.notes = node.recover()
         return node
 

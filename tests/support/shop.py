@@ -48,7 +48,8 @@ class Shop:
     def claim(self, name: str, node: str, **spec: Any) -> None:
         self.create("VolumeClaim", name, {"size": "256Mi", "placement": {"node": node}, **spec})
 
-    def pod(self, name: str, claim: str, command: str) -> None:
+    def pod(self, name: str, claim: str, command: str, **more: Any) -> None:
+        """Starts a pod with a claim at /data; `more` goes into its spec."""
         security = {
             "allowPrivilegeEscalation": False,
             "runAsNonRoot": True,
@@ -69,6 +70,7 @@ class Shop:
             "securityContext": {"fsGroup": 1000},
             "containers": [container],
             "volumes": [volume],
+            **more,
         }
         self.create("Pod", name, spec, "v1")
 
@@ -98,12 +100,16 @@ class Shop:
         pods = self.kubectl.json("get", "pods", "-n", self.namespace, "-l", selector)["items"]
         return next((pod for pod in pods if pod["status"]["phase"] == "Running"), None)
 
-    def filled(self, megabytes: int = 64) -> str:
-        """Makes a volume on the first node with random bytes in it; returns their checksum."""
-        self.claim("data", self.cluster.node_names[0])
+    def filled(self, megabytes: int = 64, node: str = "", **spec: Any) -> str:
+        """Makes a volume with random bytes in it, once, on the first node if nothing else is said.
+
+        Returns their checksum.
+        """
+        self.claim("data", node or self.cluster.node_names[0], **spec)
         command = (
+            "[ -e /data/done ] || { "
             f"dd if=/dev/urandom of=/data/file bs=1M count={megabytes} 2>/dev/null && sync && "
-            "touch /data/done && exec sleep 3600"
+            "touch /data/done; } && exec sleep 3600"
         )
         self.pod("writer", "data", command)
         self.until("the writer", lambda: self.running("writer"))

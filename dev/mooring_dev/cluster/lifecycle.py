@@ -119,7 +119,8 @@ def _wait_ready(cluster: ClusterLayout, kubectl: Kubectl) -> None:
 
 def _is_ready(kubectl: Kubectl, name: str, boot_id: str = "") -> bool:
     found = kubectl.find("node", name) or {}
-    if boot_id and found["status"]["nodeInfo"]["bootID"] != boot_id:
+    seen_boot_id = found.get("status", {}).get("nodeInfo", {}).get("bootID")
+    if boot_id and seen_boot_id != boot_id:
         return False
     return condition(found, "Ready").get("status") == "True"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from mooring_dev.images.debian import base_tree
 from mooring_dev.steps import CHECKOUT, cache_folder, digest_of, locked, run, step
 
-IMAGE = "docker.io/library/mooring:dev"
+REPOSITORY = "docker.io/library/mooring"
+TAG = "dev"
 _SOURCES = ("engine", "operator", "csi", "cli")
 _SINGLE_FILES = (
     "Dockerfile",
@@ -20,32 +21,35 @@ _SINGLE_FILES = (
 _KEPT_ARCHIVES = 3
 
 
-def product_archive() -> Path:
-    """Returns the archive of the product's image, built first when the checkout has changed.
+def product_archive(tree: Path = CHECKOUT, tag: str = TAG) -> Path:
+    """Returns the archive of the product's image, built first when its sources have changed.
+
+    Args:
+        tree: The sources: this checkout, or another version of them.
+        tag: The image's tag.
 
     Raises:
         DevError: The build failed; says how.
     """
     folder = cache_folder() / "images"
-    target = folder / f"product-{_inputs_key()}.tar"
+    name = "product" if tag == TAG else f"version-{tag}"
+    target = folder / f"{name}-{_inputs_key(tree)}.tar"
     with locked(folder / "product.lock"):
         if not target.exists():
             base = _base_image()
-            with step("building the product's image", 60):
-                _build(base, target)
-            _drop_old(folder)
+            with step(f"building the product's image {tag}", 60):
+                _build(base, target, tree, f"{REPOSITORY}:{tag}")
+            _drop_old(folder, name)
         os.utime(target)
     return target
 
 
-def _inputs_key() -> str:
-    files = [CHECKOUT / name for name in _SINGLE_FILES]
+def _inputs_key(tree: Path) -> str:
+    files = [tree / name for name in _SINGLE_FILES]
     for source in _SOURCES:
-        files += [path for path in sorted((CHECKOUT / source).rglob("*")) if _counts(path)]
+        files += [path for path in sorted((tree / source).rglob("*")) if _counts(path)]
     return digest_of(
-        part
-        for path in files
-        for part in (str(path.relative_to(CHECKOUT)).encode(), path.read_bytes())
+        part for path in files for part in (str(path.relative_to(tree)).encode(), path.read_bytes())
     )
 
 
@@ -80,7 +84,7 @@ def _base_image() -> str:
     return name
 
 
-def _build(base: str, target: Path) -> None:
+def _build(base: str, target: Path, tree: Path, image: str) -> None:
     part = target.with_suffix(".part")
     part.unlink(missing_ok=True)
     arguments = {"BASE": base}
@@ -101,18 +105,18 @@ def _build(base: str, target: Path) -> None:
             "--pull-never",
             *options,
             "--tag",
-            IMAGE,
+            image,
             "--file",
-            CHECKOUT / "Dockerfile",
-            CHECKOUT,
+            tree / "Dockerfile",
+            tree,
         ],
         timeout_seconds=1200,
     )
-    run([*_buildah("push"), IMAGE, f"docker-archive:{part}:{IMAGE}"], timeout_seconds=300)
+    run([*_buildah("push"), image, f"docker-archive:{part}:{image}"], timeout_seconds=300)
     part.replace(target)
 
 
-def _drop_old(folder: Path) -> None:
-    archives = sorted(folder.glob("product-*.tar"), key=lambda path: path.stat().st_mtime)
+def _drop_old(folder: Path, name: str) -> None:
+    archives = sorted(folder.glob(f"{name}-*.tar"), key=lambda path: path.stat().st_mtime)
     for archive in archives[:-_KEPT_ARCHIVES]:
         archive.unlink(missing_ok=True)

@@ -125,6 +125,7 @@ AGENT_RULES = Rules(
             *_READS,
         ),
         # Only what the controller offered to the node of that name; see `volumes.local.outgoing`.
-        Role.NODE: _methods("Hello", "ReadSnapshot"),
+        # The pools tell whether one that was moved there is still here; see `agent.pool_sightings`.
+        Role.NODE: _methods("Hello", "ReadSnapshot", "ListPools"),
     }
 )

@@ -198,6 +198,9 @@ def pool_message(status: pools.PoolStatus) -> agent_pb2.PoolStatus:
         available_bytes=status.available_bytes,
         healthy=status.healthy,
         message=status.message,
+        waiting_volumes=status.waiting_volumes,
+        evacuation=_evacuation_message(status.evacuation),
+        adopted_from=status.adopted_from,
     )
 
 
@@ -213,7 +216,28 @@ def pool(message: agent_pb2.PoolStatus) -> pools.PoolStatus:
         available_bytes=message.available_bytes,
         healthy=message.healthy,
         message=message.message,
+        waiting_volumes=message.waiting_volumes,
+        evacuation=_evacuation(message.evacuation) if message.HasField("evacuation") else None,
+        adopted_from=tuple(ids.parse_node_name(name) for name in message.adopted_from),
     )
+
+
+def _evacuation_message(found: pools.Evacuation | None) -> agent_pb2.Evacuation | None:
+    if found is None:
+        return None
+    return agent_pb2.Evacuation(
+        use=found.use,
+        held_count=found.held_count,
+        held=[
+            agent_pb2.HeldItem(kind=item.kind, name=item.name, what_to_do=item.what_to_do)
+            for item in found.held
+        ],
+    )
+
+
+def _evacuation(message: agent_pb2.Evacuation) -> pools.Evacuation:
+    held = tuple(pools.HeldItem(one.kind, one.name, one.what_to_do) for one in message.held)
+    return pools.Evacuation(pools.PoolUse(message.use), message.held_count, held)
 
 
 def _trashing_message(trashing: volumes.Trashing) -> agent_pb2.Trashing:

@@ -15,6 +15,7 @@ _STOP_SECONDS = 3.0
 _DEFRAGMENT_SECONDS = 60.0
 _SPACE_SECONDS = 5.0
 _POOL_WATCH_SECONDS = 1.0
+_SPACE_WATCH_SECONDS = 0.1
 _REST_FACTOR = 4.0
 """Counting takes time with the number of volumes; it may take at most one part in five of it."""
 
@@ -78,6 +79,22 @@ def space(node: LocalNode) -> Upkeep:
             _log.info("freed trash because space was low", pool=pool, volumes=count)
 
     return Upkeep("space", _SPACE_SECONDS, work)
+
+
+def space_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
+    """Returns the quick look at the space of the pools: at its end, sparse volumes stand still.
+
+    Args:
+        node: The node.
+        changed: Called when some stopped or went on.
+    """
+
+    def work(_: defragment.Pause) -> None:
+        for note in node.space_watch.check():
+            _log.warning("space", note=note)
+            changed()
+
+    return Upkeep("space-watch", _SPACE_WATCH_SECONDS, work)
 
 
 def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:

@@ -59,6 +59,8 @@ POPULATED = f"{GROUP}/populated"
 """On a PVC: its own uid, once its volume is filled, verified and synced: the mover's word."""
 POPULATE_FAILED = f"{GROUP}/populate-failed"
 """On a PVC: `<its uid> Reason: message` of the mover that gave up."""
+RELOCATING = f"{GROUP}/relocating"
+"""On a Volume whose pool came to another node: the PersistentVolume that is being made anew."""
 PROBED_SPEC = f"{GROUP}/probed"
 """On a probe Job: the generation and key version that it looked at."""
 

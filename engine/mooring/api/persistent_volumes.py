@@ -61,6 +61,31 @@ def user_volume(spec: volumes.VolumeSpec, node: ids.NodeName, binding: Binding) 
     }
 
 
+def is_on(volume: Object, node: str) -> bool:
+    """Whether a PersistentVolume holds pods to a node."""
+    return bool(volume.get("spec", {}).get("nodeAffinity") == node_affinity(ids.NodeName(node)))
+
+
+def relocated(volume: Object, node: str) -> Object:
+    """Returns the PersistentVolume that takes the place of one whose data is on another node now.
+
+    Its affinity can never be changed, so it is made anew, under the same name and for the same
+    claim.
+    """
+    metadata = {
+        key: volume["metadata"][key]
+        for key in ("name", "labels", "annotations")
+        if key in volume["metadata"]
+    }
+    affinity = node_affinity(ids.NodeName(node))
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": metadata,
+        "spec": {**volume["spec"], "nodeAffinity": affinity},
+    }
+
+
 def node_affinity(node: ids.NodeName) -> Object:
     """Returns the affinity that holds pods to the node of their data."""
     expression = {"key": keys.TOPOLOGY_NODE, "operator": "In", "values": [node]}

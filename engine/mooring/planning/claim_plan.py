@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mooring.domain import quantities
-from mooring.planning import claim_sources, verdicts
+from mooring.planning import claim_holders, claim_sources, verdicts
 
 PLACEMENT_RETRY = timedelta(seconds=60)
 LONGEST_NAME = 63
@@ -17,6 +17,7 @@ class Wish:
     """The VolumeClaim.
 
     Attributes:
+        namespace: Its namespace.
         name: Its name, and that of its PersistentVolumeClaim.
         size_bytes: Size asked for.
         storage_class: Name of the StorageClass.
@@ -27,6 +28,7 @@ class Wish:
         source: What it is to be copied from; None for an empty volume.
     """
 
+    namespace: str
     name: str
     size_bytes: int
     storage_class: str
@@ -53,7 +55,10 @@ class Claim:
         lost: Whether its volume is gone.
         selected_node: The node chosen for it.
         placement_set_at: When Mooring last chose the node.
-        users: Names of pods that use it.
+        holders: The pods that have it, when that matters: it is to be deleted, or its node is gone.
+        finalizers: What keeps its object.
+        node: The node that its data is on, or that was chosen for it; None while there is none.
+        node_state: How that node is.
         resize_error: What last hindered its growth; empty when nothing did.
         trouble: The last warning that Kubernetes gave about it while it waits; empty without one.
     """
@@ -69,7 +74,10 @@ class Claim:
     lost: bool = False
     selected_node: str | None = None
     placement_set_at: datetime | None = None
-    users: Sequence[str] = ()
+    holders: Sequence[claim_holders.Holder] = ()
+    finalizers: Sequence[str] = ()
+    node: str | None = None
+    node_state: claim_holders.NodeState = claim_holders.NodeState.READY
     resize_error: str = ""
     trouble: str = ""
 
@@ -158,16 +166,12 @@ def _plan_deletion(wish: Wish, claim: Claim | None) -> Plan:
         return Plan(
             (DeleteClaim(),), verdicts.working("Deleting", f"claim {wish.name} is being deleted")
         )
-    if claim.users:
-        pods = " ".join(claim.users)
-        return Plan(
-            (),
-            verdicts.stuck(
-                "InUse",
-                f"claim {wish.name} is kept as long as pods use it: kubectl delete pod {pods}",
-            ),
-        )
-    return Plan((), verdicts.working("Deleting", f"waits for claim {wish.name} to go"))
+    gone = verdicts.working("Deleting", f"waits for claim {wish.name} to go")
+    return Plan((), _hold_on(wish, claim) or gone)
+
+
+def _hold_on(wish: Wish, claim: Claim) -> verdicts.Verdict | None:
+    return claim_holders.hold_on(wish.namespace, wish.name, claim.holders, claim.finalizers)
 
 
 def _missing_class(wish: Wish) -> verdicts.Verdict:
@@ -218,11 +222,12 @@ def _source_obstacle(wish: Wish) -> verdicts.Verdict | None:
 
 def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:
     if claim.terminating:
-        who = " ".join(claim.users)
-        advice = f"; pods still use it: kubectl delete pod {who}" if who else ""
-        return verdicts.working(
-            "ClaimTerminating", f"claim {wish.name} is being deleted; it is made anew then{advice}"
-        )
+        hold = _hold_on(wish, claim)
+        said = f"claim {wish.name} is being deleted; it is made anew then"
+        if hold is None or hold.reason == "InUse":
+            advice = f". {hold.message}" if hold else ""
+            return verdicts.working("ClaimTerminating", said + advice)
+        return verdicts.stuck(hold.reason, f"{said}. {hold.message}")
     if claim.lost:
         return verdicts.stuck(
             "VolumeLost",
@@ -247,6 +252,9 @@ def _mismatch(wish: Wish, claim: Claim) -> verdicts.Verdict | None:
 def _plan_bound(
     wish: Wish, claim: Claim, storage_class: StorageClass, steps: tuple[Step, ...]
 ) -> Plan:
+    away = claim_holders.data_away(wish.name, claim.node or "", claim.node_state, claim.holders)
+    if away is not None:
+        return Plan(steps, away)
     capacity = claim.capacity_bytes or 0
     if claim.requested_bytes < wish.size_bytes:
         if not storage_class.expandable:
@@ -281,6 +289,8 @@ def _plan_waiting(
 ) -> Plan:
     if claim.selected_node:
         trouble = f": {claim.trouble}" if claim.trouble else ""
+        if claim.node_state is not claim_holders.NodeState.READY:
+            trouble = f", which does not answer{trouble}"
         text = f"waits for node {claim.selected_node} to make the volume{trouble}"
         return Plan(steps, verdicts.working("Provisioning", text))
     if wish.placed or (wish.source is not None and wish.source.node is not None):

@@ -19,12 +19,14 @@ class CatalogueEntry:
 
     Attributes:
         spec: The intent, written before the agent is called.
-        node: The node chosen for it; never changes by itself.
+        node: The node chosen for it; changes only when its pool comes to another node.
         deletion_requested: The tombstone.
         status: What the agent last reported; None until then.
         snapshots: The volume's snapshots as last reported, and reserved ones.
         snapshot_deletions: Tombstones of snapshots whose node did not answer.
         undelete_requested: The wish to have a volume back from the trash.
+        lost: Whether its node was removed from the cluster and is surely silent.
+        forgotten: The word that its node is gone for good.
     """
 
     spec: volumes.VolumeSpec
@@ -34,6 +36,8 @@ class CatalogueEntry:
     snapshots: tuple[volumes.SnapshotRecord, ...] = ()
     snapshot_deletions: tuple[ids.SnapshotId, ...] = ()
     undelete_requested: bool = False
+    lost: bool = False
+    forgotten: bool = False
 
     @property
     def trashed(self) -> bool:
@@ -55,11 +59,26 @@ class NodeReport:
         snapshots: Its snapshots.
         unread_pools: Pools that it has but cannot read whole, with the reason: what is said to lie
             in one of these and is not among the above may be there all the same.
+        pool_names: Every pool that it has, also unread ones; None when that is not known.
+        adopted_from: Of pools that were on other nodes before: those nodes, by the pool's name.
     """
 
     statuses: Sequence[volumes.VolumeStatus] = ()
     snapshots: Sequence[volumes.SnapshotRecord] = ()
     unread_pools: Mapping[ids.PoolName, str] = field(default_factory=dict)
+    pool_names: frozenset[ids.PoolName] | None = None
+    adopted_from: Mapping[ids.PoolName, Sequence[ids.NodeName]] = field(default_factory=dict)
+
+    def adopts(self, volume_id: ids.VolumeId, node: str, pool: str) -> bool:
+        """Whether a volume that is said to be on another node came here with its pool."""
+        here = volume_id in self.status_by_volume or volume_id in self.snapshots_by_volume
+        return here and node in self.adopted_from.get(ids.PoolName(pool), ())
+
+    def unread(self, pool: ids.PoolName) -> str | None:
+        """Says why what is said to lie in a pool may be there unseen; None if it is surely not."""
+        if self.pool_names is not None and pool not in self.pool_names:
+            return pool_missing(pool)
+        return self.unread_pools.get(pool)
 
     @cached_property
     def status_by_volume(self) -> Mapping[ids.VolumeId, volumes.VolumeStatus]:
@@ -79,8 +98,9 @@ class NodeReport:
         volume_id, pool = entry.spec.volume_id, entry.spec.pool
         status = self.status_by_volume.get(volume_id)
         snapshots = {one.snapshot_id: one for one in self.snapshots_by_volume.get(volume_id, ())}
-        if pool in self.unread_pools:
-            status = status or doubtful(entry.status, f"pool {pool}: {self.unread_pools[pool]}")
+        why = self.unread(pool)
+        if why is not None:
+            status = status or doubtful(entry.status, f"pool {pool}: {why}")
             snapshots = {one.snapshot_id: one for one in entry.snapshots} | snapshots
         return replace(
             entry,
@@ -88,6 +108,23 @@ class NodeReport:
             status=status,
             snapshots=tuple(record for _, record in sorted(snapshots.items())),
         )
+
+
+def pool_missing(pool: ids.PoolName) -> str:
+    """Says what it means that a node does not know the pool of one of its volumes, and the cure."""
+    return (
+        f"its node has no pool {pool} any more. Bring its disk and its entry in mooring-config "
+        "back, or mount the disk on another node; if it is lost for good, delete the Volume object"
+    )
+
+
+def not_there(node: str, pool: str) -> str:
+    """Says what it means that a node answers without one of its volumes, and the cure."""
+    return (
+        f"node {node} has its pool {pool}, but this volume is not in it: the disk was replaced or "
+        "emptied. Bring the disk back that has it; or restore a Backup to another claim, and "
+        "delete this one, which then goes at once"
+    )
 
 
 def doubt(why: str) -> volumes.VolumeCondition:
@@ -145,10 +182,14 @@ class Catalogue(Protocol):
     def report(self, node: ids.NodeName, report: NodeReport) -> None:
         """Projects a node's records: adds what is missing, updates status and snapshots.
 
-        No entry is removed. Of the node's entries, `snapshots` becomes what is reported, and a
+        No entry is removed. One of another node is left as it is, unless it came here with its
+        pool: then it is this node's from now on.
+
+        Of the node's entries, `snapshots` becomes what is reported, and a
         snapshot's tombstone goes once the snapshot is reported no more, as does the wish to have
-        a volume back once it is reported and in the trash no more. An entry of an unread
-        pool keeps its snapshots and tombstones, and shows why nothing new is known of it.
+        a volume back once it is reported and in the trash no more, and the word that its node is
+        gone for good once it is reported at all. An entry of an unread pool keeps its snapshots
+        and tombstones, and shows why nothing new is known of it.
         """
 
 
@@ -160,4 +201,14 @@ class TrashWishes(Protocol):
 
         It takes back a tombstone that was set on the volume while it was in the trash. An absent
         entry is no error.
+        """
+
+
+class NodeFarewells(Protocol):
+    """What people say of nodes that are gone for good. Raises Unreachable, as it does."""
+
+    def forget(self, volume_id: ids.VolumeId) -> None:
+        """Records that a volume's node is gone for good, so that its deletion waits for nothing.
+
+        Repeating it or an absent entry is no error. The volume's bytes are not touched.
         """

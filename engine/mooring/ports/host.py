@@ -174,6 +174,9 @@ class Filesystems(Protocol):
     def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
         """Whether it is smaller than its idle device, and this process may not grow it mounted."""
 
+    def unwritten_bytes(self) -> int:
+        """Returns what all filesystems of this machine hold in memory and have yet to write."""
+
     def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
         """Grows a filesystem that is not mounted. Killed in the middle, it may be destroyed.
 
@@ -202,13 +205,16 @@ class Freezes(Protocol):
     """Freezing of mounted filesystems, which nobody but the guard does."""
 
     def frozen(
-        self, mountpoint: Path, *, timeout_seconds: float
+        self, mountpoint: Path, *, timeout_seconds: float, writers_first: bool = True
     ) -> AbstractContextManager["Freeze"]:
         """Freezes a mounted filesystem for the time of a `with` block.
 
         The guard, a process of its own, thaws it after `timeout_seconds`, and when this process
         dies. No freeze is granted for more than a minute at once: who needs more stays there and
         extends it, so that no freeze outlives the one who has a reason for it.
+
+        What writers have written is brought to the device before, while they go on, so that they
+        wait for less; without `writers_first` they are stopped first, and then it is.
 
         Raises:
             InvalidInput: The timeout is not above 0 or more than a minute.

@@ -99,6 +99,7 @@ class PoolConfiguration:
         image_size_bytes: Size of `pool.img` when the pool is an embedded one; None otherwise.
         overcommit: Share of a sparse volume's size that admission counts, above 0 and up to 1.0.
         trash_retention: How long a deleted volume is kept; zero keeps none.
+        use: Whether new volumes are put into it.
     """
 
     name: ids.PoolName
@@ -107,6 +108,7 @@ class PoolConfiguration:
     image_size_bytes: int | None = None
     overcommit: float = 1.0
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
+    use: pools.PoolUse = pools.PoolUse.OPEN
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class OpenPool:
         extents: How the images lie on the disk; None where it cannot tell.
         trash_retention: See `PoolConfiguration`.
         read_only: Why nothing in it may be changed; empty when it may.
+        use: See `PoolConfiguration`.
+        adopted_from: Nodes that had it before.
     """
 
     name: ids.PoolName
@@ -132,15 +136,35 @@ class OpenPool:
     extents: extents_port.ImageExtents | None = None
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
     read_only: str = ""
+    use: pools.PoolUse = pools.PoolUse.OPEN
+    adopted_from: tuple[ids.NodeName, ...] = ()
 
 
 @dataclass(frozen=True)
 class FailedPool:
-    """A configured pool that could not be opened; the others serve on."""
+    """A configured pool that could not be opened; the others serve on.
+
+    Attributes:
+        name: The pool's name.
+        backend: How it keeps images.
+        message: What is wrong.
+        pool_uuid: The pool that is there and that the node claims; empty when none is there.
+    """
 
     name: ids.PoolName
     backend: pools.PoolBackend
     message: str
+    pool_uuid: str = ""
+
+
+class PoolSightings(Protocol):
+    """What other nodes say of a pool that one of them had before."""
+
+    def look(self, pool_uuid: str, owner: ids.NodeName) -> pools.Sighting:
+        """Asks the fleet who has a pool, and what became of its last owner.
+
+        What cannot be asked counts as silent; it never raises.
+        """
 
 
 class PoolDoor(Protocol):
@@ -161,7 +185,20 @@ class PoolDoor(Protocol):
         """Opens the pool; a dead mount of an embedded one, which nobody uses, is made anew.
 
         Raises:
+            NotFound: It is on another node now, and this one shall have it no more.
             MooringError: It cannot be opened; it may be tried again.
+        """
+
+    def claimed(self) -> str:
+        """Returns the UUID of the pool that lies where this one belongs; empty when none does."""
+
+    def give_up(self) -> None:
+        """Lets go of an open pool that nobody uses, for good; nothing in it is deleted.
+
+        Only for a pool that the node shall not have any more.
+
+        Raises:
+            MooringError: It could not be taken off the node.
         """
 
 

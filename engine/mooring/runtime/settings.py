@@ -11,10 +11,12 @@
 The file is checked whole before anything starts: an unknown key or a wrong value names itself.
 """
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 import pydantic
 import yaml
@@ -82,6 +84,8 @@ class PoolSettings(_Settings):
             than there is, 0.5 promises twice as much. Above 0 and at most 1.
         trash_retention: How long a deleted volume is kept (`24h`, `90m`, `7d`; `0` keeps none).
             It is freed earlier, the oldest first, when its space is needed.
+        nodes: The nodes that have it; every node when it is left out.
+        evacuate: True, or the nodes on which it takes no new volumes, so that it can be emptied.
     """
 
     name: Annotated[str, pydantic.AfterValidator(_name)]
@@ -94,6 +98,8 @@ class PoolSettings(_Settings):
     trash_retention: Annotated[timedelta, pydantic.BeforeValidator(_duration)] = (
         DEFAULT_TRASH_RETENTION
     )
+    nodes: tuple[Annotated[str, pydantic.AfterValidator(_node)], ...] | None = None
+    evacuate: bool | tuple[Annotated[str, pydantic.AfterValidator(_node)], ...] = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "PoolSettings":
@@ -105,8 +111,19 @@ class PoolSettings(_Settings):
             raise ValueError("imageSize must be whole MiB")
         return self
 
-    def configuration(self) -> PoolConfiguration:
-        """Returns the pool as the port of pools wants it."""
+    def is_on(self, node: ids.NodeName) -> bool:
+        """Whether a node has it."""
+        return self.nodes is None or node in self.nodes
+
+    def may_share_with(self, other: "PoolSettings") -> bool:
+        """Whether no node has both, so that they may have one name or one place."""
+        if self.nodes is None or other.nodes is None:
+            return False
+        return not set(self.nodes) & set(other.nodes)
+
+    def configuration(self, node: ids.NodeName) -> PoolConfiguration:
+        """Returns the pool as the port of pools wants it on a node."""
+        evacuated = self.evacuate if isinstance(self.evacuate, bool) else node in self.evacuate
         return PoolConfiguration(
             ids.PoolName(self.name),
             self.backend,
@@ -114,6 +131,7 @@ class PoolSettings(_Settings):
             self.image_size,
             self.overcommit,
             self.trash_retention,
+            pools.PoolUse.EVACUATING if evacuated else pools.PoolUse.OPEN,
         )
 
 
@@ -148,7 +166,12 @@ class AgentSettings(_Settings):
             needs bidirectional mount propagation.
         transfer_rate: How many bytes a second all other nodes together may copy from this one
             (`200Mi`, or bytes); volumes keep the rest of the disk's speed.
-        pools: The node's pools, at least one.
+        pools: The pools, at least one; each node has those that name it, or no node.
+        forget_pools: UUIDs of pools that a node had and shall know no more, because they are
+            lost for good or go to another node. One that is there is let go as soon as no pod
+            uses it, and nothing in it is deleted.
+        adopt_pools: UUIDs of pools that belong to a node which does not answer, and that are
+            taken over all the same: only if that node surely does not use them.
         defragmentation: See `DefragmentationSettings`.
     """
 
@@ -158,18 +181,21 @@ class AgentSettings(_Settings):
         Annotated[int, pydantic.Field(ge=1 << 20)], pydantic.BeforeValidator(_size)
     ] = 200 << 20
     pools: Annotated[tuple[PoolSettings, ...], pydantic.Field(min_length=1)]
+    forget_pools: tuple[UUID, ...] = ()
+    adopt_pools: tuple[UUID, ...] = ()
     defragmentation: DefragmentationSettings = DefragmentationSettings()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AgentSettings":
-        names = [pool.name for pool in self.pools]
-        if len(set(names)) != len(names):
-            raise ValueError("two pools have the same name")
-        paths = [pool.path for pool in self.pools]
-        if any(one != other and one in other.parents for one in paths for other in paths):
-            raise ValueError("one pool's path lies inside another's")
-        if len(set(paths)) != len(paths):
-            raise ValueError("two pools have the same path")
+        for one, other in itertools.permutations(self.pools, 2):
+            if one.may_share_with(other):
+                continue
+            if one.name == other.name:
+                raise ValueError("two pools have the same name")
+            if one.path == other.path:
+                raise ValueError("two pools have the same path")
+            if one.path in other.path.parents:
+                raise ValueError("one pool's path lies inside another's")
         return self
 
     @property
@@ -178,8 +204,8 @@ class AgentSettings(_Settings):
         return ids.NodeName(self.node_name)
 
     def pool_configurations(self) -> tuple[PoolConfiguration, ...]:
-        """Returns the pools as `adapters.registry.open_node_parts` wants them."""
-        return tuple(pool.configuration() for pool in self.pools)
+        """Returns this node's pools as `adapters.registry.open_node_parts` wants them."""
+        return tuple(pool.configuration(self.node) for pool in self.pools if pool.is_on(self.node))
 
 
 def load_agent_settings(path: Path, *, node_name: str | None = None) -> AgentSettings:

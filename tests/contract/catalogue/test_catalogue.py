@@ -191,7 +191,15 @@ def test_snapshots_of_a_deleted_volume_stay_with_its_entry(catalogue):
     assert entry.snapshots == (make_snapshot(spec),)
 
 
-def test_a_pool_that_is_not_read_takes_nothing_away(catalogue):
+@pytest.mark.parametrize(
+    ("report", "named"),
+    [
+        (NodeReport(unread_pools={ids.PoolName("fast"): "its disk is gone"}), "its disk is gone"),
+        (NodeReport(pool_names=frozenset({ids.PoolName("slow")})), "delete the Volume object"),
+    ],
+    ids=["unread", "missing"],
+)
+def test_a_pool_that_is_not_read_takes_nothing_away(catalogue, report, named):
     spec, elsewhere = make_spec(), make_spec("pvc-2", pool=ids.PoolName("slow"))
     snapshot, marked = make_snapshot(spec), make_snapshot(spec, "marked")
     for one in (spec, elsewhere):
@@ -199,12 +207,12 @@ def test_a_pool_that_is_not_read_takes_nothing_away(catalogue):
     statuses = [make_status(spec), make_status(elsewhere)]
     catalogue.report(NODE, NodeReport(statuses, [snapshot, marked, make_snapshot(elsewhere)]))
     catalogue.request_snapshot_deletion(marked.snapshot_id)
-    catalogue.report(NODE, NodeReport(unread_pools={spec.pool: "its disk is gone"}))
+    catalogue.report(NODE, report)
     kept = catalogue.entry(spec.volume_id)
     assert set(kept.snapshots) == {snapshot, marked}
     assert kept.snapshot_deletions == (marked.snapshot_id,)
     assert kept.status.condition.abnormal
-    assert "its disk is gone; shown is its last report" in kept.status.condition.message
+    assert f"{named}; shown is its last report" in kept.status.condition.message
     assert catalogue.entry(elsewhere.volume_id).snapshots == ()
     catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
     for _ in range(2):
@@ -297,3 +305,58 @@ def test_the_wish_to_have_it_back_stays_until_it_is_back(catalogue):
     assert not entry.undelete_requested
     assert not entry.trashed
     assert entry.status.record.trashing is None
+
+
+def test_the_word_that_a_node_is_gone_stays_until_it_reports_the_volume(catalogue):
+    status = make_status(make_spec())
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.forget(volume_id)
+    catalogue.forget(ids.volume_id_for("never made"))
+    catalogue.report(NODE, NodeReport(unread_pools={status.record.spec.pool: "EIO"}))
+    catalogue.report(OTHER, NodeReport())
+    assert catalogue.entry(volume_id).forgotten
+    catalogue.report(NODE, NodeReport([status]))
+    assert not catalogue.entry(volume_id).forgotten
+
+
+def test_a_volume_that_came_with_its_pool_is_the_new_nodes_and_no_other_is(catalogue):
+    moved, copied, kept = make_spec(), make_spec("pvc-2"), make_spec("pvc-3", pool="slow")
+    gone = make_spec("pvc-4")
+    for one in (moved, copied, kept, gone):
+        catalogue.reserve(one, NODE)
+    old, taken = make_snapshot(moved), make_snapshot(gone)
+    catalogue.report(NODE, NodeReport([make_status(moved), make_status(kept)], [old, taken]))
+    catalogue.request_deletion(gone.volume_id)
+    catalogue.request_snapshot_deletion(old.snapshot_id)
+
+    report = NodeReport([make_status(moved), make_status(kept)], [old, taken])
+    catalogue.report(OTHER, report)
+    assert {entry.node for entry in catalogue.entries()} == {NODE}
+    adopting = replace(report, adopted_from={moved.pool: (NODE,)})
+    for _ in range(2):
+        catalogue.report(OTHER, adopting)
+    found = {entry.spec.name: entry for entry in catalogue.entries()}
+    assert {name: entry.node for name, entry in found.items()} == {
+        "pvc-1": OTHER,
+        "pvc-2": NODE,
+        "pvc-3": NODE,
+        "pvc-4": OTHER,
+    }
+    assert found["pvc-1"].status == make_status(moved)
+    assert found["pvc-1"].snapshot_deletions == (old.snapshot_id,)
+    assert found["pvc-4"].deletion_requested
+    assert found["pvc-4"].snapshots == (taken,)
+
+
+def test_a_volume_that_its_node_has_no_more_is_not_called_healthy(catalogue):
+    healthy = volumes.VolumeCondition(abnormal=False, message="healthy")
+    status = replace(make_status(make_spec()), condition=healthy)
+    volume_id = status.record.spec.volume_id
+    catalogue.report(NODE, NodeReport([status]))
+    catalogue.report(NODE, NodeReport())
+    entry = catalogue.entry(volume_id)
+    assert entry.status is None or entry.status.condition.abnormal
+    assert not entry.gone, "nothing is concluded from it"
+    catalogue.report(NODE, NodeReport([status]))
+    assert not catalogue.entry(volume_id).status.condition.abnormal

@@ -1,5 +1,6 @@
 """Records as the first Mooring wrote them, committed as they were: every later one reads them."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -58,3 +59,25 @@ def _within(old: Any, new: Any) -> bool:
     if isinstance(old, dict):
         return all(key in new and _within(value, new[key]) for key, value in old.items())
     return bool(old == new)
+
+
+_STATES = {"Creating", "Filling", "Ready", "Deleting", "Trashed"}
+_FIELDS = {
+    volumes.VolumeRecord: "spec state formatted created_at formatting growing_to_bytes pull "
+    "trashing",
+    volumes.VolumeSpec: "volume_id name pool size_bytes mode filesystem preallocated "
+    "sector_size_bytes source filling labels",
+    volumes.Source: "volume_id snapshot_id node",
+    volumes.PullProgress: "taken_at source_size_bytes done_bytes chain",
+    volumes.Trashing: "volume_id deleted_at expires_at",
+    volumes.SnapshotRecord: "snapshot_id name pool size_bytes mode filesystem sector_size_bytes "
+    "preallocated state created_at formatted",
+}
+
+
+def test_nothing_is_written_that_the_release_before_does_not_read() -> None:
+    """Whoever adds something here has seen docs/decisions/0021: it is read one release earlier."""
+    assert {state.value for state in volumes.VolumeState} == _STATES
+    assert {state.value for state in volumes.SnapshotState} == {"Creating", "Ready", "Deleting"}
+    for kind, names in _FIELDS.items():
+        assert {field.name for field in dataclasses.fields(kind)} == set(names.split())

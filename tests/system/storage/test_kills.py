@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.host import commands
+from mooring.adapters.pools.pool_folder import FolderLock
 from support import cycling_node, real_storage
 from support.real_storage import MIB, Machine
 
@@ -66,3 +67,23 @@ def test_a_child_that_outlives_the_kill_holds_no_lock(scratch: Path) -> None:
     descriptors = commands.run(["ls", "-l", "/proc/self/fd"])
     assert str(folder) not in descriptors
     machine.stop()
+
+
+_FORKED = """
+import os, pathlib, signal, sys, time
+from mooring.adapters.pools.pool_folder import FolderLock
+lock = FolderLock(pathlib.Path(sys.argv[1]))
+if os.fork():
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_child_that_is_no_program_yet_only_delays_the_successor(scratch: Path) -> None:
+    """Between fork and exec a child still has the dead opener's lock, whose file closes at exec."""
+    argv = [sys.executable, "-c", _FORKED, str(scratch), "0.5"]
+    killed = subprocess.run(argv, env=os.environ, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    began = time.monotonic()
+    FolderLock(scratch).close()
+    assert time.monotonic() - began > 0.1, "nobody had it any more, so this shows nothing"

@@ -231,7 +231,7 @@ def test_the_rights_of_every_role_are_pinned():
     assert short == {
         "controller": reads | changes,
         "operator": reads | changes | {"FinishFilling"},
-        "node": {"Hello", "ReadSnapshot"},
+        "node": {"Hello", "ReadSnapshot", "ListPools"},
     }
 
 

@@ -89,6 +89,15 @@ pool_statuses = st.builds(
     available_bytes=sizes,
     healthy=st.booleans(),
     message=text,
+    waiting_volumes=st.integers(0, 1000),
+    evacuation=st.none()
+    | st.builds(
+        pools.Evacuation,
+        st.sampled_from(pools.PoolUse),
+        st.integers(0, 1000),
+        st.lists(st.builds(pools.HeldItem, text, text, text), max_size=3).map(tuple),
+    ),
+    adopted_from=st.lists(st.just(ids.NodeName("node-b")), max_size=2).map(tuple),
 )
 
 

@@ -116,6 +116,8 @@ def test_capacity_is_that_of_the_segment(driver):
     assert there.maximum_volume_size.value == there.available_capacity
     assert elsewhere.available_capacity == 0
     assert ask(parameters={"pool": "tape"}).available_capacity == 0
+    secret = {"csi.storage.k8s.io/node-stage-secret-name": "key"}
+    assert ask(parameters=secret).available_capacity == there.available_capacity
     request = pb.GetCapacityRequest(parameters={"speed": "9"})
     assert code_of(driver.controller.GetCapacity, request) is CODE.INVALID_ARGUMENT
 

@@ -166,7 +166,7 @@ _GRANTS = {
         "leases": "create get update",
         "nodes": "get list",
         "persistentvolumeclaims": "create delete get list patch watch",
-        "persistentvolumes": "create delete get",
+        "persistentvolumes": "create delete get list patch",
         "pods": "get list",
         "pods/log": "get",
         "pools": "create delete get list patch",
@@ -184,6 +184,7 @@ _GRANTS = {
         "pods": "list",
         "volumes": "create delete get list patch",
         "volumes/status": "patch",
+        "nodes": "get",
     },
 }
 

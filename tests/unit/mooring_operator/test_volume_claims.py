@@ -8,6 +8,8 @@ from mooring.api import keys
 from mooring.domain import errors, ids
 from mooring.ports import cluster
 from mooring_operator import resources, statuses
+from mooring_operator.held_claims import HeldClaims
+from mooring_operator.node_states import NodeStates
 from mooring_operator.recorder import Recorder
 from mooring_operator.volume_claims import VolumeClaims
 from mooring_operator.work_queue import Key
@@ -23,7 +25,10 @@ class World:
     def __init__(self) -> None:
         self.cluster = FakeCluster()
         self.clock = SetClock()
-        self.claims = VolumeClaims(self.cluster, Recorder(self.cluster, self.clock), self.clock)
+        recorder = Recorder(self.cluster, self.clock)
+        nodes = NodeStates(self.cluster, self.clock)
+        self.claims = VolumeClaims(self.cluster, recorder, self.clock, nodes)
+        self.held = HeldClaims(self.cluster, recorder, nodes)
         self.cluster.create(
             cluster.STORAGE_CLASSES,
             {
@@ -82,6 +87,23 @@ class World:
         self.cluster.patch(cluster.CLAIMS, "data", {"spec": {"volumeName": "pv-1"}}, "apps")
         status = {"phase": "Bound", "capacity": {"storage": size}}
         self.cluster.set_status(cluster.CLAIMS, "data", "apps", status)
+
+    def use(self, node: str) -> None:
+        """Runs a pod with the claim, which Kubernetes then protects."""
+        finalizers = ["kubernetes.io/pvc-protection"]
+        notes = {keys.STORAGE_PROVISIONER: keys.DRIVER}
+        change = {"metadata": {"finalizers": finalizers, "annotations": notes}}
+        self.cluster.patch(cluster.CLAIMS, "data", change, "apps")
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+        spec = {"nodeName": node, "volumes": [volume]}
+        pod = {"metadata": {"name": "db-0", "namespace": "apps"}, "spec": spec}
+        self.cluster.create(cluster.PODS, pod)
+
+    def silence(self, node: str) -> None:
+        """Kubernetes hears nothing of a node any more."""
+        conditions = [{"type": "Ready", "status": "Unknown"}]
+        self.cluster.set_status(cluster.NODES, node, "", {"conditions": conditions})
+        self.clock.advance(5)
 
 
 @pytest.fixture
@@ -210,18 +232,40 @@ def test_a_claim_kept_is_adopted_by_the_next_of_its_name(world: World) -> None:
     assert world.pvc()["metadata"]["labels"][keys.OWNER_UID] == owner
 
 
-def test_deletion_names_the_pods_that_hold_the_claim(world: World) -> None:
+def test_deletion_names_what_holds_the_claim_and_what_frees_it(world: World) -> None:
     world.apply(deletionPolicy="Delete")
     world.settle()
-    protection = {"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}}
-    world.cluster.patch(cluster.CLAIMS, "data", protection, "apps")
-    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
-    pod = {"metadata": {"name": "db-0", "namespace": "apps"}, "spec": {"volumes": [volume]}}
-    world.cluster.create(cluster.PODS, pod)
+    world.bind()
+    world.use("node-1")
     world.cluster.delete(resources.VOLUME_CLAIMS, "data", "apps")
     ready = world.settle()
     assert ready["reason"] == "InUse"
-    assert "kubectl delete pod db-0" in ready["message"]
+    assert "kubectl delete pod db-0 -n apps" in ready["message"]
+    assert world.held.reconcile(KEY), "it is looked at as long as it is there"
+    world.silence("node-1")
+    ready = world.settle()
+    assert ready["reason"] == "NodeUnreachable"
+    assert "kubectl delete pod db-0 -n apps --force --grace-period=0" in ready["message"]
+    assert "only if it is surely switched off" in ready["message"]
+    assert world.held.reconcile(KEY)
+    told = [e for e in world.cluster.find(cluster.EVENTS) if e["reason"] == ready["reason"]]
+    assert {e["involvedObject"]["kind"] for e in told} == {"VolumeClaim", "PersistentVolumeClaim"}
+    assert all("--grace-period=0" in e["message"] for e in told)
+
+
+def test_a_bound_claim_says_that_its_node_is_away_or_removed(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.bind()
+    assert world.settle()["status"] == "True"
+    world.silence("node-1")
+    ready = world.settle()
+    assert (ready["status"], ready["reason"]) == ("False", "NodeUnreachable")
+    world.cluster.delete(cluster.NODES, "node-1")
+    world.clock.advance(5)
+    ready = world.settle()
+    assert ready["reason"] == "NodeRemoved"
+    assert "kubectl mooring forget-node node-1" in ready["message"]
 
 
 def test_placement_by_labels_takes_the_roomiest_node(world: World) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mooring.domain import errors, ids
 from mooring.planning import (
     backup_run_plan,
+    claim_holders,
     claim_plan,
     movers,
     placement_plan,
@@ -168,7 +169,7 @@ def _claim(**more: object) -> claim_plan.Claim:
     return replace(base, **more)  # type: ignore[arg-type]
 
 
-WISH = claim_plan.Wish("data", GIB, "mooring", "Filesystem", False, True, False)
+WISH = claim_plan.Wish("shop", "data", GIB, "mooring", "Filesystem", False, True, False)
 CLASS = claim_plan.StorageClass(ours=True, expandable=True, waits_for_pod=True)
 
 
@@ -331,3 +332,42 @@ def test_the_roomiest_node_with_the_labels_wins() -> None:
 def test_a_node_that_cannot_serve_is_said(node: placement_plan.Candidate) -> None:
     with pytest.raises(errors.PreconditionFailed, match="ready with a Mooring agent"):
         placement_plan.choose(placement_plan.Wish(node=ids.NodeName("a")), [node], 1)
+
+
+def _holder(**more: object) -> claim_holders.Holder:
+    return replace(claim_holders.Holder("db-0", "node-1"), **more)  # type: ignore[arg-type]
+
+
+SILENT = {"node_state": claim_holders.NodeState.SILENT, "ending": True, "overdue": True}
+
+
+@pytest.mark.parametrize(
+    ("holders", "finalizers", "reason", "said"),
+    [
+        ([{}], [], "InUse", "kubectl delete pod db-0 -n shop"),
+        ([SILENT], [], "NodeUnreachable", "kubectl delete pod db-0 -n shop --force"),
+        ([SILENT], [], "NodeUnreachable", "kubectl taint node node-1 node.kubernetes.io/out-of"),
+        ([{"pod": "a"}, SILENT], [], "NodeUnreachable", "kubectl delete pod db-0 -n shop"),
+        ([{"ending": True}], [], "InUse", "waits for pods to end: db-0"),
+        (
+            [{"ending": True, "overdue": True, "finalizers": ["x.io/y"]}],
+            [],
+            "HeldByFinalizer",
+            "kubectl patch pod db-0 -n shop",
+        ),
+        ([], ["kubernetes.io/pvc-protection", "x.io/y"], "HeldByFinalizer", "kept by x.io/y"),
+    ],
+)
+def test_what_holds_a_claim_is_named_with_what_frees_it(
+    holders: list[dict[str, object]], finalizers: list[str], reason: str, said: str
+) -> None:
+    found = claim_holders.hold_on("shop", "data", [_holder(**one) for one in holders], finalizers)
+    assert found is not None
+    assert found.reason == reason
+    assert said in found.message
+
+
+def test_a_pod_on_a_node_that_may_still_run_is_never_said_to_be_safe_to_remove() -> None:
+    found = claim_holders.hold_on("shop", "data", [_holder(**SILENT)], [])
+    assert found is not None
+    assert found.message.index("surely switched off") < found.message.index("--force")

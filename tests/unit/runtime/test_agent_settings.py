@@ -81,3 +81,28 @@ def test_a_fault_is_named(tmp_path: Path, old: str, new: str, named: str) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidInput, match=r"absent\.yaml"):
         settings.load_agent_settings(tmp_path / "absent.yaml")
+
+
+def test_a_pool_may_be_on_some_nodes_and_be_evacuated_on_some(tmp_path: Path) -> None:
+    text = """
+pools:
+  - {name: fast, path: /srv/a, nodes: [node-a, node-b], evacuate: [node-b]}
+  - {name: fast, path: /srv/c, nodes: [node-c]}
+  - {name: all, path: /srv/all, evacuate: true}
+"""
+    found = {
+        name: [
+            (one.name, str(one.folder), one.use.value)
+            for one in _load(tmp_path, text, name).pool_configurations()
+        ]
+        for name in ("node-a", "node-b", "node-c", "node-d")
+    }
+    everywhere = ("all", "/srv/all", "Evacuating")
+    assert found == {
+        "node-a": [("fast", "/srv/a", "Open"), everywhere],
+        "node-b": [("fast", "/srv/a", "Evacuating"), everywhere],
+        "node-c": [("fast", "/srv/c", "Open"), everywhere],
+        "node-d": [everywhere],
+    }
+    with pytest.raises(errors.InvalidInput, match="same name"):
+        _load(tmp_path, text.replace("nodes: [node-c]", "nodes: [node-b]"), "node-a")

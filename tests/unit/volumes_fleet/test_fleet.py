@@ -287,3 +287,38 @@ def test_what_is_in_the_trash_is_nobodys_volume_and_its_name_is_free(world):
         world.fleet.get_volume(trashed)
     anew = world.fleet.create_volume(ask(topology=only("node-a")))
     assert (anew.spec.volume_id, world.copies()) == (entry.spec.volume_id, 2)
+
+
+def test_a_node_without_the_pool_of_a_volume_cannot_say_that_it_is_gone(world):
+    entry = world.fleet.create_volume(ask())
+    volume_id, node = entry.spec.volume_id, world.b
+    snapshot = world.fleet.create_snapshot(volume_id, "s")
+    world.report(node)
+    volumes_before, snapshots_before = node.volumes, node.snapshots
+    node.pool, node.volumes, node.snapshots = ids.PoolName("other"), {}, {}
+    world.report(node)
+    for delete in (
+        lambda: world.fleet.delete_snapshot(snapshot.snapshot_id),
+        lambda: world.fleet.delete_volume(volume_id),
+    ):
+        with pytest.raises(errors.PreconditionFailed, match="no pool main any more"):
+            delete()
+    shown = world.fleet.get_volume(volume_id)
+    assert "no pool main any more" in shown.status.condition.message
+    assert [one.snapshot_id for one in shown.snapshots] == [snapshot.snapshot_id]
+
+    world.catalogue.request_deletion(volume_id)
+    carried = tombstones.carry_out(world.catalogue, node.name, node)
+    assert not carried.volumes
+    assert "no pool main any more" in carried.refused[0]
+
+    node.pool, node.volumes, node.snapshots = ids.PoolName("main"), volumes_before, snapshots_before
+    assert tombstones.carry_out(world.catalogue, node.name, node).volumes == (volume_id,)
+
+
+def test_what_was_never_made_for_want_of_its_pool_can_be_deleted(world):
+    spec = replace(world.fleet.create_volume(ask()).spec, pool=ids.PoolName("nowhere"))
+    other = replace(spec, volume_id=ids.volume_id_for("pvc-2"), name="pvc-2")
+    world.catalogue.reserve(other, world.b.name)
+    world.fleet.delete_volume(other.volume_id)
+    assert world.catalogue.entry(other.volume_id) is None

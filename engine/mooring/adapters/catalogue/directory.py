@@ -75,6 +75,13 @@ class DirectoryCatalogue:
             if entry is not None:
                 self._write(replace(entry, deletion_requested=False, undelete_requested=True))
 
+    def forget(self, volume_id: ids.VolumeId) -> None:
+        """Records that a volume's node is gone for good; an absent entry is no error."""
+        with self._locked():
+            entry = self._read(volume_id)
+            if entry is not None:
+                self._write(replace(entry, forgotten=True))
+
     def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
         """Records a snapshot's tombstone; an absent entry is no error."""
         with self._locked():

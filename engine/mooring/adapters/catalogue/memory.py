@@ -58,6 +58,13 @@ class MemoryCatalogue:
                 wished = replace(entry, deletion_requested=False, undelete_requested=True)
                 self._entries[volume_id] = wished
 
+    def forget(self, volume_id: ids.VolumeId) -> None:
+        """Records that a volume's node is gone for good; an absent entry is no error."""
+        with self._guard:
+            entry = self._entries.get(volume_id)
+            if entry is not None:
+                self._entries[volume_id] = replace(entry, forgotten=True)
+
     def request_snapshot_deletion(self, snapshot_id: ids.SnapshotId) -> None:
         """Records a snapshot's tombstone; an absent entry is no error."""
         volume_id = ids.source_volume_id(snapshot_id)

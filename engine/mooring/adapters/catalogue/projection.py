@@ -14,7 +14,8 @@ def changed_entries(
 ) -> list[catalogue_port.CatalogueEntry]:
     """Returns the entries that a report makes different from those given, or adds.
 
-    An entry of another node is never touched: the catalogue's word on where a volume lies stands.
+    An entry of another node is touched only when it came here with its pool: else the catalogue's
+    word on where a volume lies stands.
     """
     own = {key for key, entry in entries.items() if entry.node == node}
     changed = []
@@ -23,9 +24,11 @@ def changed_entries(
     ):
         before = entries.get(volume_id)
         if before is not None and before.node != node:
-            continue
+            if not report.adopts(volume_id, before.node, before.spec.pool):
+                continue
+            before = replace(before, node=node)
         after = _entry(before or _adopted(volume_id, node, report), report)
-        if after != before:
+        if after != entries.get(volume_id):
             changed.append(after)
     return changed
 
@@ -47,7 +50,9 @@ def _entry(
     after = report.merged(before)
     if before.undelete_requested and _is_back(before.spec.volume_id, report):
         after = replace(after, undelete_requested=False)
-    if before.spec.pool in report.unread_pools:
+    if before.spec.volume_id in report.status_by_volume:
+        after = replace(after, forgotten=False)
+    if report.unread(before.spec.pool) is not None:
         return after  # a snapshot that is not reported may be there: its tombstone stays
     present = {record.snapshot_id for record in after.snapshots}
     return replace(

@@ -21,6 +21,7 @@ _BTRFS_KERNEL = (6, 7)
 _CHECKED_CODES = (0, 1)  # clean, or put right
 _CAP_SYS_RESOURCE = 24
 _EXT4_SUPERBLOCK_OFFSET = 1024
+_MEMORY = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
 class KernelFilesystems:
@@ -51,6 +52,11 @@ class KernelFilesystems:
                 f"{device} holds unknown content: no filesystem is recognised, but it is not empty"
             )
         return None
+
+    def unwritten_bytes(self) -> int:
+        """Returns what all filesystems of this machine hold in memory and have yet to write."""
+        found = dict(_MEMORY.findall(Path("/proc/meminfo").read_text(encoding="ascii")))
+        return sum(int(found.get(name, 0)) << 10 for name in ("Dirty", "Writeback"))
 
     def require_carried(self, filesystem: volumes.FilesystemType) -> None:
         """Refuses a filesystem whose volumes this kernel cannot carry.

@@ -45,11 +45,15 @@ class HeldFreeze:
 
 
 @contextmanager
-def frozen(mountpoint: Path, *, timeout_seconds: float) -> Iterator[HeldFreeze]:
+def frozen(
+    mountpoint: Path, *, timeout_seconds: float, writers_first: bool = True
+) -> Iterator[HeldFreeze]:
     """Freezes the filesystem at a mount point for the time of a `with` block; see the port."""
     _require_grantable(timeout_seconds)
     folder = files.open_folder(mountpoint)
     try:
+        if writers_first:
+            _write_back(folder)
         with _asked(mountpoint, folder, timeout_seconds) as connection:
             answer = _heard(connection, timeout_seconds + _GRACE_SECONDS)
             if answer != messages.FROZEN:
@@ -75,6 +79,7 @@ def is_frozen(mountpoint: Path) -> bool:
     """
     folder = files.open_folder(mountpoint)
     try:
+        _write_back(folder)
         with _asked(mountpoint, folder, _LOOK_SECONDS) as connection:
             answer = _heard(connection, _LOOK_SECONDS + _GRACE_SECONDS)
             if answer == messages.FROZEN:
@@ -105,10 +110,10 @@ class GuardFreezes:
     """Implements `ports.host.Freezes`."""
 
     def frozen(
-        self, mountpoint: Path, *, timeout_seconds: float
+        self, mountpoint: Path, *, timeout_seconds: float, writers_first: bool = True
     ) -> AbstractContextManager[HeldFreeze]:
         """Freezes a mounted filesystem for the time of a `with` block; see the port."""
-        return frozen(mountpoint, timeout_seconds=timeout_seconds)
+        return frozen(mountpoint, timeout_seconds=timeout_seconds, writers_first=writers_first)
 
     def is_frozen(self, mountpoint: Path) -> bool:
         """Whether a mounted filesystem is frozen now, by whomever; see the port."""
@@ -162,12 +167,15 @@ class OwnGuard:
 _own_guard = OwnGuard()
 
 
+def _write_back(folder: int) -> None:
+    """Or writers would wait for it while frozen. What fails here fails in the freeze again."""
+    with contextlib.suppress(OSError):
+        syscalls.write_back(folder)
+
+
 @contextmanager
 def _asked(mountpoint: Path, folder: int, timeout_seconds: float) -> Iterator[socket.socket]:
     """Asks the guard for a freeze; the end of the block ends what became of it."""
-    # Or writers would wait for it while frozen. What fails here fails in the freeze again.
-    with contextlib.suppress(OSError):
-        syscalls.write_back(folder)
     address = os.environ.get(messages.SOCKET_VARIABLE) or _own_guard.address()
     with messages.make_socket() as connection:
         connection.settimeout(_CONNECT_SECONDS)

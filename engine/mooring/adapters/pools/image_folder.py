@@ -268,6 +268,16 @@ def no_space_named(action: str) -> Iterator[None]:
         raise errors.HostFailure(f"cannot {action}: {error}") from error
 
 
+@contextmanager
+def no_space_ignored() -> Iterator[None]:
+    """Goes on where a full filesystem has no room for something that can be written later."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+
+
 def takes_direct_io(folder: Path, *, read_only: bool = False) -> bool:
     """Whether files of a folder can be opened for direct I/O.
 

@@ -22,6 +22,7 @@ from mooring.ports.clock import Clock
 FORMAT_VERSION = 1
 IDENTITY_FILE = "pool.json"
 LOCK_FILE = "lock"
+OWNER_FILE = "owner.json"
 _LOCK_PATIENCE_SECONDS = 5.0
 
 
@@ -114,7 +115,7 @@ def identify(folder: Path, backend: pools.PoolBackend, clock: Clock) -> PoolIden
 
 
 def _require_empty(folder: Path, descriptor: int) -> None:
-    known = {LOCK_FILE, "lost+found", files.temporary_name(IDENTITY_FILE)}
+    known = {LOCK_FILE, OWNER_FILE, "lost+found", files.temporary_name(IDENTITY_FILE)}
     strangers = sorted(set(files.names(descriptor)) - known)
     if strangers:
         raise errors.DataCorrupt(

@@ -227,7 +227,7 @@ class VolumeStatus(_message.Message):
     def __init__(self, record: _Optional[_Union[VolumeRecord, _Mapping]] = ..., used_bytes: _Optional[int] = ..., published: _Optional[bool] = ..., abnormal: _Optional[bool] = ..., message: _Optional[str] = ..., extents: _Optional[int] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
-    __slots__ = ("name", "pool_uuid", "node", "backend", "total_bytes", "free_bytes", "provisioned_bytes", "available_bytes", "healthy", "message")
+    __slots__ = ("name", "pool_uuid", "node", "backend", "total_bytes", "free_bytes", "provisioned_bytes", "available_bytes", "healthy", "message", "evacuation", "adopted_from", "waiting_volumes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     POOL_UUID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
@@ -238,6 +238,9 @@ class PoolStatus(_message.Message):
     AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     HEALTHY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EVACUATION_FIELD_NUMBER: _ClassVar[int]
+    ADOPTED_FROM_FIELD_NUMBER: _ClassVar[int]
+    WAITING_VOLUMES_FIELD_NUMBER: _ClassVar[int]
     name: str
     pool_uuid: str
     node: str
@@ -248,7 +251,30 @@ class PoolStatus(_message.Message):
     available_bytes: int
     healthy: bool
     message: str
-    def __init__(self, name: _Optional[str] = ..., pool_uuid: _Optional[str] = ..., node: _Optional[str] = ..., backend: _Optional[str] = ..., total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., provisioned_bytes: _Optional[int] = ..., available_bytes: _Optional[int] = ..., healthy: _Optional[bool] = ..., message: _Optional[str] = ...) -> None: ...
+    evacuation: Evacuation
+    adopted_from: _containers.RepeatedScalarFieldContainer[str]
+    waiting_volumes: int
+    def __init__(self, name: _Optional[str] = ..., pool_uuid: _Optional[str] = ..., node: _Optional[str] = ..., backend: _Optional[str] = ..., total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., provisioned_bytes: _Optional[int] = ..., available_bytes: _Optional[int] = ..., healthy: _Optional[bool] = ..., message: _Optional[str] = ..., evacuation: _Optional[_Union[Evacuation, _Mapping]] = ..., adopted_from: _Optional[_Iterable[str]] = ..., waiting_volumes: _Optional[int] = ...) -> None: ...
+
+class Evacuation(_message.Message):
+    __slots__ = ("use", "held_count", "held")
+    USE_FIELD_NUMBER: _ClassVar[int]
+    HELD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    use: str
+    held_count: int
+    held: _containers.RepeatedCompositeFieldContainer[HeldItem]
+    def __init__(self, use: _Optional[str] = ..., held_count: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldItem, _Mapping]]] = ...) -> None: ...
+
+class HeldItem(_message.Message):
+    __slots__ = ("kind", "name", "what_to_do")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WHAT_TO_DO_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    what_to_do: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., what_to_do: _Optional[str] = ...) -> None: ...
 
 class Volumes(_message.Message):
     __slots__ = ("volumes",)

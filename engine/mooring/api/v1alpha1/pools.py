@@ -9,6 +9,14 @@ class PoolSpec(base.Model):
     """Nothing yet: pools are set up in the ConfigMap mooring-config of mooring-system."""
 
 
+class HeldEntry(base.Model):
+    """Something that is still in a pool which is evacuated."""
+
+    kind: str = Field(description="Volume, Snapshot or Trash.")
+    name: str = Field(description="Its id.")
+    what_to_do: str = Field(description="How it leaves the pool.")
+
+
 class PoolNode(base.Model):
     """The pool on one node."""
 
@@ -21,6 +29,22 @@ class PoolNode(base.Model):
     available_bytes: int = Field(description="Largest volume that would be taken now.")
     healthy: bool = Field(description="False when it takes no new volumes because of a fault.")
     message: str = Field(default="", description="What is wrong, or why it takes no new volumes.")
+    waiting_volumes: int = Field(
+        default=0,
+        description="How many volumes are frozen, because a write to them could find no room.",
+    )
+    evacuating: bool = Field(
+        default=False,
+        description="Takes no new volumes, because it is to be emptied or is configured no more.",
+    )
+    held_count: int | None = Field(
+        default=None, description="While it is evacuated: how many things are still in it."
+    )
+    held: list[HeldEntry] = Field(
+        default_factory=list,
+        max_length=50,
+        description="While it is evacuated: the first of them, and what to do with each.",
+    )
     observed_at: str | None = Field(
         default=None,
         description="When the node last answered.",

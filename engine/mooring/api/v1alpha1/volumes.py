@@ -41,6 +41,11 @@ class VolumeObjectSpec(base.Model):
     undelete_requested: bool = Field(
         default=False, description="The node brings the volume back from the trash."
     )
+    forgotten: bool = Field(
+        default=False,
+        description="Its node is gone for good: a deletion waits for nothing. Taken back when the "
+        "node returns with it.",
+    )
     snapshot_deletions: list[str] = Field(
         default_factory=list,
         max_length=1024,
@@ -93,7 +98,10 @@ class VolumeObjectStatus(base.Status):
         "thousands. The more, the longer a snapshot takes. Absent where the disk cannot tell.",
     )
     published: bool | None = Field(default=None, description="Whether a pod has it now.")
-    health: str | None = Field(default=None, description="Healthy or Abnormal.")
+    health: str | None = Field(
+        default=None,
+        description="Healthy, Abnormal, or Lost when its node was removed from the cluster.",
+    )
     message: str | None = Field(default=None, description="What is wrong.")
     trashed_from: str | None = Field(
         default=None, description="Of one in the trash: the id that it had for its users."

@@ -61,18 +61,27 @@ class Fleet:
     def delete_volume(self, volume_id: ids.VolumeId) -> None:
         """Deletes a volume; an absent one is no error.
 
-        When its node does not answer, the deletion is recorded and carried out on its return.
+        When its node does not answer, the deletion is recorded and carried out on its return; of
+        a node that people said is gone for good, the volume is forgotten instead.
 
         Raises:
             InUse: It is still staged, published or exposed.
+            PreconditionFailed: Its node has not the pool any more in which it was last seen.
             Unreachable: The catalogue does not answer.
         """
         with self._locks.hold(volume_id):
             entry = self._lookups.entry(volume_id)
             if entry is None:
                 return
-            done = self._try_on_node(entry.node, lambda node: node.delete_volume(volume_id))
-            if not done:
+
+            def delete(node: nodes_port.NodeStorageAndSnapshots) -> None:
+                surveys.require_pool(node, entry)
+                node.delete_volume(volume_id)
+
+            done = self._try_on_node(entry.node, delete)
+            if not done and entry.forgotten:
+                self._catalogue.drop(volume_id)
+            elif not done:
                 self._catalogue.request_deletion(volume_id)
             self._release_source(entry)
             if not done:
@@ -138,6 +147,7 @@ class Fleet:
 
         Raises:
             InUse: It is exposed to a mover.
+            PreconditionFailed: Its node has not the pool any more in which it was last seen.
             Unreachable: The catalogue does not answer.
         """
         volume_id = ids.source_volume_id(snapshot_id)
@@ -145,7 +155,12 @@ class Fleet:
             entry = self._lookups.entry(volume_id)
             if entry is None:
                 return
-            done = self._try_on_node(entry.node, lambda node: node.delete_snapshot(snapshot_id))
+
+            def delete(node: nodes_port.NodeStorageAndSnapshots) -> None:
+                surveys.require_pool(node, entry)
+                node.delete_snapshot(snapshot_id)
+
+            done = self._try_on_node(entry.node, delete)
             if not done:
                 self._catalogue.request_snapshot_deletion(snapshot_id)
             elif entry.deletion_requested:

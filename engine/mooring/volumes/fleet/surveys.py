@@ -20,8 +20,32 @@ def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.N
 
 def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node for its snapshots alone; of its volumes the report says nothing."""
-    unread = {pool.name: pool.message for pool in storage.list_pools() if not pool.healthy}
-    return catalogue_port.NodeReport(snapshots=storage.list_snapshots(), unread_pools=unread)
+    found = storage.list_pools()
+    return catalogue_port.NodeReport(
+        snapshots=storage.list_snapshots(),
+        unread_pools={pool.name: pool.message for pool in found if not pool.healthy},
+        pool_names=frozenset(pool.name for pool in found),
+        adopted_from={pool.name: pool.adopted_from for pool in found if pool.adopted_from},
+    )
+
+
+def require_pool(
+    storage: nodes_port.NodeStorageAndSnapshots, entry: catalogue_port.CatalogueEntry
+) -> None:
+    """Refuses to delete on a node that does not have the pool of what is to be deleted.
+
+    Such a node says of every volume that it is gone already, while its bytes are somewhere.
+
+    Raises:
+        PreconditionFailed: It has no such pool, and the volume was seen in it.
+    """
+    if entry.status is None and not entry.snapshots:
+        return  # never made, as far as anybody knows: perhaps because there is no such pool
+    pool = entry.spec.pool
+    if all(status.name != pool for status in storage.list_pools()):
+        raise errors.PreconditionFailed(
+            f"volume {entry.spec.volume_id}: {catalogue_port.pool_missing(pool)}"
+        )
 
 
 def ask(

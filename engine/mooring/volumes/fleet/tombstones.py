@@ -59,10 +59,12 @@ def carry_out(
     for entry in entries:
         for snapshot_id in entry.snapshot_deletions:
             with _noted(refused):
+                surveys.require_pool(node, entry)
                 node.delete_snapshot(snapshot_id)
                 snapshots.append(snapshot_id)
         if entry.deletion_requested:
             with _noted(refused):
+                surveys.require_pool(node, entry)
                 node.delete_volume(entry.spec.volume_id)
                 volumes.append(entry.spec.volume_id)
                 settle(catalogue, entry.spec.volume_id, node)
@@ -86,7 +88,7 @@ def _forget_freed(
     present = surveys.node_report(node)
     for entry in trashed:
         known = entry.spec.volume_id in present.status_by_volume
-        if not known and entry.spec.pool not in present.unread_pools:
+        if not known and present.unread(entry.spec.pool) is None:
             catalogue.drop(entry.spec.volume_id)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids, pools, volumes
+from mooring.planning import evacuation
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
@@ -15,6 +16,7 @@ from mooring.volumes.local.guarding import GuardedImages, GuardedRecords, PoolGu
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.standstill import Standstill
 from mooring.volumes.local.trash import Trash
 
 
@@ -34,11 +36,16 @@ class PoolBook:
     Args:
         pool: The pool.
         clock: The time.
+
+    Attributes:
+        standstill: Its volumes that are frozen for lack of space, and what to say of it.
     """
 
     def __init__(self, pool: pool_ports.OpenPool, clock: Clock) -> None:
         self.name = pool.name
         self.pool_uuid = pool.pool_uuid
+        self.use = pool.use
+        self.adopted_from = pool.adopted_from
         self.guard = PoolGuard(pool.name, pool.read_only)
         self.images = GuardedImages(pool.images, self.guard)
         records = GuardedRecords(pool.records, self.guard)
@@ -46,6 +53,24 @@ class PoolBook:
         self.records = Ledger(guarded, clock)
         self.layout = Layout(self.images, pool.extents)
         self.trash = Trash(guarded, self.records, clock)
+        self.standstill: Mapping[ids.VolumeId, str] = {}
+
+    def require_open(self) -> None:
+        """Refuses to put a new volume into a pool that is emptied.
+
+        Raises:
+            SpaceExhausted: It is; another node or pool may take the volume.
+        """
+        found = self.evacuation()
+        if found is not None:
+            raise errors.SpaceExhausted(f"pool {self.name} {evacuation.message(found)}")
+
+    def evacuation(self) -> pools.Evacuation | None:
+        """Returns what is left in a pool that is emptied; None of one that takes new volumes."""
+        if self.use is pools.PoolUse.OPEN:
+            return None
+        kept = self.records.list_snapshots().records
+        return evacuation.evacuation(self.use, self.records.list_volumes().records, kept)
 
     def image_path(self, image: ids.ImageId) -> Path | None:
         """Returns the image's file, or None if there is none to attach."""
@@ -67,6 +92,7 @@ class NodeContext:
         clock: The time.
         remote_snapshots: Snapshots of other nodes; None where there are none.
         background: Copies from other nodes, by volume id.
+        standstill: Volumes that are frozen because there is no space.
     """
 
     node: ids.NodeName
@@ -76,6 +102,7 @@ class NodeContext:
     clock: Clock
     remote_snapshots: RemoteSnapshots | None = None
     background: Background = field(default_factory=Background)
+    standstill: Standstill = field(default_factory=Standstill)
 
     @property
     def pools(self) -> Mapping[ids.PoolName, PoolBook]:
@@ -184,6 +211,15 @@ class NodeContext:
                 f"({failed.message}); nothing is done to it until the pool is back, or is taken "
                 "out of the node's configuration"
             )
+
+    def require_running(self, book: PoolBook, volume_id: ids.VolumeId) -> None:
+        """Refuses a point in time of a volume that stands still: it would need room.
+
+        Raises:
+            SpaceExhausted: It does.
+        """
+        if volume_id in book.standstill:
+            raise errors.SpaceExhausted(f"volume {volume_id}: {book.standstill[volume_id]}")
 
     def require_ready(self, record: volumes.VolumeRecord) -> None:
         """Refuses work on a volume that is not, or not yet, a whole one.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mooring.domain import errors, ids, pools, volumes
-from mooring.planning import admission, sizes
+from mooring.planning import admission, evacuation, sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
 from mooring.volumes.local import attachments, pull
@@ -101,12 +101,9 @@ def _condition(
     seen: tuple[Sequence[host.LoopDevice], Sequence[host.Mount]],
 ) -> volumes.VolumeCondition:
     devices, table = seen
-    faults: list[str] = []
-    if record.state not in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
-        if usage is None:
-            faults.append("its image is missing from the pool")
-        elif usage.size_bytes < record.spec.size_bytes:
-            faults.append(f"its image has only {usage.size_bytes} bytes")
+    faults = _image_faults(record, usage)
+    if record.spec.volume_id in book.standstill:
+        faults.append(book.standstill[record.spec.volume_id])
     fragmented = book.layout.fault(image_of(record.spec.volume_id))
     if fragmented:
         faults.append(fragmented)
@@ -122,9 +119,20 @@ def _condition(
     return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
 
 
+def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) -> list[str]:
+    if record.state in (volumes.VolumeState.CREATING, volumes.VolumeState.DELETING):
+        return []
+    if usage is None:
+        return ["its image is missing from the pool"]
+    if usage.size_bytes < record.spec.size_bytes:
+        return [f"its image has only {usage.size_bytes} bytes"]
+    return []
+
+
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
     faults = (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
     message = "; ".join((*filter(None, [book.guard.read_only]), *faults))
+    healthy = not message
     try:
         budget = book.records.estimate()
     except (errors.MooringError, OSError) as error:
@@ -132,6 +140,9 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
             book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,
             provisioned_bytes=0, available_bytes=0, healthy=False, message=str(error),
         )  # fmt: skip
+    emptied = book.evacuation()
+    if emptied is not None:
+        message = "; ".join(filter(None, [message, evacuation.message(emptied)]))
     return pools.PoolStatus(
         name=book.name,
         pool_uuid=book.pool_uuid,
@@ -140,13 +151,21 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         capacity=budget.capacity,
         provisioned_bytes=budget.promised_bytes,
         available_bytes=0 if message else sizes.round_down(budget.available_bytes),
-        healthy=not message,
-        message=message or (admission.low_message(budget) if budget.is_low else ""),
+        healthy=healthy,
+        message=message or _shortage(book, budget),
+        waiting_volumes=len(book.standstill),
+        evacuation=emptied,
+        adopted_from=book.adopted_from,
     )
+
+
+def _shortage(book: PoolBook, budget: admission.Budget) -> str:
+    standing_still = next(iter(book.standstill.values()), "")
+    return standing_still or (admission.low_message(budget) if budget.is_low else "")
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:
     return pools.PoolStatus(
-        failed.name, "", context.node, failed.backend, _NOTHING,
+        failed.name, failed.pool_uuid, context.node, failed.backend, _NOTHING,
         provisioned_bytes=0, available_bytes=0, healthy=False, message=failed.message,
     )  # fmt: skip

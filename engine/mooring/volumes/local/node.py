@@ -22,6 +22,7 @@ from mooring.volumes.local.outgoing import Outgoing, Transfers
 from mooring.volumes.local.pool_set import PoolSet
 from mooring.volumes.local.pool_watch import PoolWatch
 from mooring.volumes.local.publish import NodePublisher
+from mooring.volumes.local.space_watch import SpaceWatch
 
 
 class LocalNode:
@@ -39,6 +40,7 @@ class LocalNode:
         exposures: Snapshots and new volumes as block devices, for movers.
         outgoing: Snapshots that other nodes read.
         pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
+        space_watch: Lets sparse volumes stand still where space ends; somebody has to call it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class LocalNode:
             node, pool_set, parts.host, locks, clock, transfers.remote_snapshots
         )
         self.pool_watch = PoolWatch(self._context, parts.doors)
+        self.space_watch = SpaceWatch(self._context)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)

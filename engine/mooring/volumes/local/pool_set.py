@@ -65,6 +65,12 @@ class PoolSet(Generic[Book]):
             self._failing = {**self._failing, book.name: (book, failed)}
             self._serving = _without(self._serving, book.name)
 
+    def leave(self, name: ids.PoolName) -> None:
+        """Takes out a pool that the node shall have no more."""
+        with self._changing:
+            self._serving = _without(self._serving, name)
+            self._shut = _without(self._shut, name)
+
     def shut(self, failed: pool_ports.FailedPool) -> None:
         """Records that a pool is not open."""
         with self._changing:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mooring.domain import errors, ids
+from mooring.domain import errors, ids, pools
 from mooring.ports import pools as pool_ports
 from mooring.ports.pools import FailedPool
 from mooring.volumes.local import recover
@@ -66,7 +66,7 @@ class PoolWatch:
         self, context: NodeContext, doors: Mapping[ids.PoolName, pool_ports.PoolDoor]
     ) -> None:
         self._context = context
-        self._doors = doors
+        self._doors = dict(doors)
         rest = {True: _PROBE_SECONDS, False: _FIRST_RETRY_SECONDS}
         now = time.monotonic()
         self._turns = {name: _Turn(now + rest[name in context.pools]) for name in doors}
@@ -78,8 +78,11 @@ class PoolWatch:
             now: Looks at all of them.
         """
         notes: list[str] = []
-        for name, door in self._doors.items():
+        for name, door in list(self._doors.items()):
             turn, serving = self._turns[name], self._context.pool_set.serving.get(name)
+            if serving is not None and self._may_leave(serving):
+                notes += self._leave(serving, door)
+                continue
             suspected = serving is not None and serving.guard.suspected
             if not (now or suspected or time.monotonic() >= turn.due):
                 continue
@@ -92,6 +95,26 @@ class PoolWatch:
             turn.rest_seconds = min(2 * turn.rest_seconds, _LONGEST_RETRY_SECONDS)
             turn.due = time.monotonic() + turn.rest_seconds
         return notes
+
+    def _may_leave(self, book: PoolBook) -> bool:
+        """Whether a pool that the node shall not have any more holds nothing, or nobody uses it."""
+        if book.use is pools.PoolUse.FORGOTTEN:
+            return not _users(self._context, book)
+        if book.use is not pools.PoolUse.REMOVED or book.guard.read_only:
+            return False
+        listings = (book.records.list_volumes(), book.records.list_snapshots())
+        return not any(listing.records or listing.faults for listing in listings)
+
+    def _leave(self, book: PoolBook, door: pool_ports.PoolDoor) -> list[str]:
+        """Lets go of a pool that the node shall not have any more."""
+        self._context.pool_set.leave(book.name)
+        try:
+            door.give_up()
+        except (errors.MooringError, OSError) as error:
+            self._context.pool_set.shut(self._failed(book, str(error), []))
+            return [f"pool {book.name} could not be taken off: {error}"]
+        del self._doors[book.name]
+        return [f"pool {book.name} was let go: nobody uses it; its folder is left as it is"]
 
     def _watch(self, book: PoolBook, door: pool_ports.PoolDoor, turn: _Turn) -> list[str]:
         """Tries a pool that serves."""
@@ -128,9 +151,14 @@ class PoolWatch:
         last = next((one for one in self._context.pool_set.failed if one.name == name), None)
         try:
             book = PoolBook(door.open(), self._context.clock)
+        except errors.NotFound as error:
+            self._context.pool_set.leave(name)
+            del self._doors[name]
+            return [f"pool {name} is no pool of this node any more: {error}"]
         except (errors.MooringError, OSError) as error:
             if last is not None:
-                self._context.pool_set.shut(FailedPool(name, last.backend, str(error)))
+                failed = FailedPool(name, last.backend, str(error), door.claimed())
+                self._context.pool_set.shut(failed)
             return []
         notes = recover.recover_pool(self._context, book)
         self._context.pool_set.serve(book)
@@ -143,7 +171,8 @@ class PoolWatch:
     def _failed(
         self, book: PoolBook, fault: str, users: list[ids.VolumeId | ids.SnapshotId]
     ) -> FailedPool:
-        return FailedPool(book.name, book.images.properties.backend, _advice(fault, users))
+        backend = book.images.properties.backend
+        return FailedPool(book.name, backend, _advice(fault, users), book.pool_uuid)
 
 
 def _fault(door: pool_ports.PoolDoor, turn: _Turn) -> str | None:

@@ -84,6 +84,7 @@ def _intend(
 ) -> tuple[PoolBook, volumes.VolumeRecord]:
     """Checks what is asked for and records the intent, which reserves its space."""
     book = context.pool(spec.pool)
+    book.require_open()
     _require_sound(spec)
     if spec.filesystem is not None:
         context.host.filesystems.require_carried(spec.filesystem)
@@ -219,6 +220,7 @@ def _copy(context: NodeContext, book: PoolBook, spec: volumes.VolumeSpec, origin
         return
     # Only sharing blocks is quick enough for a freeze; giving the copy its own comes after it.
     cut = cut_of(spec.volume_id)
+    context.require_running(book, ids.VolumeId(origin.image))
     book.images.remove(cut)
     path = book.image_path(origin.image)
     with attachments.quiesced(context.host, path, timeout_seconds=ORDINARY_FREEZE_SECONDS):

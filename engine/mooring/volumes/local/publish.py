@@ -78,7 +78,7 @@ class NodePublisher:
                 have it, or something else is mounted there.
         """
         target = self._host.paths.resolve(publication.target_path)
-        with self._context.locks.hold(volume_id):
+        with self._context.locks.hold(volume_id), self._context.standstill.ended_for(volume_id):
             book, record = self._context.volume(volume_id)
             self._context.require_ready(record)
             staging.require_access(record, publication.access)
@@ -99,7 +99,7 @@ class NodePublisher:
             PreconditionFailed: Something that is not this volume is mounted there.
         """
         target = self._host.paths.resolve(target_path)
-        with self._context.locks.hold(volume_id):
+        with self._context.locks.hold(volume_id), self._context.standstill.ended_for(volume_id):
             found = self._found_at(volume_id, target)
             image = found[0].image_path(image_of(volume_id)) if found else None
             devices = attachments.devices_of(self._host, image)
@@ -137,7 +137,7 @@ class NodePublisher:
             NotFound: No such volume, or it is not there.
             Busy: It is frozen.
         """
-        with self._context.locks.hold(volume_id):
+        with self._context.locks.hold(volume_id), self._context.standstill.ended_for(volume_id):
             book, record = self._context.volume(volume_id)
             self._context.require_ready(record)
             path = self._host.paths.resolve(volume_path)

@@ -25,6 +25,7 @@ def create_snapshot(
             # A half-made one was never acknowledged, so nobody knows its point in time.
             discard(found[0], snapshot_id)
         book, source = context.volume(volume_id)
+        context.require_running(book, volume_id)
         _require_takeable(context, book, source, freeze_timeout_seconds)
         record = _intend(context, book, source, (snapshot_id, name))
         try:

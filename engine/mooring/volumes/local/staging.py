@@ -39,7 +39,7 @@ def stage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str, acce
         DataCorrupt: The device holds what the volume never had; nothing was changed.
         PreconditionFailed: The volume is being filled, or something else is mounted there.
     """
-    with context.locks.hold(volume_id):
+    with context.locks.hold(volume_id), context.standstill.ended_for(volume_id):
         book, record = context.volume(volume_id)
         context.require_ready(record)
         require_access(record, access)
@@ -60,7 +60,7 @@ def unstage(context: NodeContext, volume_id: ids.VolumeId, staging_path: str) ->
         PreconditionFailed: Something that is not this volume is mounted there.
     """
     target = context.host.paths.resolve(staging_path)
-    with context.locks.hold(volume_id):
+    with context.locks.hold(volume_id), context.standstill.ended_for(volume_id):
         found = context.find_volume(volume_id)
         image = found[0].image_path(image_of(volume_id)) if found else None
         devices = attachments.devices_of(context.host, image)

@@ -1,0 +1,66 @@
+"""What the Pool objects say of pools that are emptied, and of nodes that have them no more."""
+
+from dataclasses import replace
+from typing import Any
+
+from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.domain import pools
+from mooring.runtime.locks import ThreadLocks
+from mooring.volumes.fleet.fleet import Fleet
+from mooring_operator import fleet_surveys, resources, statuses
+from mooring_operator.fleet_surveys import FleetSurveys
+from mooring_operator.recorder import Recorder
+from mooring_operator.surroundings import Surroundings
+from support.fake_cluster import FakeCluster
+from support.fake_nodes import FakeNode, FakeNodes
+from support.set_clock import SetClock
+
+ITEM = pools.HeldItem("Volume", "vol-1", "delete its claim")
+LEFT = pools.Evacuation(pools.PoolUse.REMOVED, 1, (ITEM,))
+
+
+class Emptied(FakeNode):
+    """A node that does not say what it has by itself."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, pool="default")
+        self.emptied = False
+        self.has_it = True
+
+    def list_pools(self) -> list[pools.PoolStatus]:
+        found = list(super().list_pools()) if self.has_it else []
+        if self.emptied:
+            found = [
+                replace(one, available_bytes=0, message="takes no new volumes", evacuation=LEFT)
+                for one in found
+            ]
+        return found
+
+
+def test_a_pool_that_is_emptied_says_what_is_left_and_a_node_without_it_is_dropped() -> None:
+    objects, clock = FakeCluster(), SetClock()
+    first, second = Emptied("node-1"), Emptied("node-2")
+    nodes, catalogue = FakeNodes(first, second), MemoryCatalogue()
+    fleet = Fleet(catalogue, nodes, ThreadLocks())
+    surroundings = Surroundings(nodes, fleet, catalogue, clock)
+    surveys = FleetSurveys(objects, Recorder(objects, clock), surroundings)
+
+    def seen() -> tuple[str, dict[str, dict[str, Any]]]:
+        surveys.reconcile(fleet_surveys.KEY)
+        found = objects.must_get(resources.POOLS, "default")
+        ready = statuses.condition(found, "Ready")
+        return str(ready["reason"]), {one["node"]: one for one in found["status"]["nodes"]}
+
+    assert seen()[0] == "Healthy"
+    second.emptied = True
+    reason, shown = seen()
+    assert reason == "Evacuating"
+    left = shown["node-2"]
+    assert (left["evacuating"], left["heldCount"]) == (True, 1)
+    assert left["held"] == [{"kind": "Volume", "name": "vol-1", "whatToDo": "delete its claim"}]
+    second.has_it = False
+    reason, shown = seen()
+    assert (reason, sorted(shown)) == ("Healthy", ["node-1"])
+    first.silent = True
+    reason, shown = seen()
+    assert (reason, sorted(shown)) == ("Degraded", ["node-1"])
