@@ -122,12 +122,7 @@ class PoolOpener:
         folder = self._mounted(folder)
         if configuration.backend not in BACKENDS:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
-        try:
-            identity, adopted_from = self._enter(folder)
-        except errors.MooringError:
-            with contextlib.suppress(errors.MooringError):  # a volume of it may be attached still
-                self.unmount()  # what is not this node's must be free to be taken elsewhere
-            raise
+        identity, adopted_from = self._enter(folder)
         self._root, self._read_only = files.open_folder(folder), bool(identity.newer)
         images = BACKENDS[configuration.backend](folder / "images", read_only=self._read_only)
         self._closers.append(images.close)
@@ -160,11 +155,16 @@ class PoolOpener:
 
     def _enter(self, folder: Path) -> tuple[pool_folder.PoolIdentity, tuple[ids.NodeName, ...]]:
         """Makes sure that what is in a pool's folder is this node's, and the pool that is meant."""
-        if folder != self.configuration.folder:
-            self._lock(folder)
-        identity = pool_folder.identify(folder, self.configuration.backend, SystemClock())
-        self._require_same(identity.pool_uuid)
-        return identity, self._claim(folder, identity)
+        try:
+            if folder != self.configuration.folder:
+                self._lock(folder)
+            identity = pool_folder.identify(folder, self.configuration.backend, SystemClock())
+            self._require_same(identity.pool_uuid)
+            return identity, self._claim(folder, identity)
+        except errors.MooringError:
+            with contextlib.suppress(errors.MooringError):  # a volume of it may be attached still
+                self.unmount()  # what is not this node's must be free to be taken elsewhere
+            raise
 
     @property
     def _wanted(self) -> Path:
