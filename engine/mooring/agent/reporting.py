@@ -89,6 +89,7 @@ class Reporter:
             )
         with self._reporting:
             report = _explained(surveys.node_report(self._storage), carried.kept_from)
+            tombstones.forget_freed(self._catalogue, carried.trashed, report)
             self._catalogue.report(self._node, report)
         self._reported.set()
 

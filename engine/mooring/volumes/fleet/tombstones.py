@@ -25,12 +25,14 @@ class Carried:
         snapshots: Snapshots that are deleted now.
         refused: What was left, with the reason.
         kept_from: Why volumes that are wanted back are not back yet.
+        trashed: Entries of what was in the trash before it.
     """
 
     volumes: tuple[ids.VolumeId, ...]
     snapshots: tuple[ids.SnapshotId, ...]
     refused: tuple[str, ...]
     kept_from: Mapping[ids.VolumeId, str] = field(default_factory=dict)
+    trashed: tuple[catalogue_port.CatalogueEntry, ...] = ()
 
 
 def carry_out(
@@ -73,22 +75,23 @@ def carry_out(
                 node.undelete_volume(entry.spec.volume_id)
             except errors.MooringError as error:
                 kept_from[entry.spec.volume_id] = str(error)
-    _forget_freed(catalogue, [entry for entry in entries if entry.trashed], node)
-    return Carried(tuple(volumes), tuple(snapshots), tuple(refused), kept_from)
+    trashed = tuple(entry for entry in entries if entry.trashed)
+    return Carried(tuple(volumes), tuple(snapshots), tuple(refused), kept_from, trashed)
 
 
-def _forget_freed(
+def forget_freed(
     catalogue: catalogue_port.Catalogue,
     trashed: Sequence[catalogue_port.CatalogueEntry],
-    node: nodes_port.NodeStorageAndSnapshots,
+    report: catalogue_port.NodeReport,
 ) -> None:
-    """Forgets the entries of what was in the trash and surely is on the node no more."""
-    if not trashed:
-        return
-    present = surveys.node_report(node)
+    """Forgets the entries of what was in the trash and surely is on the node no more.
+
+    Raises:
+        Unreachable: The catalogue does not answer.
+    """
     for entry in trashed:
-        known = entry.spec.volume_id in present.status_by_volume
-        if not known and present.unread(entry.spec.pool) is None:
+        known = entry.spec.volume_id in report.status_by_volume
+        if not known and report.unread(entry.spec.pool) is None:
             catalogue.drop(entry.spec.volume_id)
 
 
