@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.domain import pools
 from mooring.runtime.locks import ThreadLocks
@@ -64,3 +66,31 @@ def test_a_pool_that_is_emptied_says_what_is_left_and_a_node_without_it_is_dropp
     first.silent = True
     reason, shown = seen()
     assert (reason, sorted(shown)) == ("Degraded", ["node-1"])
+
+
+def _entry(node: str, message: str = "", **more: Any) -> dict[str, Any]:
+    return {"node": node, "healthy": True, "message": message, **more}
+
+
+FULL = _entry("node-1", "12 MiB are left")
+EMPTIED = _entry("node-1", "takes no new volumes", evacuating=True)
+WAITING = _entry("node-2", "2 volumes wait", waitingVolumes=2)
+BROKEN = _entry("node-3", "EIO", healthy=False)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason", "says"),
+    [
+        ([_entry("node-1")], "Healthy", ""),
+        ([EMPTIED], "Evacuating", "node-1 takes no new volumes"),
+        ([FULL, EMPTIED], "LowSpace", "no new volumes on node-1: 12 MiB are left"),
+        ([FULL, WAITING], "WritesWait", "volumes are frozen on node-2: 2 volumes wait"),
+        ([FULL, WAITING, BROKEN], "Degraded", "no new volumes on node-3: EIO"),
+    ],
+)
+def test_the_worst_of_a_pools_nodes_is_what_it_says(
+    entries: list[dict[str, Any]], reason: str, says: str
+) -> None:
+    verdict = fleet_surveys.pool_verdict(entries)
+    assert verdict.reason == reason
+    assert says in verdict.message
