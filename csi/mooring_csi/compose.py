@@ -20,6 +20,7 @@ from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.agent import (
     authority_folder,
     authorization,
+    metrics,
     pool_sightings,
     renewal,
     reporting,
@@ -38,6 +39,7 @@ from mooring.ports import cluster
 from mooring.ports import nodes as nodes_port
 from mooring.ports import pools as pool_ports
 from mooring.runtime.locks import ThreadLocks
+from mooring.runtime.metrics import MetricsServer
 from mooring.runtime.settings import AgentSettings
 from mooring.volumes.fleet.fleet import Fleet
 from mooring.volumes.local.node import LocalNode
@@ -97,6 +99,7 @@ class NodeOptions:
         registration_folder: The kubelet's plugins_registry; None registers nowhere.
         kubelet_socket: The CSI socket as the kubelet sees it.
         agent_listen: `host:port` of the agent's own server; None serves no agent.
+        metrics_listen: `host:port` of the metrics; None serves none.
     """
 
     settings: AgentSettings
@@ -105,6 +108,7 @@ class NodeOptions:
     registration_folder: Path | None = None
     kubelet_socket: str = ""
     agent_listen: str | None = None
+    metrics_listen: str | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,8 @@ def build_node(
     if options.registration_folder is not None:
         endpoint = options.kubelet_socket or str(options.csi_socket)
         process.parts.append(registration.Registrar(options.registration_folder, endpoint))
+    if options.metrics_listen is not None:
+        process.parts.append(MetricsServer(options.metrics_listen, [metrics.PoolMetrics(node)]))
     if options.agent_listen is not None:
         storage = reporting.ReportingStorage(node, reporter)
         process.parts.append(

@@ -94,6 +94,9 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
     agent_listen: Annotated[
         str, typer.Option(help="host:port of the agent.")
     ] = f"0.0.0.0:{keys.AGENT_PORT}",
+    metrics_listen: Annotated[
+        str | None, typer.Option(help="host:port of the metrics; none: no metrics.")
+    ] = None,
     agents: Agents = None,
     tls_folder: TlsFolder = None,
 ) -> None:
@@ -105,6 +108,7 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
         registration_folder=registration_dir,
         kubelet_socket=str(kubelet_dir / "plugins" / keys.DRIVER / "csi.sock"),
         agent_listen=agent_listen,
+        metrics_listen=metrics_listen,
     )
     role = authorization.Identity(authorization.Role.NODE, options.settings.node)
     if tls_folder is not None:

@@ -95,6 +95,9 @@ def test_no_secret_is_found_anywhere(shop: Shop, storage_class: str) -> None:
         values += canaries.tokens(shop.cluster)
         for namespace in (shop.namespace, SYSTEM):
             values += canaries.secrets_of(shop.kubectl, namespace)
+    metrics = canaries.metrics(shop.kubectl)
+    assert all("mooring_pool_free_bytes" in text for text in metrics.values())
+    gathering.gathered.texts |= metrics
     gathering.gathered.texts |= canaries.objects(shop.kubectl).texts
     kinds = {place.split()[0] for place in gathering.gathered.places_of([control])}
     assert kinds >= {"command", "log", "pods"}, "what is there for all to see is found"

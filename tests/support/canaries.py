@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from mooring.api import keys
 from mooring_dev.cluster import cgroups, machines
 from mooring_dev.kubectl import Kubectl
 from support.development_cluster import DevelopmentCluster
@@ -90,6 +91,18 @@ def objects(kubectl: Kubectl) -> Gathered:
             place = f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
             found.texts[place] = json.dumps(item, ensure_ascii=False)
     return found
+
+
+def metrics(kubectl: Kubectl) -> dict[str, str]:
+    """Returns what each node's agent tells monitoring systems."""
+    selector = "app.kubernetes.io/component=node"
+    pods = kubectl.json("get", "pods", "-n", keys.NAMESPACE, "-l", selector)["items"]
+    base = f"/api/v1/namespaces/{keys.NAMESPACE}/pods"
+    return {
+        f"metrics of {name}": kubectl.run("get", "--raw", f"{base}/{name}:9752/proxy/metrics")
+        for pod in pods
+        if (name := pod["metadata"]["name"])
+    }
 
 
 def secrets_of(kubectl: Kubectl, namespace: str) -> list[str]:
