@@ -21,9 +21,9 @@ from support.development_cluster import DevelopmentCluster
 
 VICTIMS = ("operator", "controller", "agent", "guard", "mover", "kubelet")
 _PAUSES_SECONDS = (1.0, 7.0)
-_CONTROLLER_APART_SECONDS = 60.0
-"""external-provisioner ends with the controller and takes a new name at each start, so it waits up
-to 20 s for its own dead lease: killed more often than that, nobody would make a volume."""
+_APART_SECONDS = {"controller": 30.0, "mover": 60.0}
+"""What waits after each of its deaths is left to finish something: external-provisioner ends with
+the controller and waits for its own dead lease, and a Job starts its next pod later each time."""
 
 
 def role_of(words: list[str]) -> str | None:
@@ -92,11 +92,14 @@ class Killer:
 
     def _run(self) -> None:
         left: set[str] = set()
-        controller_from = 0.0
+        spared_until: dict[str, float] = {}
         while not self._stopping.wait(self._dice.uniform(*_PAUSES_SECONDS)):
-            living = processes(self._cluster)
-            if time.monotonic() < controller_from:
-                living.pop("controller", None)
+            now = time.monotonic()
+            living = {
+                role: found
+                for role, found in processes(self._cluster).items()
+                if now >= spared_until.get(role, 0.0)
+            }
             if not left & living.keys():
                 left = set(VICTIMS)
             # A mover is seldom there: it is taken when it is.
@@ -105,8 +108,7 @@ class Killer:
                 continue
             role = self._dice.choice(sorted(among))
             left.discard(role)
-            if role == "controller":
-                controller_from = time.monotonic() + _CONTROLLER_APART_SECONDS
+            spared_until[role] = now + _APART_SECONDS.get(role, 0.0)
             if self._kill(self._dice.choice(sorted(living[role]))):
                 self.kills[role] += 1
                 self._tell(f"killed: {role}")
