@@ -67,19 +67,19 @@ class Gathering:
             for node in self._cluster.layout.nodes:
                 for process in cgroups.processes(node.cgroup):
                     self._command_line(process)
-                first = machines.node_process(node)
-                for file in Path(f"/proc/{first}/root/var/log/pods").glob("*/*/*.log"):
-                    self._log(file)
+                self._logs(Path(f"/proc/{machines.node_process(node)}/root/var/log/pods"))
 
     def _command_line(self, process: int) -> None:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
             self.gathered.texts[f"command line {words!r}"] = words
 
-    def _log(self, file: Path) -> None:
-        """Reads the container runtime's own file, which outlives the pod's object a little."""
-        with contextlib.suppress(OSError):
-            self.gathered.texts[f"log {'/'.join(file.parts[-3:])}"] = file.read_text()
+    def _logs(self, folder: Path) -> None:
+        """Reads the container runtime's own files, which outlive the pods' objects a little."""
+        for containers in folder.glob("*"):
+            with contextlib.suppress(OSError):  # the pod is being cleared away
+                for file in containers.glob("*/*.log"):
+                    self.gathered.texts[f"log {'/'.join(file.parts[-3:])}"] = file.read_text()
 
 
 def objects(kubectl: Kubectl) -> Gathered:
