@@ -54,14 +54,14 @@ test-system: ## Root: loop devices, mounts, csi-sanity
 
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
-	$(PYTEST) tests/cluster -m "not soak"
+	$(PYTEST) tests/cluster
 
 .PHONY: test-faults
 test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)
 	$(PYTEST) tests/faults
 
 .PHONY: soak
-soak: toolchain ## 100 rounds of everything, with every process killed at random (about 90 min; seed printed)
+soak: toolchain ## 100 rounds of everything, with every process killed at random (about 75 min; seed printed)
 	MOORING_SOAK_ROUNDS=100 $(PYTEST) -s tests/cluster/test_soak.py
 
 .PHONY: prerequisites
