@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -88,13 +88,7 @@ def space_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         node: The node.
         changed: Called when some stopped or went on.
     """
-
-    def work(_: defragment.Pause) -> None:
-        for note in node.space_watch.check():
-            _log.warning("space", note=note)
-            changed()
-
-    return Upkeep("space-watch", _SPACE_WATCH_SECONDS, work)
+    return _watch("space-watch", _SPACE_WATCH_SECONDS, node.space_watch.check, changed)
 
 
 def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
@@ -104,13 +98,21 @@ def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         node: The node.
         changed: Called when one failed or came back.
     """
+    return _watch("pool-watch", _POOL_WATCH_SECONDS, node.pool_watch.check, changed)
 
+
+def _watch(
+    name: str,
+    interval_seconds: float,
+    check: Callable[[], Sequence[str]],
+    changed: Callable[[], None],
+) -> Upkeep:
     def work(_: defragment.Pause) -> None:
-        for note in node.pool_watch.check():
-            _log.warning("pools", note=note)
+        for note in check():
+            _log.warning(name, note=note)
             changed()
 
-    return Upkeep("pool-watch", _POOL_WATCH_SECONDS, work)
+    return Upkeep(name, interval_seconds, work)
 
 
 def _tell(outcomes: Iterator[defragment.Outcome]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from mooring.api import keys
 from mooring.domain import ids, volumes
 from mooring.ports import cluster
 from mooring.volumes.fleet.farewell import Farewell
-from mooring_cli import compose, main
+from mooring_cli import compose
 from support.fake_cluster import FakeCluster
 
 NODE = ids.NodeName("node-b")
@@ -59,16 +60,8 @@ class World:
 
 
 @pytest.fixture
-def world(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> World:
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mooring", "forget-node", *words])
-        with pytest.raises(SystemExit) as end:
-            main.run()
-        printed = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, printed.out, printed.err
-
-    world = World(run)
+def world(mooring: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(partial(mooring, "forget-node"))
     monkeypatch.setattr(compose, "open_farewell", world.farewell)
     return world
 

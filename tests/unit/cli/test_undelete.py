@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from mooring.domain import errors, ids, volumes
 from mooring.ports import cluster
 from mooring.ports.catalogue import NodeReport
 from mooring.volumes.fleet.undeletion import Undeletion
-from mooring_cli import compose, main
+from mooring_cli import compose
 from support.fake_cluster import FakeCluster
 
 NODE = ids.NodeName("node-a")
@@ -70,16 +71,8 @@ class World:
 
 
 @pytest.fixture
-def world(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> World:
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["mooring", "undelete", *words])
-        with pytest.raises(SystemExit) as end:
-            main.run()
-        printed = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, printed.out, printed.err
-
-    world = World(run)
+def world(mooring: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World(partial(mooring, "undelete"))
     monkeypatch.setattr(compose, "open_undeletion", world.undeletion)
     return world
 
