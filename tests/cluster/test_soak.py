@@ -119,6 +119,8 @@ class Round:
             restored,
             {"backupName": name, "target": target, "placement": {"node": self._away}},
         )
+        # What is copied from a volume that has grown already would have to be as large.
+        shop.until_condition("volumeclaim", self.copies["clone"], "Ready", "True")
         shop.claim(name, self._home, deletionPolicy="Delete", size=GROWN)
         shop.until_condition("restore", restored, "Succeeded", "True")
 
