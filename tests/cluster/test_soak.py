@@ -1,6 +1,7 @@
 """Rounds of everything a user does, while every process of Mooring is killed at random.
 
-The test tier runs two of them, `make soak` 100. The seed is printed and can be given again.
+`make soak` runs 100 of them; it is no part of the test tier yet. The seed is printed and can be
+given again.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ GROWN = "384Mi"
 POOL = "/var/lib/mooring/pools/default"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600 + 400 * ROUNDS)]
+pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
 FILL = (
     "dd if=/dev/urandom of=/data/file bs=1M count=24 2>/dev/null && cd /data && "
