@@ -341,6 +341,7 @@ def _upkeep(
         upkeep.pool_watch(node, reporter.changed),
         upkeep.space(node),
         upkeep.space_watch(node, reporter.changed),
+        upkeep.forgotten(node, reporter.changed),
     ]
     policy = settings.defragmentation.policy()
     return works if policy is None else [*works, upkeep.defragmentation(node, policy)]

@@ -191,6 +191,10 @@ class FakeKernel:
     def attached(self) -> Sequence[host.LoopDevice]:
         return tuple(device for _, device in self.devices.values())
 
+    def on_top_of(self, device: Path) -> Sequence[host.LoopDevice]:
+        del device
+        return ()
+
     def flush(self, device: Path) -> None:
         assert device in self.devices
 

@@ -16,6 +16,7 @@ _DEFRAGMENT_SECONDS = 60.0
 _SPACE_SECONDS = 5.0
 _POOL_WATCH_SECONDS = 1.0
 _SPACE_WATCH_SECONDS = 0.1
+_FORGOTTEN_SECONDS = 10.0
 _REST_FACTOR = 4.0
 """Counting takes time with the number of volumes; it may take at most one part in five of it."""
 
@@ -99,6 +100,16 @@ def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         changed: Called when one failed or came back.
     """
     return _watch("pool-watch", _POOL_WATCH_SECONDS, node.pool_watch.check, changed)
+
+
+def forgotten(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
+    """Returns the look for what the kubelet forgot to give back.
+
+    Args:
+        node: The node.
+        changed: Called when something was let go.
+    """
+    return _watch("forgotten", _FORGOTTEN_SECONDS, node.forgotten.check, changed)
 
 
 def _watch(

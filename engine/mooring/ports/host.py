@@ -67,6 +67,9 @@ class LoopDevices(Protocol):
     def attached(self) -> Sequence[LoopDevice]:
         """Returns every attached device of this kernel, from one scan; also other nodes' ones."""
 
+    def on_top_of(self, device: Path) -> Sequence[LoopDevice]:
+        """Returns the devices that have this device itself as their backing file."""
+
     def flush(self, device: Path) -> None:
         """Writes back what the device's own cache holds, so that its image is complete."""
 

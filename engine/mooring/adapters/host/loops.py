@@ -112,6 +112,17 @@ class KernelLoops:
         found = (self._look(self._devices / name) for name in names)
         return tuple(device for device in found if device is not None)
 
+    def on_top_of(self, device: Path) -> Sequence[host.LoopDevice]:
+        """Returns the devices that have this device itself as their backing file."""
+        number = device.stat().st_rdev
+        found = []
+        for other in self.attached():
+            with _opened(other.path, os.O_RDONLY) as descriptor:
+                status = _answered(descriptor)
+            if status is not None and status[2] == number:
+                found.append(other)
+        return tuple(found)
+
     def flush(self, device: Path) -> None:
         """Writes back what the device's own cache holds, so that its image is complete."""
         with _failure(f"cannot flush {device}"), _opened(device, os.O_RDONLY) as descriptor:
@@ -192,12 +203,8 @@ class KernelLoops:
             raise errors.HostFailure(f"cannot detach {device}: {error}") from error
 
     def _held_by(self, device: Path) -> str:
-        number = device.stat().st_rdev
-        for other in self.attached():
-            with _opened(other.path, os.O_RDONLY) as descriptor:
-                status = _answered(descriptor)
-            if status is not None and status[2] == number:
-                return f": {other.path} is attached on top of it (losetup -d {other.path} frees it)"
+        for other in self.on_top_of(device):
+            return f": {other.path} is attached on top of it (losetup -d {other.path} frees it)"
         return ""
 
     def _keep(self, device: Path) -> None:

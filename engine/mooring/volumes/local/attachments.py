@@ -98,6 +98,23 @@ def unmount_own(ports: host.Host, target: Path, devices: Sequence[host.LoopDevic
     return True
 
 
+def detach_upper_devices(
+    ports: host.Host, devices: Sequence[host.LoopDevice], shown_at: Path | None = None
+) -> None:
+    """Detaches what the kubelet attached on top of devices that no pod has.
+
+    It attaches after a device is published and detaches before it gives it back, unless it is
+    killed in between. A device that is published at `shown_at` alone is no pod's either.
+
+    Raises:
+        InUse: Somebody has one of them open.
+    """
+    for device in devices:
+        if all(mount.target == shown_at for mount in device_targets(ports, [device])):
+            for upper in ports.loops.on_top_of(device.path):
+                ports.loops.detach(upper.path, device.path)
+
+
 def release_idle(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevice]:
     """Detaches the devices of an image that are mounted and bound nowhere; returns the others.
 
@@ -109,6 +126,7 @@ def release_idle(ports: host.Host, image: Path | None) -> Sequence[host.LoopDevi
             left.append(device)
             continue
         try:
+            detach_upper_devices(ports, [device])
             ports.loops.detach(device.path, image)
         except errors.InUse:
             left.append(device)

@@ -18,6 +18,7 @@ from mooring.volumes.local import expand, inventory, provision, reclaim, recover
 from mooring.volumes.local.context import NodeContext, PoolBook
 from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
+from mooring.volumes.local.forgotten import Forgotten
 from mooring.volumes.local.outgoing import Outgoing, Transfers
 from mooring.volumes.local.pool_set import PoolSet
 from mooring.volumes.local.pool_watch import PoolWatch
@@ -41,6 +42,7 @@ class LocalNode:
         outgoing: Snapshots that other nodes read.
         pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
         space_watch: Lets sparse volumes stand still where space ends; somebody has to call it.
+        forgotten: Lets go of what the kubelet forgot; somebody has to call it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class LocalNode:
         )
         self.pool_watch = PoolWatch(self._context, parts.doors)
         self.space_watch = SpaceWatch(self._context)
+        self.forgotten = Forgotten(self._context)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)

@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
+from mooring.planning import kubelet_paths
 from mooring.volumes.local import attachments, expand, provision
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
@@ -20,8 +22,7 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
         if record.state is volumes.VolumeState.TRASHED:
             return
         image = book.image_path(image_of(volume_id))
-        if record.state is volumes.VolumeState.FILLING:
-            attachments.release_idle(context.host, image)
+        _let_go_of_stage(context, record, image)
         devices = attachments.devices_of(context.host, image)
         if devices:
             raise errors.InUse(
@@ -29,6 +30,24 @@ def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
                 "delete the pods that use it first"
             )
         finish(book, record)
+
+
+def _let_go_of_stage(
+    context: NodeContext, record: volumes.VolumeRecord, image: Path | None
+) -> None:
+    """Gives back what no pod has any more, and a kubelet that was killed may never ask for.
+
+    Kubernetes deletes a volume when its claim is gone, and a claim goes after its last pod.
+    """
+    devices = attachments.devices_of(context.host, image)
+    mounts = attachments.filesystem_mounts(context.host, devices)
+    if mounts and all(kubelet_paths.is_stage(mount.target) for mount in mounts):
+        attachments.require_thawed(context.host, mounts)
+        for mount in mounts:
+            attachments.unmount_own(context.host, mount.target, devices)
+        attachments.release_idle(context.host, image)
+    if record.state is volumes.VolumeState.FILLING or record.spec.filesystem is None:
+        attachments.release_idle(context.host, image)
 
 
 def finish(book: PoolBook, record: volumes.VolumeRecord) -> None:
