@@ -167,6 +167,9 @@ class Operation:
         return lambda: self.act(machine)
 
 
+INTENTS = "intents"
+"""What only the next try reads: to all else, a volume whose formatting was begun is new."""
+
 OPERATIONS = {
     "create": Operation(nothing, create),
     "clone": Operation(in_use, clone),
@@ -182,7 +185,7 @@ OPERATIONS = {
     "delete to the trash": Operation(used, delete),
     "undelete": Operation(in_trash, undelete),
     "free the trash": Operation(in_trash, real_storage.empty_trash),
-    "fill": Operation(nothing, fill),
+    "fill": Operation(nothing, fill, resumes=True),
     "pull": Operation(nothing, pull, resumes=True),
 }
 
@@ -208,10 +211,11 @@ def observe(machine: Machine) -> dict[str, object]:
     return {
         "volumes": [
             (replace(one.record.spec, volume_id=ONE), one.record.spec.volume_id in (ONE, TWO),
-             one.record.state, one.record.formatted, one.record.formatting,
-             one.record.growing_to_bytes, one.published, one.condition)
+             one.record.state, one.record.formatted, one.record.growing_to_bytes,
+             one.published, one.condition)
             for one in machine.node.list_volumes()
         ],
+        INTENTS: [one.record.formatting for one in machine.node.list_volumes()],
         "snapshots": [
             (one.snapshot_id, one.size_bytes, one.state, one.formatted)
             for one in machine.node.list_snapshots()
@@ -271,4 +275,4 @@ def _copied(machine: Machine) -> bool | None:
 def under_way(machine: Machine) -> bool:
     """Whether a volume is still being made, so that nobody can use it."""
     states = [one.record.state for one in machine.node.list_volumes()]
-    return volumes.VolumeState.CREATING in states
+    return volumes.VolumeState.CREATING in states or volumes.VolumeState.FILLING in states
