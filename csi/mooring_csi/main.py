@@ -95,7 +95,10 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
         str, typer.Option(help="host:port of the agent.")
     ] = f"0.0.0.0:{keys.AGENT_PORT}",
     metrics_listen: Annotated[
-        str | None, typer.Option(help="host:port of the metrics; none: no metrics.")
+        str | None,
+        typer.Option(
+            envvar="MOORING_METRICS_LISTEN", help="host:port of the metrics; none: no metrics."
+        ),
     ] = None,
     agents: Agents = None,
     tls_folder: TlsFolder = None,
