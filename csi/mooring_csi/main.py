@@ -30,6 +30,12 @@ Config = Annotated[
     Path, typer.Option(help="The node's settings (YAML); folders.yaml may lie beside them.")
 ]
 NodeName = Annotated[str | None, typer.Option(envvar="NODE_NAME", help="The node's name.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MOORING_METRICS_LISTEN", help="host:port of the metrics; none: no metrics."
+    ),
+]
 TlsFolder = Annotated[
     Path | None,
     typer.Option(help="Without a cluster: a folder of `make-tls`, which also holds the catalogue."),
@@ -94,12 +100,7 @@ def node(  # noqa: PLR0913, PLR0917 - one parameter for each option of the comma
     agent_listen: Annotated[
         str, typer.Option(help="host:port of the agent.")
     ] = f"0.0.0.0:{keys.AGENT_PORT}",
-    metrics_listen: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MOORING_METRICS_LISTEN", help="host:port of the metrics; none: no metrics."
-        ),
-    ] = None,
+    metrics_listen: Metrics = None,
     agents: Agents = None,
     tls_folder: TlsFolder = None,
 ) -> None:
