@@ -8,7 +8,7 @@ from mooring.adapters.kubernetes import client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup.repository import Surroundings
 from mooring.domain import errors
-from mooring.ports import blobstores
+from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
 from mooring.volumes.fleet.undeletion import Undeletion
 
@@ -52,8 +52,7 @@ def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
     Raises:
         PreconditionFailed: There is no cluster to talk to.
     """
-    objects = client.connect(kubeconfig, context)
-    volumes = KubernetesCatalogue(objects)
+    volumes, objects = _connected(kubeconfig, context)
     return Undeletion(volumes, volumes, objects)
 
 
@@ -63,6 +62,12 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     Raises:
         PreconditionFailed: There is no cluster to talk to.
     """
-    objects = client.connect(kubeconfig, context)
-    volumes = KubernetesCatalogue(objects)
+    volumes, objects = _connected(kubeconfig, context)
     return Farewell(volumes, volumes, objects)
+
+
+def _connected(
+    kubeconfig: str | None, context: str | None
+) -> tuple[KubernetesCatalogue, cluster.ClusterObjects]:
+    objects = client.connect(kubeconfig, context)
+    return KubernetesCatalogue(objects), objects

@@ -44,9 +44,7 @@ def _run(name: str) -> None:
         app(prog_name=name)
     except errors.MooringError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
-        following = exits.next_command(
-            error, in_cluster=sys.argv[1:2] != [] and sys.argv[1] in _IN_CLUSTER
-        )
+        following = exits.next_command(error, in_cluster=not _IN_CLUSTER.isdisjoint(sys.argv[1:2]))
         if following:
             print(f"try: {following}", file=sys.stderr)  # noqa: T201
         sys.exit(exits.exit_code(error))

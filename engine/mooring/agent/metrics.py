@@ -1,6 +1,6 @@
 """What the agent tells a monitoring system: how its pools are, asked anew for each answer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -9,6 +9,24 @@ from mooring.domain import pools
 from mooring.ports import nodes as nodes_port
 
 _LABELS = ("node", "pool")
+_GAUGES: Mapping[str, tuple[str, Callable[[pools.PoolStatus], float]]] = {
+    "size_bytes": ("Size of the filesystem below the pool.", lambda p: p.capacity.total_bytes),
+    "free_bytes": ("What is free of it.", lambda p: p.capacity.free_bytes),
+    "provisioned_bytes": (
+        "What was promised to volumes and snapshots.",
+        lambda p: p.provisioned_bytes,
+    ),
+    "available_bytes": ("Largest volume that is taken now.", lambda p: p.available_bytes),
+    "healthy": (
+        "0 when the pool takes no new volumes for a fault, else 1.",
+        lambda p: p.healthy,
+    ),
+    "waiting_volumes": (
+        "Volumes that are frozen because a write could find no room.",
+        lambda p: p.waiting_volumes,
+    ),
+}
+"""What each gauge says, and how it is read."""
 
 
 class PoolMetrics(Collector):
@@ -31,27 +49,8 @@ class PoolMetrics(Collector):
 
 
 def _gauges(found: Sequence[pools.PoolStatus]) -> Iterable[GaugeMetricFamily]:
-    says = {
-        "size_bytes": "Size of the filesystem below the pool.",
-        "free_bytes": "What is free of it.",
-        "provisioned_bytes": "What was promised to volumes and snapshots.",
-        "available_bytes": "Largest volume that is taken now.",
-        "healthy": "0 when the pool takes no new volumes for a fault, else 1.",
-        "waiting_volumes": "Volumes that are frozen because a write could find no room.",
-    }
-    gauges = {
-        name: GaugeMetricFamily(f"mooring_pool_{name}", text, labels=_LABELS)
-        for name, text in says.items()
-    }
-    for pool in found:
-        values: dict[str, float] = {
-            "size_bytes": pool.capacity.total_bytes,
-            "free_bytes": pool.capacity.free_bytes,
-            "provisioned_bytes": pool.provisioned_bytes,
-            "available_bytes": pool.available_bytes,
-            "healthy": pool.healthy,
-            "waiting_volumes": pool.waiting_volumes,
-        }
-        for name, value in values.items():
-            gauges[name].add_metric((pool.node, pool.name), value)
-    return gauges.values()
+    for name, (text, read) in _GAUGES.items():
+        gauge = GaugeMetricFamily(f"mooring_pool_{name}", text, labels=_LABELS)
+        for pool in found:
+            gauge.add_metric((pool.node, pool.name), read(pool))
+        yield gauge

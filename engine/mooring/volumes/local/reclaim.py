@@ -41,12 +41,12 @@ def _let_go_of_stage(
     """
     devices = attachments.devices_of(context.host, image)
     mounts = attachments.filesystem_mounts(context.host, devices)
-    if mounts and all(kubelet_paths.is_stage(mount.target) for mount in mounts):
+    is_staged = bool(mounts) and all(kubelet_paths.is_stage(mount.target) for mount in mounts)
+    if is_staged:
         attachments.require_thawed(context.host, mounts)
         for mount in mounts:
             attachments.unmount_own(context.host, mount.target, devices)
-        attachments.release_idle(context.host, image)
-    if record.state is volumes.VolumeState.FILLING or record.spec.filesystem is None:
+    if is_staged or record.state is volumes.VolumeState.FILLING or record.spec.filesystem is None:
         attachments.release_idle(context.host, image)
 
 
