@@ -170,6 +170,7 @@ def status_message(status: volumes.VolumeStatus) -> agent_pb2.VolumeStatus:
         published=status.published,
         abnormal=status.condition.abnormal,
         message=status.condition.message,
+        writes_wait=status.condition.writes_wait,
         extents=status.extents,
     )
 
@@ -180,7 +181,7 @@ def status(message: agent_pb2.VolumeStatus) -> volumes.VolumeStatus:
         record=record(message.record),
         used_bytes=message.used_bytes,
         published=message.published,
-        condition=volumes.VolumeCondition(message.abnormal, message.message),
+        condition=volumes.VolumeCondition(message.abnormal, message.message, message.writes_wait),
         extents=message.extents if message.HasField("extents") else None,
     )
 

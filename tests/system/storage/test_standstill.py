@@ -60,8 +60,9 @@ def _filling(
 
 def _told(machine: Machine, name: str) -> str:
     """What is wrong with a volume; empty if nothing is."""
-    found = {one.record.spec.name: one.condition for one in machine.node.list_volumes()}
-    return found[name].message if found[name].abnormal else ""
+    found = {one.record.spec.name: one.condition for one in machine.node.list_volumes()}[name]
+    assert found.writes_wait == ("is full" in found.message)
+    return found.message if found.abnormal else ""
 
 
 def _stand_still(machine: Machine, *writers: Appender) -> None:
