@@ -331,6 +331,9 @@ def _open_node(
     node = LocalNode(settings.node, parts, ThreadLocks(), registry.system_clock(), transfers)
     for note in node.recover():
         _log.info("recovered", note=note)
+    # The guard thawed what stood still for want of room: it stops again before anything is served.
+    for note in node.space_watch.check():
+        _log.warning("space-watch", note=note)
     return node
 
 
