@@ -27,7 +27,7 @@ def init(
     chunk_size: ChunkSize = "64Ki",
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
-    """Makes a repository in a folder; makes the key file when there is none."""
+    """Makes a repository in a folder or bucket; makes the key file when there is none."""
     chunk_size_bytes = backups.check_chunk_size(quantities.parse_bytes(chunk_size))
     unlock_with = []
     if passphrase_file is not None:
@@ -42,6 +42,7 @@ def init(
             "location": store.location,
             "keyFile": str(key_file),
             "keyFileMade": made_key,
+            "conditionalWrites": store.conditional_writes(),
             "note": "keep a copy of the key file elsewhere: without it every backup is lost",
         },
         output,

@@ -10,7 +10,7 @@ from typing import Any
 from mooring.backup import capture, devices, mover_spec, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
-from mooring.backup.format import layout, slots
+from mooring.backup.format import slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
 
@@ -57,7 +57,8 @@ def probe(
     Two probes that make the same repository at once end with one repository.
 
     Returns:
-        `repositoryId`, `chunkSizeBytes`, `created` and `backups`, their number.
+        `repositoryId`, `chunkSizeBytes`, `created`, `conditionalWrites` (see the port of stores)
+        and `backups`, their number.
 
     Raises:
         NotFound: There is no repository, and it shall not be made.
@@ -65,11 +66,10 @@ def probe(
     """
     created = spec.repository.initialize and _make(spec, store, surroundings)
     repository = open_for(spec, store, surroundings)
-    trial = layout.PROBES + surroundings.entropy(8).hex()
-    store.put(trial, b"mooring")
-    store.delete(trial)
+    conditional = store.conditional_writes()  # which tries to write
     return {
         "repositoryId": repository.config.repository_id,
+        "conditionalWrites": conditional,
         "chunkSizeBytes": repository.config.chunk_size_bytes,
         "created": created,
         "backups": len(repository.backup_ids()),

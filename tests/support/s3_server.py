@@ -1,0 +1,245 @@
+"""A real S3 server (versitygw) on loopback, and the requests that obstore does not have."""
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import os
+import socket
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mooring.adapters.blobstores import object_clients
+from mooring.adapters.blobstores.object_store import ObjectBlobStore
+from mooring.domain import store_locations
+from mooring_dev import toolchain
+
+REGION = "us-east-1"
+READY_SECONDS = 30.0
+QUICK = object_clients.Limits(
+    connect_seconds=2, answer_seconds=2, transfer_seconds=10, patience_seconds=3, rotation_seconds=5
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who asks."""
+
+    access_key: str
+    secret_key: str
+
+    def write_to(self, folder: Path) -> Path:
+        """Writes it as a mounted Secret shows it, and returns the folder."""
+        folder.mkdir(exist_ok=True)
+        for name, text in (
+            ("AWS_ACCESS_KEY_ID", self.access_key),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_key),
+        ):
+            (folder / f"{name}.new").write_text(text)
+            (folder / f"{name}.new").rename(folder / name)
+        return folder
+
+
+ADMINISTRATOR = Identity("administrator", "administrators-secret")
+
+
+@dataclass
+class S3Server:
+    """A running server.
+
+    Attributes:
+        port: On 127.0.0.1.
+        folder: For files of tests.
+    """
+
+    port: int
+    folder: Path
+    _made: int = field(default=0, init=False)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def new_bucket(self, headers: dict[str, str] | None = None) -> str:
+        self._made += 1
+        name = f"bucket-{self._made}"
+        self.request("PUT", f"/{name}", headers=headers or {})
+        return name
+
+    def new_identity(self, name: str) -> Identity:
+        identity = Identity(name, f"secret-of-{name}")
+        self.administer(
+            "create-user", "--access", name, "--secret", identity.secret_key, "--role", "user"
+        )
+        return identity
+
+    def administer(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [
+                toolchain.tool_path("versitygw"),
+                "admin",
+                *("--access", ADMINISTRATOR.access_key),
+                *("--secret", ADMINISTRATOR.secret_key),
+                *("--endpoint-url", self.endpoint),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        identity: Identity = ADMINISTRATOR,
+    ) -> bytes:
+        """Sends a signed request and fails the test when it is refused."""
+        status, answer = self.ask(
+            method, path, query=query, body=body, headers=headers, identity=identity
+        )
+        assert 200 <= status < 300, (method, path, status, answer)
+        return answer
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        identity: Identity = ADMINISTRATOR,
+    ) -> tuple[int, bytes]:
+        """Sends a signed request; returns status and body."""
+        host = f"127.0.0.1:{self.port}"
+        signed = _signed(method, path, query, body, {"host": host, **(headers or {})}, identity)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            target = f"{path}?{query}" if query else path
+            connection.request(method, target, body=body, headers=signed)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def store(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        identity: Identity = ADMINISTRATOR,
+        endpoint: str | None = None,
+        limits: object_clients.Limits = QUICK,
+    ) -> ObjectBlobStore:
+        location = self.location(bucket, prefix=prefix, endpoint=endpoint)
+        credentials = identity.write_to(self.folder / identity.access_key)
+        return ObjectBlobStore(
+            object_clients.BucketAccess(location, credentials=credentials, limits=limits)
+        )
+
+    def location(
+        self, bucket: str, *, prefix: str = "", endpoint: str | None = None
+    ) -> store_locations.BucketLocation:
+        return store_locations.BucketLocation(
+            store_locations.Service.S3, bucket, prefix, endpoint or self.endpoint, REGION
+        )
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[S3Server]:
+    """Starts a server below a folder and waits until it answers."""
+    for name in ("data", "versions", "accounts", "credentials"):
+        (folder / name).mkdir(parents=True)
+    port = free_port()
+    arguments = [
+        *("--access", ADMINISTRATOR.access_key, "--secret", ADMINISTRATOR.secret_key),
+        *("--port", f"127.0.0.1:{port}", "--region", REGION),
+        *("--iam-dir", str(folder / "accounts"), "--iam-cache-disable", "--quiet"),
+        *("posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")),
+    ]
+    with (folder / "server.log").open("wb") as log:
+        child = subprocess.Popen(
+            [toolchain.tool_path("versitygw"), *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        )
+    try:
+        server = S3Server(port, folder / "credentials")
+        _wait(server, child, folder / "server.log")
+        yield server
+    finally:
+        child.kill()
+        child.wait()
+
+
+def free_port() -> int:
+    """Returns a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(server: S3Server, child: subprocess.Popen[bytes], log: Path) -> None:
+    ends = time.monotonic() + READY_SECONDS
+    while True:
+        assert child.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            if server.ask("GET", "/")[0] == 200:
+                return
+        assert time.monotonic() < ends, log.read_text()
+        time.sleep(0.05)
+
+
+def _signed(
+    method: str,
+    path: str,
+    query: str,
+    body: bytes,
+    headers: dict[str, str],
+    identity: Identity,
+) -> dict[str, str]:
+    """Signs a request with AWS signature version 4."""
+    now = datetime.now(UTC)
+    moment, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {name.lower(): value for name, value in headers.items()}
+    headers |= {"x-amz-date": moment, "x-amz-content-sha256": digest}
+    names = ";".join(sorted(headers))
+    pairs = sorted(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    canonical = "\n".join(
+        (
+            method,
+            urllib.parse.quote(path),
+            urllib.parse.urlencode(pairs, quote_via=urllib.parse.quote),
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            "",
+            names,
+            digest,
+        )
+    )
+    scope = f"{day}/{REGION}/s3/aws4_request"
+    to_sign = "\n".join(
+        ("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest())
+    )
+    key = f"AWS4{identity.secret_key}".encode()
+    for part in (day, REGION, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={identity.access_key}/{scope}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+    return {**headers, "authorization": authorization}
