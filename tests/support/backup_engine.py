@@ -80,7 +80,11 @@ class Engine:
     def damage(self, key: str, change: Callable[[bytearray], None]) -> None:
         data = bytearray(self.store.get(key, limit_bytes=1 << 30))
         change(data)
-        self.store.put(key, bytes(data), create_only=False)
+        self.overwrite(key, bytes(data))
+
+    def overwrite(self, key: str, data: bytes) -> None:
+        self.store.delete(key)
+        self.store.put(key, data)
 
 
 def opener(target: Path) -> Callable[[backups.BackupManifest], devices.VolumeTarget]:

@@ -25,9 +25,9 @@ class WatchedStore(MemoryBlobStore):
         self.before: dict[str, Callable[[str], None]] = {}
         self.after: dict[str, Callable[[str], None]] = {}
 
-    def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+    def put(self, key: str, data: blobstores.Buffer) -> None:
         self._call(self.before, key)
-        super().put(key, data, create_only=create_only)
+        super().put(key, data)
         self._call(self.after, key)
 
     def _call(self, who: dict[str, Callable[[str], None]], key: str) -> None:
