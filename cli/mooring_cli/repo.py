@@ -1,4 +1,4 @@
-"""`mooring repo`: make a repository, look at it, check it."""
+"""`mooring repo`: make a repository, look at it, check it, prune it."""
 
 import os
 import secrets
@@ -10,9 +10,10 @@ import typer
 from mooring.backup import mover, repository, verify
 from mooring.backup.format import slots
 from mooring.domain import backups, errors, quantities
-from mooring_cli import compose, options, render
+from mooring_cli import compose, options, prune, render
 
-app = typer.Typer(help="Make, show and check repositories.", no_args_is_help=True)
+app = typer.Typer(help="Make, show, check and prune repositories.", no_args_is_help=True)
+app.command("prune")(prune.prune)
 Passphrase = Annotated[
     Path | None, typer.Option(help="File with a passphrase that shall open it as well.")
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mooring.backup import capture_pipeline, devices, progress, sessions
+from mooring.backup import capture_pipeline, devices, progress, sessions, standing
 from mooring.backup import repository as repositories
 from mooring.domain import backups, errors
 from mooring.planning import backup_parents
@@ -93,6 +93,9 @@ def back_up(
         request.chunk_size_bytes,
         request.parent,
     )
+    if choice.parent is not None and not standing.trusted(repository, choice.parent):
+        reason = f"garbage collection gave up on backup {choice.parent.backup_id} while it was made"
+        choice = backup_parents.ParentChoice(None, f"{reason}, so nothing is built on it")
     notes.append(choice.reason)
     opened = sessions.announce(
         repository, _draft(repository, request, choice.parent), choice.parent
