@@ -1,13 +1,15 @@
 """Where the command line picks its adapters; nothing else here imports them."""
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.adapters.host import base_clones
 from mooring.adapters.kubernetes import client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup.repository import Surroundings
-from mooring.domain import errors
+from mooring.domain import backups, errors
 from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
 from mooring.volumes.fleet.undeletion import Undeletion
@@ -44,6 +46,13 @@ def open_store(location: Path, *, create: bool = False) -> blobstores.BlobStore:
         except OSError as error:
             raise errors.PermissionDenied(f"cannot make {location}: {error.strerror}") from error
     return DirectoryBlobStore(location)
+
+
+def open_base_clones(
+    folder: Path, volume_uid: str, repository_id: backups.RepositoryId
+) -> AbstractContextManager[base_clones.BaseClones]:
+    """Opens the clones that tell what changed in a volume; see `base_clones.opened`."""
+    return base_clones.opened(folder, volume_uid, repository_id)
 
 
 def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
