@@ -1,6 +1,7 @@
 """How an image lies on its pool's disk: in pieces that the backing filesystem calls extents."""
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,3 +72,18 @@ class Range(NamedTuple):
     def end_bytes(self) -> int:
         """Where it ends."""
         return self.offset_bytes + self.length_bytes
+
+
+@dataclass(frozen=True)
+class ImageRanges:
+    """Parts of an image that somebody has to read.
+
+    Attributes:
+        size_bytes: Size of the image.
+        trusted: False when they could not be told, and everything is named.
+        ranges: In order, without touching each other.
+    """
+
+    size_bytes: int
+    trusted: bool
+    ranges: Iterable[Range]

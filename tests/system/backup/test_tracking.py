@@ -14,11 +14,11 @@ import pytest
 from mooring.adapters.host import extent_maps, syscalls
 from mooring.domain.extents import Range
 from support import real_storage
+from support.image_changes import BLOCK, blocks_of, mutate, named_blocks, require_all_named
 from support.real_storage import MIB
 
 pytestmark = pytest.mark.system
 
-BLOCK = 4096
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -37,50 +37,11 @@ def clone(source: Path, target: Path) -> Path:
     return target
 
 
-def mutate(path: Path, dice: random.Random) -> None:
-    """What writers do to an image: writes of any size, holes, reserved blocks, sharing, growth."""
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        for _ in range(dice.randrange(1, 60)):
-            offset = dice.randrange(size // BLOCK) * BLOCK
-            length = min(dice.choice([1, 3, 16, 300]) * BLOCK, size - offset)
-            match dice.randrange(6):
-                case 0 | 1 | 2:
-                    os.pwrite(file.fileno(), dice.randbytes(length), offset + dice.randrange(BLOCK))
-                case 3:
-                    mode = syscalls.FALLOC_FL_PUNCH_HOLE | syscalls.FALLOC_FL_KEEP_SIZE
-                    syscalls.fallocate(file.fileno(), mode, offset, length)
-                case 4:
-                    syscalls.fallocate(file.fileno(), 0, offset, length)
-                case 5:
-                    os.pwrite(file.fileno(), bytes(length), offset)
-        if not dice.randrange(4):
-            os.truncate(file.fileno(), size + dice.randrange(1, 64) * BLOCK)
-
-
-def named(ranges: extent_maps.SpilledRanges, size: int) -> list[bool]:
-    """Whether each block of an image is in a range."""
-    blocks = [False] * -(-size // BLOCK)
-    last = -1
-    for one in ranges:
-        assert one.offset_bytes > last
-        last = one.end_bytes
-        assert last <= size
-        for number in range(one.offset_bytes // BLOCK, -(-last // BLOCK)):
-            blocks[number] = True
-    return blocks
-
-
-def blocks_of(path: Path) -> list[bytes]:
-    content = path.read_bytes()
-    return [content[start : start + BLOCK] for start in range(0, len(content), BLOCK)]
-
-
 def test_no_changed_block_is_ever_missed(folder: Path) -> None:
     dice = random.Random(5)
     image = folder / "image"
     image.write_bytes(dice.randbytes(16 * MIB))
-    base, changed_blocks, named_blocks = clone(image, folder / "base-0"), 0, 0
+    base, changed, named = clone(image, folder / "base-0"), 0, 0
     for step in range(1, 25):
         mutate(image, dice)
         new = clone(image, folder / f"base-{step}")
@@ -92,19 +53,17 @@ def test_no_changed_block_is_ever_missed(folder: Path) -> None:
             extent_maps.allocated(other.fileno()) as allocated,
         ):
             assert ranges.trusted
-            marks, present = named(ranges, len(after) * BLOCK), named(allocated, len(after) * BLOCK)
-        for number, content in enumerate(after):
-            assert present[number] or not content.strip(b"\0")
-            if not marks[number]:
-                assert number < len(before)
-                assert before[number] == content, f"step {step}, block {number}"
-            changed_blocks += number >= len(before) or before[number] != content
-        named_blocks += sum(marks)
+            marks = named_blocks(ranges, len(after) * BLOCK)
+            present = named_blocks(allocated, len(after) * BLOCK)
+        for content, allocation in zip(after, present, strict=True):
+            assert allocation or not content.strip(b"\0")
+        changed += require_all_named(before, after, marks, f"step {step}")
+        named += sum(marks)
         base.unlink()
         base = new
-    assert changed_blocks > 1000
+    assert changed > 1000
     # Zeros over zeros and reserved blocks are named too, but not much more.
-    assert named_blocks < 2 * changed_blocks
+    assert named < 2 * changed
 
 
 def test_blocks_that_were_freed_and_used_again_are_no_trap(folder: Path) -> None:
