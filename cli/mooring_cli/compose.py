@@ -1,15 +1,17 @@
 """Where the command line picks its adapters; nothing else here imports them."""
 
 import os
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mooring.adapters.blobstores import opening
+from mooring.adapters.host import base_clones
 from mooring.adapters.kubernetes import client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup import mover_spec
 from mooring.backup.repository import Surroundings
-from mooring.domain import store_locations
+from mooring.domain import backups, store_locations
 from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
 from mooring.volumes.fleet.undeletion import Undeletion
@@ -63,6 +65,13 @@ def open_mover_store(spec: mover_spec.RepositorySpec) -> blobstores.BlobStore:
 def _path_of(variable: str) -> Path | None:
     text = os.environ.get(variable)
     return Path(text) if text else None
+
+
+def open_base_clones(
+    folder: Path, volume_uid: str, repository_id: backups.RepositoryId
+) -> AbstractContextManager[base_clones.BaseClones]:
+    """Opens the clones that tell what changed in a volume; see `base_clones.opened`."""
+    return base_clones.opened(folder, volume_uid, repository_id)
 
 
 def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:

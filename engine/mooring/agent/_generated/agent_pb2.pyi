@@ -63,6 +63,24 @@ class CreateSnapshotRequest(_message.Message):
     freeze_timeout_seconds: float
     def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., freeze_timeout_seconds: _Optional[float] = ...) -> None: ...
 
+class ReadRangesRequest(_message.Message):
+    __slots__ = ("snapshot_id", "base_snapshot_id")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    BASE_SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    base_snapshot_id: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., base_snapshot_id: _Optional[str] = ...) -> None: ...
+
+class SnapshotRanges(_message.Message):
+    __slots__ = ("size_bytes", "trusted", "numbers")
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    size_bytes: int
+    trusted: bool
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, size_bytes: _Optional[int] = ..., trusted: _Optional[bool] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class OfferSnapshotRequest(_message.Message):
     __slots__ = ("snapshot_id", "node")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
