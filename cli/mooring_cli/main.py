@@ -8,7 +8,17 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import backup, backups, exits, forget_node, mover, repo, restore, undelete
+from mooring_cli import (
+    backup,
+    backups,
+    exits,
+    forget_node,
+    keygen,
+    mover,
+    repo,
+    restore,
+    undelete,
+)
 
 app = typer.Typer(
     help=(
@@ -19,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(repo.app, name="repo")
+app.command("keygen")(keygen.keygen)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)

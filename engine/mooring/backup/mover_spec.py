@@ -16,6 +16,7 @@ from mooring.domain import backups, errors
 from mooring.planning import backup_parents
 
 MAXIMUM_SPEC_BYTES = 8 << 20
+MAXIMUM_RECOVERY_KEYS = 16
 _Size = Annotated[int, pydantic.Field(gt=0, le=backups.MAXIMUM_VOLUME_SIZE_BYTES)]
 
 
@@ -58,7 +59,15 @@ class MoverSpec(_Document):
 
 
 class ProbeSpec(MoverSpec):
-    """`mooring mover probe`: can the repository be opened, read and written?"""
+    """`mooring mover probe`: can the repository be opened, read and written?
+
+    Attributes:
+        recovery_keys: Public halves of recovery keys; slots for them are added where missing.
+    """
+
+    recovery_keys: Annotated[list[str], pydantic.Field(max_length=MAXIMUM_RECOVERY_KEYS)] = (
+        pydantic.Field(default_factory=list)
+    )
 
 
 class VolumeSpec(_Document):
