@@ -3,20 +3,21 @@
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
-from mooring.planning import repository_plan, verdicts
+from mooring.planning import recovery_slots, repository_plan, verdicts
 from mooring.planning.movers import MoverState
 from mooring.ports import clock, cluster
 from mooring_operator import parsing, resources, statuses
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
-from mooring_operator.repository_access import RepositoryAccess, claim_of
+from mooring_operator.repository_access import RepositoryAccess, claim_of, was_ready
 from mooring_operator.work_queue import Key
 
 KIND = "BackupRepository"
 _PROBE_DEADLINE_SECONDS = 600
 _WAIT_SECONDS = 30.0
 _SOON_SECONDS = 1.0
+_KEPT = ("probed", "lastCheckTime", "repositoryId", "recoverySlots", "firstReadyTime")
 
 
 class BackupRepositories:
@@ -50,7 +51,9 @@ class BackupRepositories:
         except errors.MooringError as error:
             if verdicts.is_transient(error):
                 raise
-            self._report(obj, _refusal(error), {})
+            known = obj.get("status", {})
+            kept = {name: known[name] for name in known if name not in ("probed", "lastCheckTime")}
+            self._report(obj, _refusal(error), kept)
             return _WAIT_SECONDS
 
     def _put_away(self, obj: cluster.Object) -> float | None:
@@ -75,17 +78,29 @@ class BackupRepositories:
             self._probe(owner, spec, seen.wanted, claim_of(obj, spec))
         if decision.verdict is not None:
             if decision.concluded:
-                status["probed"] = seen.wanted
-                status["lastCheckTime"] = statuses.timestamp(self._time.now())
-                status["repositoryId"] = seen.probe.result.get(
-                    "repositoryId", status.get("repositoryId")
-                )
+                status |= self._found(seen, decision.verdict, status)
             self._report(obj, decision.verdict, status)
         if decision.action is repository_plan.Action.CLEAR:
             self._movers.remove(owner, keys.ROLE_PROBE)
         waiting = decision.action is repository_plan.Action.WAIT
         idle = waiting and seen.probe.state is MoverState.ABSENT
         return _WAIT_SECONDS if idle else _SOON_SECONDS
+
+    def _found(
+        self,
+        seen: repository_plan.Observed,
+        verdict: verdicts.Verdict,
+        status: cluster.Object,
+    ) -> cluster.Object:
+        """Returns the status fields that a probe's answer changes."""
+        result, now = seen.probe.result, statuses.timestamp(self._time.now())
+        found: cluster.Object = {"probed": seen.wanted, "lastCheckTime": now}
+        found["repositoryId"] = result.get("repositoryId", status.get("repositoryId"))
+        if seen.probe.state is MoverState.SUCCEEDED:
+            found["recoverySlots"] = recovery_slots.slots_in(result)
+        if verdict.outcome is verdicts.Outcome.DONE or seen.recovery.was_ready:
+            found["firstReadyTime"] = status.get("firstReadyTime", now)
+        return found
 
     def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> bool:
         """Checks that the folder may be used, and makes the claim that movers mount.
@@ -118,6 +133,12 @@ class BackupRepositories:
         status = obj.get("status", {})
         job = self._movers.job(owner, keys.ROLE_PROBE) or {"metadata": {}}
         generation = obj["metadata"].get("generation", 1)
+        recovery = recovery_slots.Wish(
+            owner.namespace,
+            owner.name,
+            waived=spec.encryption.recovery is models.Recovery.NONE,
+            was_ready=was_ready(status),
+        )
         return repository_plan.Observed(
             wanted=str(generation),
             probed=status.get("probed"),
@@ -126,6 +147,7 @@ class BackupRepositories:
             probe=self._movers.observe(owner, keys.ROLE_PROBE),
             probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
             probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
+            recovery=recovery,
             key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "
             f"copy outside the cluster: kubectl -n {owner.namespace} create secret generic "
             f'{secret} --from-literal={entry}="$(openssl rand -base64 32)"',
@@ -142,16 +164,12 @@ class BackupRepositories:
             deadline_seconds=_PROBE_DEADLINE_SECONDS,
             annotations={keys.PROBED_SPEC: wanted},
         )
-        self._movers.start(run, mover_specs.probe())
+        self._movers.start(run, mover_specs.probe(spec.encryption.recovery_keys))
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, fields: cluster.Object
     ) -> None:
-        kept = {
-            name: value
-            for name, value in fields.items()
-            if name in ("probed", "lastCheckTime", "repositoryId")
-        }
+        kept = {name: value for name, value in fields.items() if name in _KEPT}
         self._recorder.report(resources.BACKUP_REPOSITORIES, obj, "Ready", verdict, kept)
 
 

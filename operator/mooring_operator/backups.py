@@ -110,7 +110,9 @@ class Backups:
         access, repository = None, Need(True)
         if needs or deleting:
             home = None if volume is None else volume.node
-            access, repository = self._access.find(spec.repository_name, owner.namespace, home)
+            access, repository = self._access.find(
+                spec.repository_name, owner.namespace, home, to_write=needs
+            )
         seen = backup_run_plan.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))
             or self._time.now(),

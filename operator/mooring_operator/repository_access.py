@@ -7,7 +7,7 @@ import yaml
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
-from mooring.planning import backup_run_plan, repository_plan
+from mooring.planning import backup_run_plan, recovery_slots, repository_plan
 from mooring.ports import cluster
 from mooring_operator import observing, parsing, resources, statuses
 from mooring_operator.builders import owners
@@ -36,9 +36,12 @@ class RepositoryAccess:
         self._namespace = namespace
 
     def find(
-        self, name: str, namespace: str, node: str | None = None
+        self, name: str, namespace: str, node: str | None = None, *, to_write: bool = False
     ) -> tuple[Access | None, backup_run_plan.Need]:
-        """Returns a repository when it is Ready and a node can mount it, and else what it lacks."""
+        """Returns a repository when it is Ready and a node can mount it, and else what it lacks.
+
+        One that lacks only a recovery slot is read; `to_write`, only if it was Ready before.
+        """
         obj = self._objects.get(resources.BACKUP_REPOSITORIES, name, namespace)
         if obj is None:
             return None, backup_run_plan.Need(
@@ -47,9 +50,7 @@ class RepositoryAccess:
                 message=f"there is no BackupRepository {name} in namespace {namespace}",
             )
         ready = statuses.condition(obj, "Ready")
-        current = obj["metadata"].get("generation", 1)
-        fresh = ready.get("observedGeneration") == current
-        if ready.get("status") != "True" or not fresh or "deletionTimestamp" in obj["metadata"]:
+        if not _is_usable(obj, ready, to_write=to_write):
             why = ready.get("message", "it was not opened yet")
             return None, backup_run_plan.Need(
                 ready=False,
@@ -91,6 +92,25 @@ class RepositoryAccess:
             ) from error
         entries = repository_plan.parse_folders(document)
         return repository_plan.allowed_folder(entries, name, namespace)
+
+
+def was_ready(status: cluster.Object) -> bool:
+    """Whether a repository has ever been Ready, also under a Mooring that noted no such time."""
+    before_slots = bool(status.get("repositoryId")) and "recoverySlots" not in status
+    return "firstReadyTime" in status or before_slots
+
+
+def _is_usable(obj: cluster.Object, ready: cluster.Object, *, to_write: bool) -> bool:
+    current = obj["metadata"].get("generation", 1)
+    if ready.get("observedGeneration") != current or "deletionTimestamp" in obj["metadata"]:
+        return False
+    if ready.get("status") == "True":
+        return True
+    reason = str(ready.get("reason", ""))
+    if to_write:
+        before = was_ready(obj.get("status", {}))
+        return recovery_slots.takes_backups(reason, was_ready=before)
+    return recovery_slots.may_be_read(reason)
 
 
 def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.Need:

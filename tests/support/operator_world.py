@@ -27,6 +27,7 @@ from support.set_clock import SetClock
 
 GIB = 1 << 30
 NAMESPACE = "shop"
+RECOVERY_KEY = "mooring-recovery-" + "a" * 58
 _RESOURCES = {
     VOLUME_CLAIM: resources.VOLUME_CLAIMS,
     REPOSITORY: resources.BACKUP_REPOSITORIES,
@@ -55,7 +56,7 @@ class OperatorWorld:
         settings = OperatorSettings(image="mooring:test")
         self.reconcilers = compose.reconcilers(settings, self.cluster, world)
         self.mover_answers: dict[str, dict[str, Any]] = {
-            "probe": {"repositoryId": "r" * 32},
+            "probe": {"repositoryId": "r" * 32, "recoverySlots": ["x25519:" + "ab" * 8]},
             "backup": {"bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3},
             "restore": {"bytesTotal": GIB, "bytesRead": 9, "bytesWritten": 8},
             "forget": {},
@@ -106,7 +107,8 @@ class OperatorWorld:
         return self.cluster.create(resource, {"metadata": metadata, "spec": spec})
 
     def make_repository(self, name: str = "main", folder: str = "backups") -> None:
-        spec = {"directory": {"folder": folder}, "encryption": {"keySecretName": "key"}}
+        encryption = {"keySecretName": "key", "recoveryKeys": [RECOVERY_KEY]}
+        spec = {"directory": {"folder": folder}, "encryption": encryption}
         self.apply(resources.BACKUP_REPOSITORIES, name, spec)
 
     def make_volume(self, name: str = "data", node: int = 0, size_bytes: int = GIB) -> None:

@@ -150,13 +150,15 @@ def initialise(
         DataCorrupt: There are objects of a repository whose `config` is missing.
     """
     backups.check_chunk_size(chunk_size_bytes)
-    if store.head(layout.CONFIG) is None:
-        for prefix in _EVERYTHING:
-            if next(iter(store.list(prefix)), None) is not None:
-                raise errors.DataCorrupt(
-                    f"{store.location} holds a repository whose object `config` is missing: "
-                    "put it back from a copy; a new one could not read what is there"
-                )
+    taken = f"there is a repository in {store.location} already"
+    if store.head(layout.CONFIG) is not None:
+        raise errors.AlreadyExists(taken)
+    for prefix in _EVERYTHING:
+        if next(iter(store.list(prefix)), None) is not None:
+            raise errors.DataCorrupt(
+                f"{store.location} holds a repository whose object `config` is missing: "
+                "put it back from a copy; a new one could not read what is there"
+            )
     repository = surroundings.entropy(16)
     repository_key = surroundings.entropy(layout.KEY_BYTES)
     context = config.slot_context(repository, chunk_size_bytes)
@@ -178,7 +180,7 @@ def initialise(
     try:
         store.put(layout.CONFIG, config.encode(made))
     except errors.AlreadyExists as error:
-        raise errors.AlreadyExists(f"there is a repository in {store.location} already") from error
+        raise errors.AlreadyExists(taken) from error
     return Repository(store, made, keys.RepositoryKeys(repository_key, repository), surroundings)
 
 
