@@ -8,16 +8,25 @@ from mooring.planning.movers import MoverState
 from mooring.ports import clock, cluster
 from mooring_operator import parsing, resources, statuses
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.listings import Listings
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
-from mooring_operator.repository_access import RepositoryAccess, claim_of, was_ready
+from mooring_operator.repository_access import (
+    RepositoryAccess,
+    claim_of,
+    is_usable,
+    was_ready,
+    was_ready_before_slots,
+)
 from mooring_operator.work_queue import Key
 
 KIND = "BackupRepository"
 _PROBE_DEADLINE_SECONDS = 600
 _WAIT_SECONDS = 30.0
 _SOON_SECONDS = 1.0
-_KEPT = ("probed", "lastCheckTime", "repositoryId", "recoverySlots", "firstReadyTime")
+_KEPT = frozenset(
+    {"probed", "lastCheckTime", "repositoryId", "recoverySlots", "firstReadyTime", "listing"}
+)
 
 
 class BackupRepositories:
@@ -31,6 +40,7 @@ class BackupRepositories:
         access: RepositoryAccess,
         time: clock.Clock,
     ) -> None:
+        self._listings = Listings(objects, recorder, movers, time)
         self._objects = objects
         self._recorder = recorder
         self._movers = movers
@@ -59,8 +69,10 @@ class BackupRepositories:
     def _put_away(self, obj: cluster.Object) -> float | None:
         """Deletes what was made for it, and no byte of the repository."""
         owner = owners.owner_of(obj)
-        probe_gone = self._movers.remove(owner, keys.ROLE_PROBE)
-        if probe_gone and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
+        movers_gone = [
+            self._movers.remove(owner, role) for role in (keys.ROLE_PROBE, keys.ROLE_LIST)
+        ]
+        if all(movers_gone) and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
             self._recorder.let_go(resources.BACKUP_REPOSITORIES, obj)
             return None
         text = "waits until no mover uses it any more"
@@ -83,8 +95,19 @@ class BackupRepositories:
         if decision.action is repository_plan.Action.CLEAR:
             self._movers.remove(owner, keys.ROLE_PROBE)
         waiting = decision.action is repository_plan.Action.WAIT
-        idle = waiting and seen.probe.state is MoverState.ABSENT
-        return _WAIT_SECONDS if idle else _SOON_SECONDS
+        if not waiting or seen.probe.state is not MoverState.ABSENT:
+            return _SOON_SECONDS
+        return self._list(obj, spec, status)
+
+    def _list(
+        self, obj: cluster.Object, spec: models.BackupRepositorySpec, status: cluster.Object
+    ) -> float:
+        """Shows what it holds as objects, a step at a look; returns when to look again."""
+        if not is_usable(obj, to_write=False):
+            return _WAIT_SECONDS
+        listing, again = self._listings.advance(obj, spec, claim_of(obj, spec))
+        self._report(obj, _said(obj), status | {"listing": listing})
+        return _WAIT_SECONDS if again is None else again
 
     def _found(
         self,
@@ -98,6 +121,9 @@ class BackupRepositories:
         found["repositoryId"] = result.get("repositoryId", status.get("repositoryId"))
         if seen.probe.state is MoverState.SUCCEEDED:
             found["recoverySlots"] = recovery_slots.slots_in(result)
+        is_new = "listing" not in status and seen.probe.state is MoverState.SUCCEEDED
+        if is_new and (was_ready_before_slots(status) or not result.get("backups")):
+            found["listing"] = {"done": True}  # its backups have objects, or had ones, or none
         if verdict.outcome is verdicts.Outcome.DONE or seen.recovery.was_ready:
             found["firstReadyTime"] = status.get("firstReadyTime", now)
         return found
@@ -171,6 +197,14 @@ class BackupRepositories:
     ) -> None:
         kept = {name: value for name, value in fields.items() if name in _KEPT}
         self._recorder.report(resources.BACKUP_REPOSITORIES, obj, "Ready", verdict, kept)
+
+
+def _said(obj: cluster.Object) -> verdicts.Verdict:
+    """Returns what its condition says now."""
+    ready = statuses.condition(obj, "Ready")
+    is_ready = ready.get("status") == "True"
+    word = verdicts.done if is_ready else verdicts.stuck
+    return word(str(ready.get("reason", "")), str(ready.get("message", "")))
 
 
 def _refusal(error: errors.MooringError) -> verdicts.Verdict:

@@ -49,9 +49,8 @@ class RepositoryAccess:
                 reason="RepositoryNotFound",
                 message=f"there is no BackupRepository {name} in namespace {namespace}",
             )
-        ready = statuses.condition(obj, "Ready")
-        if not _is_usable(obj, ready, to_write=to_write):
-            why = ready.get("message", "it was not opened yet")
+        if not is_usable(obj, to_write=to_write):
+            why = statuses.condition(obj, "Ready").get("message", "it was not opened yet")
             return None, backup_run_plan.Need(
                 ready=False,
                 reason="RepositoryNotReady",
@@ -96,11 +95,17 @@ class RepositoryAccess:
 
 def was_ready(status: cluster.Object) -> bool:
     """Whether a repository has ever been Ready, also under a Mooring that noted no such time."""
-    before_slots = bool(status.get("repositoryId")) and "recoverySlots" not in status
-    return "firstReadyTime" in status or before_slots
+    return "firstReadyTime" in status or was_ready_before_slots(status)
 
 
-def _is_usable(obj: cluster.Object, ready: cluster.Object, *, to_write: bool) -> bool:
+def was_ready_before_slots(status: cluster.Object) -> bool:
+    """Whether a Mooring that knew no recovery slots opened it."""
+    return bool(status.get("repositoryId")) and "recoverySlots" not in status
+
+
+def is_usable(obj: cluster.Object, *, to_write: bool) -> bool:
+    """Whether movers may read a repository as it stands, or write to it."""
+    ready = statuses.condition(obj, "Ready")
     current = obj["metadata"].get("generation", 1)
     if ready.get("observedGeneration") != current or "deletionTimestamp" in obj["metadata"]:
         return False

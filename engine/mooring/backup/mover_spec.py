@@ -131,6 +131,20 @@ class ForgetSpec(MoverSpec):
     backup_id: str
 
 
+class ListSpec(MoverSpec):
+    """`mooring mover list`: one page of what the repository holds of a namespace.
+
+    Attributes:
+        namespace: Backups of claims of another one are left out.
+        after: The page begins behind this backup; None for the first.
+        limit: Most backups that one page looks at.
+    """
+
+    namespace: Annotated[str, pydantic.Field(min_length=1, max_length=63)]
+    after: str | None = None
+    limit: Annotated[int, pydantic.Field(gt=0, le=1000)] = 100
+
+
 S = TypeVar("S", bound=MoverSpec)
 
 

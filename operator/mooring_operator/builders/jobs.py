@@ -47,7 +47,7 @@ class MoverRun:
 
     Attributes:
         owner: The object that it runs for.
-        role: `backup`, `restore`, `probe` or `forget`; also the mover's sub-command.
+        role: `backup`, `restore`, `probe`, `list` or `forget`; also the mover's sub-command.
         repository_claim: The claim that holds the repository.
         key_secret: The Secret with the repository's key.
         device_claim: The claim of the device; None without one.

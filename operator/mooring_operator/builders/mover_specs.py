@@ -88,6 +88,11 @@ def restore(backup_id: str) -> dict[str, Any]:
     }
 
 
+def listing(namespace: str, after: str | None) -> dict[str, Any]:
+    """Reads one page of a namespace's backups."""
+    return {"repository": _repository(), "namespace": namespace, "after": after}
+
+
 def forget(backup_id: str) -> dict[str, Any]:
     """Takes a point in time out of the repository."""
     return {"repository": _repository(), "backupId": backup_id}

@@ -12,6 +12,7 @@ from mooring.backup import mover as engine_mover
 from mooring.backup import mover_spec
 from mooring.backup.format import recovery_keys
 from mooring.domain import errors
+from mooring.planning import listed_backups
 from mooring_cli import compose, main
 
 IMAGE = random.Random(1).randbytes(300_000)
@@ -140,6 +141,25 @@ def test_a_recovery_key_with_a_typing_error_makes_nothing(mover: Mover) -> None:
     code, message = mover.run("probe", spec)
     assert (code, message["reason"]) == (2, "InvalidInput")
     assert list((mover.folder / "repo").iterdir()) == []
+
+
+def test_a_page_of_backups_goes_to_the_log_and_its_digest_into_the_answer(mover: Mover) -> None:
+    mover.probe()
+    for number in range(3):
+        claim = {"metadata": {"name": "data", "namespace": "shop"}, "spec": {}}
+        spec = mover.backup_spec(
+            backupId=f"bk-{number}", documents={"persistentVolumeClaim": claim}
+        )
+        assert mover.run("backup", spec)[0] == 0
+    code, said = mover.run("list", mover.spec(namespace="shop", limit=2))
+    entries = [line["entry"] for line in mover.log if line["event"] == "backup"]
+    assert [entry["backupId"] for entry in entries] == ["bk-0", "bk-1"]
+    assert (code, said["digest"]) == (0, listed_backups.digest(entries))
+    assert (said["listed"], said["nextAfter"]) == (2, "bk-1")
+    _, said = mover.run("list", mover.spec(namespace="shop", after="bk-1"))
+    assert (said["listed"], said["nextAfter"]) == (1, None)
+    _, said = mover.run("list", mover.spec(namespace="bank"))
+    assert (said["listed"], said["skipped"]) == (0, 3)
 
 
 def test_sixteen_recovery_keys_fit_into_the_answer(mover: Mover) -> None:

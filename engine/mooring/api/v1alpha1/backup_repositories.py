@@ -60,8 +60,32 @@ class BackupRepositorySpec(base.Model):
     encryption: Encryption = Field(description="The key that seals it; without it nothing opens.")
 
 
+class Listing(base.Model):
+    """How far the Backups that it holds are shown as objects."""
+
+    done: bool = Field(default=False, description="Whether all pages were read.")
+    after: str | None = Field(default=None, description="The last backup of the last page.")
+    imported: int | None = Field(default=None, description="Backup objects made.")
+    skipped: int | None = Field(
+        default=None, description="Of no claim, of another namespace, or not readable."
+    )
+    request: str | None = Field(
+        default=None, description="The annotation mooring.dev/list that it answers."
+    )
+    last_try_time: str | None = Field(
+        default=None,
+        description="When a page was last asked for in vain.",
+        json_schema_extra={"format": "date-time"},
+    )
+    message: str | None = Field(default=None, description="Why it is not done.")
+
+
 class BackupRepositoryStatus(base.Status):
     """What the last look at it found."""
+
+    listing: Listing | None = Field(
+        default=None, description="Backups made elsewhere, shown here as objects."
+    )
 
     repository_id: str | None = Field(default=None, description="Made with the repository.")
     recovery_slots: list[str] | None = Field(
