@@ -10,6 +10,7 @@ from mooring.backup.repository import Surroundings
 from mooring.domain import errors
 from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
+from mooring.volumes.fleet.recovery import Recovery
 from mooring.volumes.fleet.undeletion import Undeletion
 
 
@@ -64,6 +65,15 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     """
     volumes, objects = _connected(kubeconfig, context)
     return Farewell(volumes, volumes, objects)
+
+
+def open_recovery(kubeconfig: str | None, context: str | None) -> Recovery:
+    """Connects to a cluster, to recover the claims of a namespace.
+
+    Raises:
+        PreconditionFailed: There is no cluster to talk to.
+    """
+    return Recovery(client.connect(kubeconfig, context))
 
 
 def _connected(

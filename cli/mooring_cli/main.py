@@ -15,6 +15,7 @@ from mooring_cli import (
     forget_node,
     keygen,
     mover,
+    recover,
     repo,
     restore,
     undelete,
@@ -35,9 +36,10 @@ app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
 app.command(undelete.NAME)(undelete.undelete)
 app.command(forget_node.NAME)(forget_node.forget_node)
+app.command(recover.NAME)(recover.recover)
 app.add_typer(mover.app, name="mover")
 
-_IN_CLUSTER = {undelete.NAME, forget_node.NAME}
+_IN_CLUSTER = {undelete.NAME, forget_node.NAME, recover.NAME}
 
 
 def run() -> None:

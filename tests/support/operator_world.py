@@ -89,7 +89,7 @@ class OperatorWorld:
         for node in self.nodes:
             taint = {"key": "role", "value": "db", "effect": "NoSchedule"}
             body = {
-                "metadata": {"name": node.name},
+                "metadata": {"name": node.name, "labels": {"kubernetes.io/os": "linux"}},
                 "spec": {"taints": [taint]},
                 "status": {"conditions": [{"type": "Ready", "status": "True"}]},
             }
