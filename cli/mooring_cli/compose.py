@@ -14,6 +14,7 @@ from mooring.backup.repository import Surroundings
 from mooring.domain import backups, store_locations
 from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
+from mooring.volumes.fleet.recovery import Recovery
 from mooring.volumes.fleet.undeletion import Undeletion
 
 CREDENTIALS_VARIABLE = "MOORING_STORE_CREDENTIALS"
@@ -92,6 +93,15 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     """
     volumes, objects = _connected(kubeconfig, context)
     return Farewell(volumes, volumes, objects)
+
+
+def open_recovery(kubeconfig: str | None, context: str | None) -> Recovery:
+    """Connects to a cluster, to recover the claims of a namespace.
+
+    Raises:
+        PreconditionFailed: There is no cluster to talk to.
+    """
+    return Recovery(client.connect(kubeconfig, context))
 
 
 def _connected(

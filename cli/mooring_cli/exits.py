@@ -53,6 +53,7 @@ _NEXT: dict[type[errors.MooringError], str] = {
 
 _NEXT_IN_CLUSTER: dict[type[errors.MooringError], str] = {
     errors.NotFound: "kubectl mooring undelete, for what is in the trash",
+    errors.Busy: "the same command again",
     errors.Unreachable: "the same command again",
     errors.InvalidInput: "the command with --help",
 }

@@ -8,7 +8,18 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import backup, backups, exits, forget_node, mover, repo, restore, undelete
+from mooring_cli import (
+    backup,
+    backups,
+    exits,
+    forget_node,
+    keygen,
+    mover,
+    recover,
+    repo,
+    restore,
+    undelete,
+)
 
 app = typer.Typer(
     help=(
@@ -19,14 +30,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(repo.app, name="repo")
+app.command("keygen")(keygen.keygen)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
 app.command(undelete.NAME)(undelete.undelete)
 app.command(forget_node.NAME)(forget_node.forget_node)
+app.command(recover.NAME)(recover.recover)
 app.add_typer(mover.app, name="mover")
 
-_IN_CLUSTER = {undelete.NAME, forget_node.NAME}
+_IN_CLUSTER = {undelete.NAME, forget_node.NAME, recover.NAME}
 
 
 def run() -> None:

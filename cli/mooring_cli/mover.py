@@ -17,7 +17,7 @@ import structlog
 import typer
 
 import mooring
-from mooring.backup import mover, mover_spec, progress
+from mooring.backup import listing, mover, mover_spec, progress
 from mooring.domain import errors
 from mooring.runtime import logging as log
 from mooring_cli import compose, exits
@@ -72,6 +72,21 @@ def forget(spec: SpecPath = _DEFAULT_SPEC) -> None:
         return mover.forget(read, mover.open_for(read, store, compose.surroundings()))
 
     _run(spec, mover_spec.ForgetSpec, work)
+
+
+@app.command("list")
+def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Writes one page of a namespace's backups to the log."""
+
+    def work(read: mover_spec.ListSpec, _: progress.Watch) -> dict[str, Any]:
+        store = compose.open_store(read.repository.path)
+        repository = mover.open_for(read, store, compose.surroundings())
+        page = listing.read_page(repository, read.namespace, read.after, read.limit)
+        for entry in page.entries:
+            structlog.get_logger().info(listing.EVENT, entry=entry)
+        return page.summary()
+
+    _run(spec, mover_spec.ListSpec, work)
 
 
 def _run(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mooring.backup import mover, repository
-from mooring_cli import compose
+from mooring.backup import repository
+from mooring_cli import compose, key_files
 
 Repo = Annotated[
     str,
@@ -22,7 +22,13 @@ Repo = Annotated[
     ),
 ]
 KeyFile = Annotated[
-    Path, typer.Option("--key-file", "-k", envvar="MOORING_KEY_FILE", help="File with its key.")
+    Path,
+    typer.Option(
+        "--key-file",
+        "-k",
+        envvar="MOORING_KEY_FILE",
+        help="File with its key or with a recovery key; `-` asks for a passphrase.",
+    ),
 ]
 
 
@@ -39,4 +45,6 @@ Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to wri
 def open_repository(repo: str, key_file: Path) -> repository.Repository:
     """Opens the repository that the options name."""
     store = compose.open_store(repo)
-    return repository.open_repository(store, mover.read_key_file(key_file), compose.surroundings())
+    return repository.open_repository(
+        store, key_files.read_unlock(key_file), compose.surroundings()
+    )

@@ -1,19 +1,18 @@
 """`mooring repo`: make a repository, look at it, check it, prune it."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mooring.backup import mover, repository, verify
-from mooring.backup.format import slots
+from mooring.backup import key_ring, mover, repository, verify
 from mooring.domain import backups, errors, quantities
-from mooring_cli import compose, options, prune, render
+from mooring_cli import compose, key_files, options, prune, render, repo_keys
 
 app = typer.Typer(help="Make, show, check and prune repositories.", no_args_is_help=True)
 app.command("prune")(prune.prune)
+app.add_typer(repo_keys.app, name="keys")
 Passphrase = Annotated[
     Path | None, typer.Option(help="File with a passphrase that shall open it as well.")
 ]
@@ -32,7 +31,7 @@ def init(
     chunk_size_bytes = backups.check_chunk_size(quantities.parse_bytes(chunk_size))
     unlock_with = []
     if passphrase_file is not None:
-        unlock_with.append(_read_passphrase(passphrase_file))
+        unlock_with.append(key_files.read_passphrase(passphrase_file))
     store = compose.open_store(repo, create=True)
     made_key = _make_key_file(key_file)
     unlock_with.insert(0, mover.read_key_file(key_file))
@@ -66,7 +65,9 @@ def info(
             "format": 1,
             "createdAt": opened.config.created_at.isoformat(),
             "chunkSizeBytes": opened.config.chunk_size_bytes,
-            "keySlots": [slot.get("type") for slot in opened.config.slots],
+            "keySlots": [
+                slot.type for slot in key_ring.read_slots(opened.store, opened.config).slots
+            ],
             "backups": len(opened.backup_ids()),
             "objects": len(sizes),
             "bytesStored": sum(sizes),
@@ -112,25 +113,7 @@ def check(
 def _make_key_file(path: Path) -> bool:
     """Makes a key file that only its owner may read; an existing one is left alone."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+        key_files.write_new(path, secrets.token_hex(32) + "\n")
+    except errors.AlreadyExists:
         return False
-    except OSError as error:
-        raise errors.PermissionDenied(
-            f"cannot make the key file {path}: {error.strerror}"
-        ) from error
-    with os.fdopen(file, "w") as stream:
-        stream.write(secrets.token_hex(32) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
     return True
-
-
-def _read_passphrase(path: Path) -> slots.Unlock:
-    try:
-        words = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.InvalidInput(f"cannot read a passphrase from {path}") from error
-    if not words:
-        raise errors.InvalidInput(f"{path} is empty: it must hold a passphrase")
-    return slots.Unlock(passphrase=words)

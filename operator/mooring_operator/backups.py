@@ -11,7 +11,16 @@ from mooring.domain import errors, ids
 from mooring.planning import backup_run_plan, movers, verdicts
 from mooring.planning.backup_run_plan import Action, Need
 from mooring.ports import cluster
-from mooring_operator import observing, parsing, resources, restores, run_statuses, statuses
+from mooring_operator import (
+    backup_documents,
+    listings,
+    observing,
+    parsing,
+    resources,
+    restores,
+    run_statuses,
+    statuses,
+)
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
@@ -79,6 +88,8 @@ class Backups:
             else:
                 self._report(obj, verdicts.failed(error.reason, str(error)), {"released": True})
             return _NEVER
+        if listings.is_imported(obj) and not deleting and not obj.get("status"):
+            return _NEVER  # it is being made from what the repository holds
         if not deleting:
             self._recorder.hold(resources.BACKUPS, obj)
         seen, found = self._observe(obj, spec)
@@ -110,7 +121,9 @@ class Backups:
         access, repository = None, Need(True)
         if needs or deleting:
             home = None if volume is None else volume.node
-            access, repository = self._access.find(spec.repository_name, owner.namespace, home)
+            access, repository = self._access.find(
+                spec.repository_name, owner.namespace, home, to_write=needs
+            )
         seen = backup_run_plan.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))
             or self._time.now(),
@@ -306,20 +319,9 @@ class Backups:
             ),
             consistency=str(status["consistency"]),
             point_in_time=str(status["snapshotTime"]),
-            documents=self._documents(found.claim),
+            documents=backup_documents.documents(self._objects, obj, found.claim),
         )
         self._movers.start(run, mover_specs.backup(task))
-
-    def _documents(self, claim: cluster.Object | None) -> dict[str, Any]:
-        """Returns the manifests of claim and class, without what belongs to this cluster alone."""
-        if claim is None:
-            return {}
-        name = claim["spec"].get("storageClassName") or ""
-        storage_class = self._objects.get(cluster.STORAGE_CLASSES, name)
-        return {
-            "persistentVolumeClaim": run_statuses.portable(claim),
-            "storageClass": None if storage_class is None else run_statuses.portable(storage_class),
-        }
 
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
         if found.access is None:

@@ -104,6 +104,19 @@ class MoverJobs:
                 return entry
         return {}
 
+    def said(
+        self, owner: owners.Owner, role: str, event: str, *, lines: int
+    ) -> list[dict[str, Any]]:
+        """Returns what a mover that succeeded wrote to its log under one name."""
+        for pod in reversed(self._pods(owner, role)):
+            metadata = pod["metadata"]
+            if pod.get("status", {}).get("phase") != "Succeeded":
+                continue
+            text = self._objects.log_tail(metadata["name"], metadata["namespace"], lines=lines)
+            entries = map(_json_object, text.splitlines())
+            return [entry for entry in entries if entry.get("event") == event]
+        return []
+
     def _why_pending(self, about: cluster.Object) -> tuple[str, str]:
         status = about.get("status", {})
         for entry in status.get("conditions", []):

@@ -7,7 +7,7 @@ import yaml
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
-from mooring.planning import backup_run_plan, repository_plan
+from mooring.planning import backup_run_plan, recovery_slots, repository_plan
 from mooring.ports import cluster
 from mooring_operator import observing, parsing, resources, statuses
 from mooring_operator.builders import owners
@@ -35,9 +35,12 @@ class RepositoryAccess:
         self._namespace = namespace
 
     def find(
-        self, name: str, namespace: str, node: str | None = None
+        self, name: str, namespace: str, node: str | None = None, *, to_write: bool = False
     ) -> tuple[Access | None, backup_run_plan.Need]:
-        """Returns a repository when it is Ready and a node can mount it, and else what it lacks."""
+        """Returns a repository when it is Ready and a node can mount it, and else what it lacks.
+
+        One that lacks only a recovery slot is read; `to_write`, only if it was Ready before.
+        """
         obj = self._objects.get(resources.BACKUP_REPOSITORIES, name, namespace)
         if obj is None:
             return None, backup_run_plan.Need(
@@ -45,11 +48,8 @@ class RepositoryAccess:
                 reason="RepositoryNotFound",
                 message=f"there is no BackupRepository {name} in namespace {namespace}",
             )
-        ready = statuses.condition(obj, "Ready")
-        current = obj["metadata"].get("generation", 1)
-        fresh = ready.get("observedGeneration") == current
-        if ready.get("status") != "True" or not fresh or "deletionTimestamp" in obj["metadata"]:
-            why = ready.get("message", "it was not opened yet")
+        if not is_usable(obj, to_write=to_write):
+            why = statuses.condition(obj, "Ready").get("message", "it was not opened yet")
             return None, backup_run_plan.Need(
                 ready=False,
                 reason="RepositoryNotReady",
@@ -90,6 +90,31 @@ class RepositoryAccess:
             ) from error
         entries = repository_plan.parse_folders(document)
         return repository_plan.allowed_folder(entries, name, namespace)
+
+
+def was_ready(status: cluster.Object) -> bool:
+    """Whether a repository has ever been Ready, also under a Mooring that noted no such time."""
+    return "firstReadyTime" in status or was_ready_before_slots(status)
+
+
+def was_ready_before_slots(status: cluster.Object) -> bool:
+    """Whether a Mooring that knew no recovery slots opened it."""
+    return bool(status.get("repositoryId")) and "recoverySlots" not in status
+
+
+def is_usable(obj: cluster.Object, *, to_write: bool) -> bool:
+    """Whether movers may read a repository as it stands, or write to it."""
+    ready = statuses.condition(obj, "Ready")
+    current = obj["metadata"].get("generation", 1)
+    if ready.get("observedGeneration") != current or "deletionTimestamp" in obj["metadata"]:
+        return False
+    if ready.get("status") == "True":
+        return True
+    reason = str(ready.get("reason", ""))
+    if to_write:
+        before = was_ready(obj.get("status", {}))
+        return recovery_slots.takes_backups(reason, was_ready=before)
+    return recovery_slots.may_be_read(reason)
 
 
 def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.Need:

@@ -42,7 +42,8 @@ class Shop:
         self.kubectl.run("create", "secret", "generic", name, "-n", self.namespace, literal)
 
     def repository(self, name: str = "main", key: str = "key") -> None:
-        spec = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": key}}
+        encryption = {"keySecretName": key, "recovery": "None"}
+        spec = {"directory": {"folder": "backups"}, "encryption": encryption}
         self.create("BackupRepository", name, spec)
 
     def claim(self, name: str, node: str, **spec: Any) -> None:

@@ -1,6 +1,10 @@
 """The story, chapter by chapter. Each chapter ends in checks; the first that fails ends it."""
 
+import tempfile
+from pathlib import Path
+
 from mooring_dev import kubectl
+from mooring_dev.demo import disaster_kit
 from mooring_dev.demo.database import Database, new_repository_key
 from mooring_dev.demo.stage import NAMESPACE, Stage, StoryError
 
@@ -80,7 +84,9 @@ def backup_while_it_writes(stage: Stage) -> int:
     stage.cluster.run(
         "create", "secret", "generic", "backup-key", "-n", NAMESPACE, f"--from-literal=key={secret}"
     )
-    stage.apply("4-repository.yaml")
+    with tempfile.TemporaryDirectory() as folder:
+        public = disaster_kit.new_recovery_key(Path(folder) / "recovery.key")
+    stage.apply("4-repository.yaml", RECOVERY_KEY=public)
     stage.wait_condition("backuprepository", "main", "Ready", timeout_seconds=60)
     database = Database(stage.cluster, "pg")
     writer = database.start_writer()

@@ -63,6 +63,12 @@ RELOCATING = f"{GROUP}/relocating"
 """On a Volume whose pool came to another node: the PersistentVolume that is being made anew."""
 PROBED_SPEC = f"{GROUP}/probed"
 """On a probe Job: the generation and key version that it looked at."""
+LISTED_AFTER = f"{GROUP}/listed-after"
+"""On a listing Job: the backup behind which its page begins, and for which request."""
+LIST = f"{GROUP}/list"
+"""On a BackupRepository: whenever its value changes, the repository is listed again."""
+IMPORTED = f"{GROUP}/imported"
+"""On a Backup that was found in a repository, not made here: its id there."""
 
 # Finalizers.
 FINALIZER = f"{GROUP}/cleanup"
@@ -75,6 +81,7 @@ ROLE_BACKUP = "backup"
 ROLE_RESTORE = "restore"
 ROLE_PROBE = "probe"
 ROLE_FORGET = "forget"
+ROLE_LIST = "list"
 ROLE_REPOSITORY = "repository"
 
 # Kubernetes' own.

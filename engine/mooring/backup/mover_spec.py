@@ -16,6 +16,7 @@ from mooring.domain import backups, errors, store_locations
 from mooring.planning import backup_parents
 
 MAXIMUM_SPEC_BYTES = 8 << 20
+MAXIMUM_RECOVERY_KEYS = 16
 _Size = Annotated[int, pydantic.Field(gt=0, le=backups.MAXIMUM_VOLUME_SIZE_BYTES)]
 
 
@@ -77,7 +78,15 @@ class MoverSpec(_Document):
 
 
 class ProbeSpec(MoverSpec):
-    """`mooring mover probe`: can the repository be opened, read and written?"""
+    """`mooring mover probe`: can the repository be opened, read and written?
+
+    Attributes:
+        recovery_keys: Public halves of recovery keys; slots for them are added where missing.
+    """
+
+    recovery_keys: Annotated[list[str], pydantic.Field(max_length=MAXIMUM_RECOVERY_KEYS)] = (
+        pydantic.Field(default_factory=list)
+    )
 
 
 class VolumeSpec(_Document):
@@ -139,6 +148,20 @@ class ForgetSpec(MoverSpec):
     """`mooring mover forget`: removes a backup from the catalogue; absent is success."""
 
     backup_id: str
+
+
+class ListSpec(MoverSpec):
+    """`mooring mover list`: one page of what the repository holds of a namespace.
+
+    Attributes:
+        namespace: Backups of claims of another one are left out.
+        after: The page begins behind this backup; None for the first.
+        limit: Most backups that one page looks at.
+    """
+
+    namespace: Annotated[str, pydantic.Field(min_length=1, max_length=63)]
+    after: str | None = None
+    limit: Annotated[int, pydantic.Field(gt=0, le=1000)] = 100
 
 
 S = TypeVar("S", bound=MoverSpec)

@@ -50,7 +50,7 @@ class MoverRun:
 
     Attributes:
         owner: The object that it runs for.
-        role: `backup`, `restore`, `probe` or `forget`; also the mover's sub-command.
+        role: `backup`, `restore`, `probe`, `list` or `forget`; also the mover's sub-command.
         repository: What it gets to see of the repository.
         device_claim: The claim of the device; None without one.
         read_only_device: Whether the device is only read.

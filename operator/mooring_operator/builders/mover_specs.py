@@ -3,6 +3,7 @@
 Its form is `mooring.backup.mover_spec`; a test reads each document with the mover's own models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,9 @@ def _repository(*, initialize: bool = False) -> dict[str, Any]:
     return {"initialize": initialize}
 
 
-def probe() -> dict[str, Any]:
-    """Opens the repository; makes it when its folder is empty."""
-    return {"repository": _repository(initialize=True)}
+def probe(recovery_keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Opens the repository; makes it when its folder is empty, and adds what recovers it."""
+    return {"repository": _repository(initialize=True), "recoveryKeys": list(recovery_keys)}
 
 
 def backup(task: BackupTask) -> dict[str, Any]:
@@ -81,6 +82,11 @@ def restore(backup_id: str) -> dict[str, Any]:
         "backupId": backup_id,
         "verify": True,
     }
+
+
+def listing(namespace: str, after: str | None) -> dict[str, Any]:
+    """Reads one page of a namespace's backups."""
+    return {"repository": _repository(), "namespace": namespace, "after": after}
 
 
 def forget(backup_id: str) -> dict[str, Any]:

@@ -142,6 +142,8 @@ _TASK = mover_specs.BackupTask(
         (mover_specs.backup(_TASK), mover_spec.BackupSpec),
         (mover_specs.restore(OWNER.uid), mover_spec.RestoreSpec),
         (mover_specs.forget(OWNER.uid), mover_spec.ForgetSpec),
+        (mover_specs.listing("shop", None), mover_spec.ListSpec),
+        (mover_specs.listing("shop", "bk-1"), mover_spec.ListSpec),
     ],
 )
 def test_movers_understand_what_they_are_told(
@@ -186,7 +188,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _GRANTS = {
     "operator.yaml": {
         "backuprepositories": "get list patch watch",
-        "backups": "get list patch watch",
+        "backups": "create get list patch watch",
         "configmaps": "create delete get patch",
         "customresourcedefinitions": "get list watch",
         "events": "create get list patch",
