@@ -79,7 +79,7 @@ def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Writes one page of a namespace's backups to the log."""
 
     def work(read: mover_spec.ListSpec, _: progress.Watch) -> dict[str, Any]:
-        store = compose.open_store(read.repository.path)
+        store = compose.open_mover_store(read.repository)
         repository = mover.open_for(read, store, compose.surroundings())
         page = listing.read_page(repository, read.namespace, read.after, read.limit)
         for entry in page.entries:
