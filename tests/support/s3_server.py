@@ -1,5 +1,6 @@
 """A real S3 server (versitygw) on loopback, and the requests that obstore does not have."""
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -21,8 +22,8 @@ from mooring_dev import toolchain
 
 REGION = "us-east-1"
 READY_SECONDS = 30.0
-QUICK = object_clients.Limits(
-    connect_seconds=2, answer_seconds=2, transfer_seconds=10, patience_seconds=3, rotation_seconds=5
+CALM = object_clients.Limits(
+    connect_seconds=10, answer_seconds=30, transfer_seconds=60, patience_seconds=30
 )
 
 
@@ -71,10 +72,10 @@ class S3Server:
         self.request("PUT", f"/{name}", headers=headers or {})
         return name
 
-    def new_identity(self, name: str) -> Identity:
+    def new_identity(self, name: str, role: str = "user") -> Identity:
         identity = Identity(name, f"secret-of-{name}")
         self.administer(
-            "create-user", "--access", name, "--secret", identity.secret_key, "--role", "user"
+            "create-user", "--access", name, "--secret", identity.secret_key, "--role", role
         )
         return identity
 
@@ -139,7 +140,7 @@ class S3Server:
         prefix: str = "",
         identity: Identity = ADMINISTRATOR,
         endpoint: str | None = None,
-        limits: object_clients.Limits = QUICK,
+        limits: object_clients.Limits = CALM,
     ) -> ObjectBlobStore:
         location = self.location(bucket, prefix=prefix, endpoint=endpoint)
         credentials = identity.write_to(self.folder / identity.access_key)
@@ -156,8 +157,13 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
-    """Starts a server below a folder and waits until it answers."""
+def running(folder: Path, *, room_bytes: int | None = None) -> Iterator[S3Server]:
+    """Starts a server below a folder and waits until it answers.
+
+    Args:
+        folder: For all that it keeps; it does not exist yet.
+        room_bytes: Put its data on a filesystem of that size, which only it sees; needs root.
+    """
     for name in ("data", "versions", "accounts", "credentials"):
         (folder / name).mkdir(parents=True)
     port = free_port()
@@ -167,9 +173,13 @@ def running(folder: Path) -> Iterator[S3Server]:
         *("--iam-dir", str(folder / "accounts"), "--iam-cache-disable", "--quiet"),
         *("posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")),
     ]
+    command = [str(toolchain.tool_path("versitygw")), *arguments]
+    if room_bytes is not None:
+        mount = f'mount -t tmpfs -o size={room_bytes} tmpfs "$0" && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", mount, str(folder / "data"), *command]
     with (folder / "server.log").open("wb") as log:
         child = subprocess.Popen(
-            [toolchain.tool_path("versitygw"), *arguments],
+            command,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -217,6 +227,9 @@ def _signed(
     digest = hashlib.sha256(body).hexdigest()
     headers = {name.lower(): value for name, value in headers.items()}
     headers |= {"x-amz-date": moment, "x-amz-content-sha256": digest}
+    if body:
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        headers["content-md5"] = base64.b64encode(md5).decode()
     names = ";".join(sorted(headers))
     pairs = sorted(urllib.parse.parse_qsl(query, keep_blank_values=True))
     canonical = "\n".join(
