@@ -21,7 +21,7 @@ from support.backup_engine import Engine
 from support.fault_proxy import Break, FaultProxy, Refuse, Slow
 from support.s3_server import Identity, S3Server
 
-IMAGE = random.Random(7).randbytes(3 << 20)
+IMAGE = random.Random(7).randbytes(1 << 20)
 LIMIT = 1 << 20
 IMPATIENT = object_clients.Limits(
     connect_seconds=4, answer_seconds=4, transfer_seconds=4, patience_seconds=0.5
@@ -60,12 +60,12 @@ def hasty_store(server: S3Server, proxy: FaultProxy, bucket: str) -> ObjectBlobS
 
 @pytest.fixture
 def engine(tmp_path: Path, store: ObjectBlobStore) -> Engine:
-    return Engine(tmp_path, store=store)
+    return Engine(tmp_path, chunk_size_bytes=4096, store=store)
 
 
 @pytest.fixture
 def hasty_engine(tmp_path: Path, hasty_store: ObjectBlobStore) -> Engine:
-    return Engine(tmp_path, store=hasty_store)
+    return Engine(tmp_path, chunk_size_bytes=4096, store=hasty_store)
 
 
 LASTING = [
@@ -254,7 +254,7 @@ def test_a_bucket_that_vanishes_in_the_middle(
         return None
 
     proxy.rule = rule
-    with pytest.raises(errors.NotFound, match="make the bucket first"):
+    with pytest.raises(errors.Unreachable, match="Make the bucket first"):
         engine.back_up(IMAGE, "bk-1")
 
 
@@ -263,7 +263,7 @@ def test_credentials_that_are_rotated_in_the_middle(
 ) -> None:
     old, new = (server.new_identity(f"rotated-{word}", role="admin") for word in ("old", "new"))
     store = server.store(bucket, endpoint=proxy.endpoint, identity=old, limits=PERSISTENT)
-    engine = Engine(tmp_path, store=store)
+    engine = Engine(tmp_path, chunk_size_bytes=4096, store=store)
     taken_away = threading.Event()
 
     def rule(method: str, path: str) -> fault_proxy.Fault | None:

@@ -65,6 +65,14 @@ def test_classes_are_translated(
     assert type(object_errors.translate(error, "cannot do it")) is expected
 
 
+def test_missing_credentials_are_told() -> None:
+    where = "http://169.254.169.254/latest/api/token"
+    text = f"Error performing PUT {where} in 5s - HTTP error: error sending request"
+    found = object_errors.translate(exceptions.GenericError(text), "cannot do it")
+    assert type(found) is object_errors.CredentialsRefused
+    assert "there are no credentials" in str(found)
+
+
 @pytest.mark.parametrize(
     ("sign", "words"),
     [
