@@ -19,7 +19,7 @@ from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import store_locations
 from mooring_dev import azurite
-from support.s3_server import QUICK, free_port
+from support.s3_server import CALM, free_port
 
 ACCOUNT = "mooringtests"
 KEY = base64.b64encode(b"a key of the tests, and of nothing else").decode()
@@ -78,7 +78,7 @@ class AzureServer:
         self.folder.mkdir(exist_ok=True)
         (self.folder / "AZURE_STORAGE_ACCOUNT_KEY").write_text(KEY)
         return ObjectBlobStore(
-            object_clients.BucketAccess(location, credentials=self.folder, limits=QUICK)
+            object_clients.BucketAccess(location, credentials=self.folder, limits=CALM)
         )
 
 

@@ -1,18 +1,26 @@
 """A real S3 server (versitygw) on loopback, and the requests that obstore does not have."""
 
+import base64
 import contextlib
 import hashlib
 import hmac
 import http.client
+import ipaddress
 import os
 import socket
+import ssl
 import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
@@ -21,8 +29,8 @@ from mooring_dev import toolchain
 
 REGION = "us-east-1"
 READY_SECONDS = 30.0
-QUICK = object_clients.Limits(
-    connect_seconds=2, answer_seconds=2, transfer_seconds=10, patience_seconds=3, rotation_seconds=5
+CALM = object_clients.Limits(
+    connect_seconds=10, answer_seconds=30, transfer_seconds=60, patience_seconds=30
 )
 
 
@@ -55,15 +63,17 @@ class S3Server:
     Attributes:
         port: On 127.0.0.1.
         folder: For files of tests.
+        authority: Of a server that speaks TLS: whose certificate signed its own.
     """
 
     port: int
     folder: Path
+    authority: Path | None = None
     _made: int = field(default=0, init=False)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.authority is None else 'https'}://127.0.0.1:{self.port}"
 
     def new_bucket(self, headers: dict[str, str] | None = None) -> str:
         self._made += 1
@@ -71,10 +81,10 @@ class S3Server:
         self.request("PUT", f"/{name}", headers=headers or {})
         return name
 
-    def new_identity(self, name: str) -> Identity:
+    def new_identity(self, name: str, role: str = "user") -> Identity:
         identity = Identity(name, f"secret-of-{name}")
         self.administer(
-            "create-user", "--access", name, "--secret", identity.secret_key, "--role", "user"
+            "create-user", "--access", name, "--secret", identity.secret_key, "--role", role
         )
         return identity
 
@@ -125,12 +135,18 @@ class S3Server:
         """Sends a signed request; returns status and body."""
         host = f"127.0.0.1:{self.port}"
         signed = _signed(method, path, query, body, {"host": host, **(headers or {})}, identity)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = self._connection()
         with contextlib.closing(connection):
             target = f"{path}?{query}" if query else path
             connection.request(method, target, body=body, headers=signed)
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.authority is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        trust = ssl.create_default_context(cafile=str(self.authority))
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trust)
 
     def store(
         self,
@@ -139,7 +155,7 @@ class S3Server:
         prefix: str = "",
         identity: Identity = ADMINISTRATOR,
         endpoint: str | None = None,
-        limits: object_clients.Limits = QUICK,
+        limits: object_clients.Limits = CALM,
     ) -> ObjectBlobStore:
         location = self.location(bucket, prefix=prefix, endpoint=endpoint)
         credentials = identity.write_to(self.folder / identity.access_key)
@@ -156,8 +172,16 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
-    """Starts a server below a folder and waits until it answers."""
+def running(
+    folder: Path, *, room_bytes: int | None = None, tls: bool = False
+) -> Iterator[S3Server]:
+    """Starts a server below a folder and waits until it answers.
+
+    Args:
+        folder: For all that it keeps; it does not exist yet.
+        room_bytes: Put its data on a filesystem of that size, which only it sees; needs root.
+        tls: Whether it speaks TLS.
+    """
     for name in ("data", "versions", "accounts", "credentials"):
         (folder / name).mkdir(parents=True)
     port = free_port()
@@ -165,23 +189,66 @@ def running(folder: Path) -> Iterator[S3Server]:
         *("--access", ADMINISTRATOR.access_key, "--secret", ADMINISTRATOR.secret_key),
         *("--port", f"127.0.0.1:{port}", "--region", REGION),
         *("--iam-dir", str(folder / "accounts"), "--iam-cache-disable", "--quiet"),
+        *_tls_arguments(folder, tls),
         *("posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")),
     ]
+    command = [str(toolchain.tool_path("versitygw")), *arguments]
+    if room_bytes is not None:
+        mount = f'mount -t tmpfs -o size={room_bytes} tmpfs "$0" && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", mount, str(folder / "data"), *command]
     with (folder / "server.log").open("wb") as log:
         child = subprocess.Popen(
-            [toolchain.tool_path("versitygw"), *arguments],
+            command,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env={"PATH": os.environ["PATH"], "HOME": str(folder)},
         )
     try:
-        server = S3Server(port, folder / "credentials")
+        authority = folder / "authority.pem" if tls else None
+        server = S3Server(port, folder / "credentials", authority)
         _wait(server, child, folder / "server.log")
         yield server
     finally:
         child.kill()
         child.wait()
+
+
+def _tls_arguments(folder: Path, tls: bool) -> list[str]:
+    if not tls:
+        return []
+    authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    own = _certificate("authority", authority, authority, ca=True)
+    servers = _certificate("server", key, authority, ca=False)
+    pem = serialization.Encoding.PEM
+    (folder / "authority.pem").write_bytes(own.public_bytes(pem))
+    (folder / "server.pem").write_bytes(servers.public_bytes(pem))
+    (folder / "server.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return ["--cert", str(folder / "server.pem"), "--key", str(folder / "server.key")]
+
+
+def _certificate(
+    subject: str, key: ec.EllipticCurvePrivateKey, issuer: ec.EllipticCurvePrivateKey, *, ca: bool
+) -> x509.Certificate:
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name("authority"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(issuer, hashes.SHA256())
+    )
 
 
 def free_port() -> int:
@@ -217,6 +284,9 @@ def _signed(
     digest = hashlib.sha256(body).hexdigest()
     headers = {name.lower(): value for name, value in headers.items()}
     headers |= {"x-amz-date": moment, "x-amz-content-sha256": digest}
+    if body:
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        headers["content-md5"] = base64.b64encode(md5).decode()
     names = ";".join(sorted(headers))
     pairs = sorted(urllib.parse.parse_qsl(query, keep_blank_values=True))
     canonical = "\n".join(

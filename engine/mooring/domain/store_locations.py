@@ -158,7 +158,7 @@ def _bucket(service: Service, url: urllib.parse.SplitResult) -> BucketLocation:
     return BucketLocation(
         service=service,
         bucket=url.netloc,
-        prefix=urllib.parse.unquote(url.path).strip("/"),
+        prefix=urllib.parse.unquote(url.path).removeprefix("/").removesuffix("/"),
         endpoint=given.get("endpoint"),
         region=given.get("region"),
         virtual_hosted=virtual_hosted == "true",

@@ -14,10 +14,10 @@ from mooring.domain import errors
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z]{1,60})\s*</Code>")
 _SAID = re.compile(r"<Message>\s*([^<]{1,200})")
+_MACHINES_OWN = "169.254."  # where obstore looks for credentials of the machine when it has none
 _SIGNS = (  # in what obstore shows of the cause, most telling first
     ("InvalidCertificate", "its certificate is not trusted"),
     ("InvalidContentType", "it does not speak TLS: is the endpoint http://?"),
-    ("169.254.", "there are no credentials"),
     ("dns error", "there is no such host"),
     ("kind: Timeout", "it did not answer in time"),
     ("TimedOut", "it did not answer in time"),
@@ -54,8 +54,8 @@ class CredentialsRefused(errors.PermissionDenied):
     """The store does not know the credentials, or not any more; others may be on their way."""
 
 
-class NoBucket(errors.NotFound):
-    """The bucket itself is not there."""
+class NoBucket(errors.Unreachable):
+    """The bucket itself is not there, which says nothing of any object."""
 
 
 def translate(error: Raised, doing: str) -> errors.MooringError:
@@ -67,6 +67,10 @@ def translate(error: Raised, doing: str) -> errors.MooringError:
     """
     text = str(error)
     code, status = _first(_CODE, text), int(_first(_STATUS, text) or 0)
+    if _MACHINES_OWN in text:
+        return CredentialsRefused(
+            f"{doing}: there are no credentials. Put them into the environment or into a folder"
+        )
     why = f"{doing}: {_said(text, code, status)}"
     special = _by_code(code, why)
     if special is not None:
@@ -105,7 +109,7 @@ def _by_code(code: str, why: str) -> errors.MooringError | None:
     if code in _ELSEWHERE:
         return errors.InvalidInput(f"{why}. Set the bucket's region, or the endpoint of it")
     if code in _NO_BUCKET:
-        return NoBucket(f"{why}: make the bucket first")
+        return NoBucket(f"{why}: is its name right? Make the bucket first")
     if code in _BUSY:
         return TryAgain(why)
     return None
