@@ -93,12 +93,16 @@ def back_up(
         request.chunk_size_bytes,
         request.parent,
     )
-    if choice.parent is not None and not standing.trusted(repository, choice.parent):
-        reason = f"garbage collection gave up on backup {choice.parent.backup_id} while it was made"
-        choice = backup_parents.ParentChoice(None, f"{reason}, so nothing is built on it")
+    reused: tuple[backups.SessionId, ...] = ()
+    if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
+        # What can be read of it is found through the sessions that wrote it, and not sent again.
+        reused = choice.parent.origins
+        choice = backup_parents.ParentChoice(None, f"{why}, so it is not the parent")
     notes.append(choice.reason)
     opened = sessions.announce(
-        repository, _draft(repository, request, choice.parent), choice.parent
+        repository,
+        replace(_draft(repository, request, choice.parent), sessions=reused),
+        choice.parent,
     )
     capture = capture_pipeline.Capture(repository, source, opened.session, choice.parent, watch)
     root = capture.run()

@@ -62,6 +62,7 @@ class Marker:
         repository: repositories.Repository,
         judge: blob_index.Judge,
         beat: Callable[[], None] = _silent,
+        problems: dict[str, str] | None = None,
     ) -> None:
         """Loads the whole index.
 
@@ -69,12 +70,13 @@ class Marker:
             repository: Which.
             judge: Tells whether a pack is there, or doomed.
             beat: Called often.
+            problems: Where to say which index segments cannot be read.
 
         Raises:
-            DataCorrupt: An index segment is damaged.
+            DataCorrupt: An index segment is damaged, and `problems` is not given.
         """
-        self.nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE, judge)
-        self.data = blob_index.BlobIndex(repository, layout.BlobKind.DATA, judge)
+        self.nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE, judge, problems)
+        self.data = blob_index.BlobIndex(repository, layout.BlobKind.DATA, judge, problems)
         self.nodes.load_all()
         self.data.load_all()
         self._reader = blob_reader.BlobReader(repository, self.nodes, follow=False)

@@ -34,3 +34,14 @@ def trusted(repository: repositories.Repository, manifest: backups.BackupManifes
     store = repository.store
     closed = store.head(layout.closed_key(manifest.session)) is not None
     return not closed and store.head(layout.session_key(manifest.session)) is not None
+
+
+def why_not_parent(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> str | None:
+    """Returns why nothing may be built on a backup, or None when it may be."""
+    if repository.store.head(layout.damaged_key(manifest.backup_id)) is not None:
+        return f"something of backup {manifest.backup_id} is lost"
+    if not trusted(repository, manifest):
+        return f"garbage collection gave up on backup {manifest.backup_id} while it was made"
+    return None
