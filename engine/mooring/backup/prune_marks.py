@@ -130,7 +130,7 @@ class Marks:
         for backup in self._backups:
             harm = marker.mark(backup.root, backup.chunk_count)
             if not harm.whole:
-                self.harmed[backup.backup_id] = _describe(harm)
+                self.harmed[backup.backup_id] = harm.words
             if (harm.unreadable or harm.unlisted) and backup.backup_id not in self._damaged:
                 blind.append(backup.backup_id)
         if blind:
@@ -255,12 +255,3 @@ class Marks:
             return blob_index.GONE
         # The tombstones of before the packs were listed count too: see `inventory`.
         return blob_index.DOOMED if pack.name in self._doomed.since else blob_index.GOOD
-
-
-def _describe(harm: reachability.Harm) -> str:
-    parts = (
-        (harm.unreadable, "tree nodes cannot be read"),
-        (harm.unlisted, "chunks are in no index segment"),
-        (harm.gone, "chunks lie in packs that are missing"),
-    )
-    return ", ".join(f"{count} {what}" for count, what in parts if count)

@@ -41,6 +41,16 @@ class Harm:
         """True when everything is there, be it doomed."""
         return not (self.unreadable or self.unlisted or self.gone)
 
+    @property
+    def words(self) -> str:
+        """What is missing, in words."""
+        parts = (
+            (self.unreadable, "tree nodes cannot be read"),
+            (self.unlisted, "chunks are in no index segment"),
+            (self.gone, "chunks lie in packs that are missing"),
+        )
+        return ", ".join(f"{count} {what}" for count, what in parts if count)
+
 
 NO_HARM = Harm()
 

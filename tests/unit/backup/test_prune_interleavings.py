@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import capture, devices, pack_writer, progress, prune, repository, verify
+from mooring.backup import capture, devices, inspection, pack_writer, progress, prune, repository
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from mooring.planning import collection
@@ -118,7 +118,7 @@ def test_no_order_of_calls_loses_a_backup(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed)
     world.play()
     assert world.stage.failures == []
-    report = verify.check_repository(world.engine.open(), progress.Watch(), full=True)
+    report = inspection.check_repository(world.engine.open(), progress.Watch(), full=True)
     assert report.problems == []
     for name, content in world.promised.items():
         assert world.engine.restore(name) == content
