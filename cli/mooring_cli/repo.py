@@ -1,4 +1,4 @@
-"""`mooring repo`: make a repository, look at it, check it, prune it."""
+"""`mooring repo`: make a repository and look at it; check, prune, repair are beside."""
 
 import secrets
 from pathlib import Path
@@ -6,12 +6,23 @@ from typing import Annotated
 
 import typer
 
-from mooring.backup import key_ring, mover, repository, verify
+from mooring.backup import key_ring, mover, repository
 from mooring.domain import backups, errors, quantities
-from mooring_cli import compose, key_files, options, prune, render, repo_keys
+from mooring_cli import (
+    compose,
+    key_files,
+    options,
+    prune,
+    render,
+    repo_check,
+    repo_keys,
+    repo_repair,
+)
 
-app = typer.Typer(help="Make, show, check and prune repositories.", no_args_is_help=True)
+app = typer.Typer(help="Make, show, check, prune and repair repositories.", no_args_is_help=True)
+app.command("check")(repo_check.check)
 app.command("prune")(prune.prune)
+app.command("repair")(repo_repair.repair)
 app.add_typer(repo_keys.app, name="keys")
 Passphrase = Annotated[
     Path | None, typer.Option(help="File with a passphrase that shall open it as well.")
@@ -74,40 +85,6 @@ def info(
         },
         output,
     )
-
-
-@app.command()
-def check(
-    repo: options.Repo,
-    key_file: options.KeyFile,
-    full: Annotated[bool, typer.Option("--full", help="Read and re-hash every byte.")] = False,
-    backup: Annotated[str | None, typer.Option(help="Check only this backup.")] = None,
-    output: options.Output = options.OutputFormat.TEXT,
-) -> None:
-    """Checks that backups are whole; exit code 8 when one is damaged."""
-    opened = options.open_repository(repo, key_file)
-    with render.watching("checking") as watch:
-        if backup is None:
-            report = verify.check_repository(opened, watch, full=full)
-        else:
-            backup_id = backups.parse_backup_id(backup)
-            report = verify.check_backup(opened, backup_id, watch, full=full)
-    render.show(
-        {
-            "healthy": report.healthy,
-            "backups": report.backups,
-            "chunks": report.chunks,
-            "bytesRead": report.bytes_read,
-            "problems": report.problems,
-            "problemCount": report.problem_count,
-        },
-        output,
-    )
-    if not report.healthy:
-        raise errors.DataCorrupt(
-            f"{report.problem_count} problems were found; the backups they name cannot be "
-            "restored whole"
-        )
 
 
 def _make_key_file(path: Path) -> bool:

@@ -51,7 +51,7 @@ class BlobIndex:
         repository: repositories.Repository,
         kind: layout.BlobKind,
         judge: Judge = _trust,
-        problems: list[str] | None = None,
+        problems: dict[str, str] | None = None,
     ) -> None:
         """Loads nothing yet.
 
@@ -59,7 +59,8 @@ class BlobIndex:
             repository: Which.
             kind: Of which chunks.
             judge: Asked once for each pack that a segment names.
-            problems: Where to say which segments cannot be read; without it that is an error.
+            problems: Where to say, by key, which segments cannot be read, and why; without it that
+                is an error.
         """
         self.kind = kind
         self._repository = repository
@@ -107,8 +108,9 @@ class BlobIndex:
         return found
 
     def known(self, ident: bytes) -> bool:
-        """Tells whether a chunk is in what was loaded; loads nothing more."""
-        return self._find(ident) is not None
+        """Tells whether a chunk is in what was loaded and is there to stay; loads nothing more."""
+        where = self._where(ident)
+        return where is not None and self._rank(where[0].get(where[1])) == GOOD
 
     def lose(self, number: int) -> None:
         """Takes note that a pack is gone, and looks for other copies of what was in it.
@@ -134,6 +136,10 @@ class BlobIndex:
         for table in self._tables:
             for record in table.marked():
                 yield backup_reads.StoredChunk(*segments.ENTRY.unpack(record))
+
+    def marked_count(self) -> int:
+        """Returns how many chunks are marked."""
+        return sum(table.marked_count() for table in self._tables)
 
     def find_marked(self, ident: bytes) -> backup_reads.StoredChunk | None:
         """Returns the preferred copy of a chunk if it is marked."""
@@ -228,7 +234,7 @@ class BlobIndex:
             except errors.DataCorrupt as error:
                 if self._problems is None:
                     raise
-                self._problems.append(str(error))
+                self._problems[key] = str(error)
             self._loaded.add(key)
         self._tables = [*self._tables, table]
 

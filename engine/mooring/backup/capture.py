@@ -90,9 +90,10 @@ def back_up(
         pass
     _check(request, source)
     notes: list[str] = []
-    basis = _basis(repository, request, notes)
+    basis, reused = _basis(repository, request, notes)
     parent = basis.parent
-    opened = sessions.announce(repository, _draft(repository, request, parent), parent)
+    draft = replace(_draft(repository, request, parent), sessions=reused)
+    opened = sessions.announce(repository, draft, parent)
     capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
     manifest = _manifest(repository, request, opened.session, parent, capture.stats(), root)
@@ -118,8 +119,13 @@ def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
 
 def _basis(
     repository: repositories.Repository, request: BackupRequest, notes: list[str]
-) -> capture_pipeline.Basis:
-    """Chooses the parent, and whether all is read or only what changed since."""
+) -> tuple[capture_pipeline.Basis, tuple[backups.SessionId, ...]]:
+    """Chooses the parent, and whether all is read or only what changed since.
+
+    Returns:
+        What it builds on; and, where that is nothing because much of the parent is lost or given
+        up, the sessions that wrote the parent: what can be read there is not sent again.
+    """
     changes = request.changes
     if changes is not None and request.parent in (backup_parents.LATEST, changes.since):
         parent = None
@@ -131,11 +137,11 @@ def _basis(
             parent,
             (request.volume, request.chunk_size_bytes),
         )
-        if not why_not and parent is not None and not standing.trusted(repository, parent):
-            why_not = _given_up(parent)
+        if not why_not and parent is not None:
+            why_not = standing.why_not_parent(repository, parent)
         if not why_not:
             notes.append(f"only what changed since backup {changes.since} is read")
-            return capture_pipeline.Basis(parent, changes.ranges)
+            return capture_pipeline.Basis(parent, changes.ranges), ()
         notes.append(f"everything is read, because {why_not}")
     choice = backup_parents.choose_parent(
         _candidates(repository, request, notes),
@@ -143,15 +149,11 @@ def _basis(
         request.chunk_size_bytes,
         request.parent,
     )
-    if choice.parent is not None and not standing.trusted(repository, choice.parent):
-        reason = f"{_given_up(choice.parent)}, so nothing is built on it"
-        choice = backup_parents.ParentChoice(None, reason)
+    if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
+        notes.append(f"{why}, so it is not the parent")
+        return capture_pipeline.Basis(None), choice.parent.origins
     notes.append(choice.reason)
-    return capture_pipeline.Basis(choice.parent)
-
-
-def _given_up(parent: backups.BackupManifest) -> str:
-    return f"garbage collection gave up on backup {parent.backup_id} while it was made"
+    return capture_pipeline.Basis(choice.parent), ()
 
 
 def _candidates(

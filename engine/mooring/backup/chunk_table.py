@@ -74,6 +74,10 @@ class ChunkTable:
         byte, bit = divmod(position // self._size, 8)
         return bool(self._marks) and bool(self._marks[byte] >> bit & 1)
 
+    def marked_count(self) -> int:
+        """Returns how many entries are marked."""
+        return sum(byte.bit_count() for byte in self._marks)
+
     def marked(self) -> Iterator[bytes]:
         """Yields the records that are marked."""
         for byte, bits in enumerate(self._marks):

@@ -14,6 +14,8 @@ from mooring.ports import blobstores
 _SMALL_BYTES = segments.MAXIMUM_ENTRIES * segments.ENTRY.size // 8
 _SMALL_SEGMENTS = 64
 """So many small segments of a kind are left alone: joining them would cost more than they do."""
+_AGAIN = 50_000_000
+"""Numbers from here on are of segments that were written anew; writers never come so far."""
 
 
 class IndexMerge:
@@ -40,7 +42,7 @@ class IndexMerge:
         self._drop = drop
         suffix = repository.surroundings.entropy(8).hex()
         self._session = backups.SessionId(f"collector.{suffix}")
-        self._written = 0
+        self._written = self._joined = 0
         self._packs: dict[bytes, segments.PackInfo] = {}
         self._records: dict[bytes, set[bytes]] = {}
         self._count = 0
@@ -56,7 +58,12 @@ class IndexMerge:
             How many segments were taken away, and how many written.
         """
         removed = 0
-        for key in self._worth_it(beat):
+        for key in self._naming_dropped(beat):
+            if not beat():
+                break
+            self._rewrite(key)
+            removed += 1
+        for key in self._small():
             if not beat():
                 break
             self._take(key)
@@ -65,18 +72,28 @@ class IndexMerge:
         removed += self._flush()
         return removed, self._written
 
-    def _worth_it(self, beat: Callable[[], bool]) -> list[str]:
-        small = [info.key for info in self._found if info.size_bytes < _SMALL_BYTES]
-        if len(small) <= _SMALL_SEGMENTS:
-            small = []
-        affected = []
+    def _naming_dropped(self, beat: Callable[[], bool]) -> list[str]:
+        found = []
         for info in self._found if self._drop else ():
             if not beat():
                 break
             content = self._read(info.key)
             if content is not None and any(pack.name in self._drop for pack in content[0]):
-                affected.append(info.key)
-        return list(dict.fromkeys(affected + small))
+                found.append(info.key)
+        return found
+
+    def _small(self) -> list[str]:
+        small = [info.key for info in self._found if info.size_bytes < _SMALL_BYTES]
+        return small if len(small) > _SMALL_SEGMENTS else []
+
+    def _rewrite(self, key: str) -> None:
+        """Stays with its session, where readers look first."""
+        parts = layout.segment_parts(key)
+        self._take(key)
+        if parts is not None and self._count:
+            number = int.from_bytes(self._repository.surroundings.entropy(8), "little")
+            self._put(layout.segment_key(parts[0], self._kind, _AGAIN + number % _AGAIN))
+        self._clear()
 
     def _read(self, key: str) -> tuple[list[segments.PackInfo], memoryview] | None:
         try:
@@ -103,16 +120,22 @@ class IndexMerge:
 
     def _flush(self) -> int:
         if self._count:
-            key = layout.segment_key(self._session, self._kind, self._written)
-            names = sorted(self._records)
-            records = []
-            for number, name in enumerate(names):
-                place = number.to_bytes(4, "little")
-                start, end = layout.ID_BYTES, layout.ID_BYTES + len(place)
-                records += [record[:start] + place + record[end:] for record in self._records[name]]
-            content = segments.encode([self._packs[name] for name in names], records)
-            self._repository.put_sealed(key, content)
-            self._written += 1
+            self._put(layout.segment_key(self._session, self._kind, self._joined))
+            self._joined += 1
+        return self._clear()
+
+    def _put(self, key: str) -> None:
+        names = sorted(self._records)
+        records = []
+        for number, name in enumerate(names):
+            place = number.to_bytes(4, "little")
+            start, end = layout.ID_BYTES, layout.ID_BYTES + len(place)
+            records += [record[:start] + place + record[end:] for record in self._records[name]]
+        content = segments.encode([self._packs[name] for name in names], records)
+        self._repository.put_sealed(key, content)
+        self._written += 1
+
+    def _clear(self) -> int:
         for source in self._sources:
             self._repository.store.delete(source)
         removed = len(self._sources)

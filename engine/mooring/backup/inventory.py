@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mooring.backup import blob_index
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, manifests, segments
 from mooring.domain import backups, errors
@@ -100,6 +101,19 @@ def packs(repository: repositories.Repository) -> dict[bytes, blobstores.BlobInf
         if name is not None:
             found[name] = info
     return found
+
+
+def judge_by(
+    listed: dict[bytes, blobstores.BlobInfo], repository: repositories.Repository
+) -> blob_index.Judge:
+    """Returns a judge that knows packs from a listing, and asks the store about newer ones."""
+
+    def judge(pack: segments.PackInfo) -> int:
+        info = listed.get(pack.name) or repository.store.head(layout.pack_key(pack.name))
+        good = info is not None and info.size_bytes == pack.size_bytes
+        return blob_index.GOOD if good else blob_index.GONE
+
+    return judge
 
 
 def known_backups(repository: repositories.Repository) -> list[KnownBackup]:

@@ -4,8 +4,10 @@ It saves two collectors from doing the same work. Nothing is unsafe when both be
 it: a paused one may go on whenever it likes.
 """
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from mooring.backup import repository as repositories
@@ -95,6 +97,37 @@ class Lease:
                 "released": released,
             }
         ).encode()
+
+
+@contextlib.contextmanager
+def held(
+    repository: repositories.Repository, now: datetime, *, exclusive: bool
+) -> Iterator[Lease | None]:
+    """Holds the lease for a while.
+
+    Args:
+        repository: Of which repository.
+        now: By the store's clock.
+        exclusive: Whether the caller promises that nobody else collects; a store without
+            conditional writes needs that, and gives no lease.
+
+    Raises:
+        Busy: Another collector holds it.
+        Unsupported: The store has no conditional writes, and nothing is promised.
+    """
+    if not repository.store.conditional_writes():
+        if not exclusive:
+            raise errors.Unsupported(
+                f"{repository.store.location} has no conditional writes, so two collections could "
+                "not see each other: make sure that no other runs, and say --exclusive"
+            )
+        yield None
+        return
+    taken = Lease.take(repository, now)
+    try:
+        yield taken
+    finally:
+        taken.release()
 
 
 def _read(repository: repositories.Repository) -> tuple[int, bool]:

@@ -4,15 +4,12 @@ Reading and deciding come first, acting after; a dry run ends in between. Whatev
 killed or paused at, the next collection goes on from what the store shows.
 """
 
-import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from mooring.backup import inventory, lease, progress, prune_acts, prune_marks
 from mooring.backup import repository as repositories
-from mooring.domain import errors
 from mooring.planning import collection, retention
 
 
@@ -115,7 +112,7 @@ def prune(
         now = repository.surroundings.clock.now()
         return _prune(repository, request, now, Pace(watch, None, request.maximum_duration))
     now = inventory.store_now(repository)
-    with _leased(repository, request, now) as held:
+    with lease.held(repository, now, exclusive=request.exclusive) as held:
         return _prune(repository, request, now, Pace(watch, held, request.maximum_duration))
 
 
@@ -142,22 +139,3 @@ def _prune(
             report.packs, report.sessions
         )
     return report
-
-
-@contextlib.contextmanager
-def _leased(
-    repository: repositories.Repository, request: PruneRequest, now: datetime
-) -> Iterator[lease.Lease | None]:
-    if not repository.store.conditional_writes():
-        if not request.exclusive:
-            raise errors.Unsupported(
-                f"{repository.store.location} has no conditional writes, so two collections could "
-                "not see each other: make sure that no other runs, and say --exclusive"
-            )
-        yield None
-        return
-    held = lease.Lease.take(repository, now)
-    try:
-        yield held
-    finally:
-        held.release()

@@ -39,6 +39,7 @@ class Marks:
         self._dropped: set[backups.BackupId] = set()
         self._marker: reachability.Marker | None = None
         self._open: list[inventory.KnownSession] = []
+        self._damaged: set[backups.BackupId] = set()
         self._later: dict[bytes, blobstores.BlobInfo | None] = {}
 
     @property
@@ -58,6 +59,7 @@ class Marks:
         self._packs = inventory.packs(self._repository)
         self._segments = list(self._repository.store.list(layout.INDEX))
         self._backups = inventory.known_backups(self._repository)
+        self._damaged = self._repository.damaged()
 
     def retain(
         self, rules: retention.KeepRules, zone: tzinfo
@@ -71,6 +73,7 @@ class Marks:
         by_volume: dict[str, list[retention.PointInTime]] = defaultdict(list)
         for backup in self._backups:
             good = marker.mark(backup.root, backup.chunk_count).whole
+            good = good and backup.backup_id not in self._damaged
             point = retention.PointInTime(backup.backup_id, backup.point_in_time, good)
             by_volume[backup.volume_uid].append(point)
         return {
@@ -127,8 +130,8 @@ class Marks:
         for backup in self._backups:
             harm = marker.mark(backup.root, backup.chunk_count)
             if not harm.whole:
-                self.harmed[backup.backup_id] = _describe(harm)
-            if harm.unreadable or harm.unlisted:
+                self.harmed[backup.backup_id] = harm.words
+            if (harm.unreadable or harm.unlisted) and backup.backup_id not in self._damaged:
                 blind.append(backup.backup_id)
         if blind:
             raise errors.DataCorrupt(
@@ -252,12 +255,3 @@ class Marks:
             return blob_index.GONE
         # The tombstones of before the packs were listed count too: see `inventory`.
         return blob_index.DOOMED if pack.name in self._doomed.since else blob_index.GOOD
-
-
-def _describe(harm: reachability.Harm) -> str:
-    parts = (
-        (harm.unreadable, "tree nodes cannot be read"),
-        (harm.unlisted, "chunks are in no index segment"),
-        (harm.gone, "chunks lie in packs that are missing"),
-    )
-    return ", ".join(f"{count} {what}" for count, what in parts if count)

@@ -41,6 +41,16 @@ class Harm:
         """True when everything is there, be it doomed."""
         return not (self.unreadable or self.unlisted or self.gone)
 
+    @property
+    def words(self) -> str:
+        """What is missing, in words."""
+        parts = (
+            (self.unreadable, "tree nodes cannot be read"),
+            (self.unlisted, "chunks are in no index segment"),
+            (self.gone, "chunks lie in packs that are missing"),
+        )
+        return ", ".join(f"{count} {what}" for count, what in parts if count)
+
 
 NO_HARM = Harm()
 
@@ -62,6 +72,7 @@ class Marker:
         repository: repositories.Repository,
         judge: blob_index.Judge,
         beat: Callable[[], None] = _silent,
+        problems: dict[str, str] | None = None,
     ) -> None:
         """Loads the whole index.
 
@@ -69,12 +80,13 @@ class Marker:
             repository: Which.
             judge: Tells whether a pack is there, or doomed.
             beat: Called often.
+            problems: Where to say which index segments cannot be read.
 
         Raises:
-            DataCorrupt: An index segment is damaged.
+            DataCorrupt: An index segment is damaged, and `problems` is not given.
         """
-        self.nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE, judge)
-        self.data = blob_index.BlobIndex(repository, layout.BlobKind.DATA, judge)
+        self.nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE, judge, problems)
+        self.data = blob_index.BlobIndex(repository, layout.BlobKind.DATA, judge, problems)
         self.nodes.load_all()
         self.data.load_all()
         self._reader = blob_reader.BlobReader(repository, self.nodes, follow=False)

@@ -132,6 +132,15 @@ class Repository:
         with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
             self.close_session(self.manifest(backup_id).session)
         self.store.delete(layout.manifest_key(backup_id))
+        self.store.delete(layout.damaged_key(backup_id))
+
+    def damaged(self) -> set[backups.BackupId]:
+        """Returns the backups of which a repair found something lost."""
+        found = set()
+        for info in self.store.list(layout.DAMAGED):
+            with contextlib.suppress(errors.InvalidInput):
+                found.add(backups.parse_backup_id(info.key.removeprefix(layout.DAMAGED)))
+        return found
 
     def close_session(self, session: backups.SessionId) -> None:
         """Gives up on a session, so that its writer fails; closing it again is no error."""

@@ -36,7 +36,7 @@ def announce(
 
     Args:
         repository: Where.
-        draft: The session, but for what it pins.
+        draft: The session, but for what it pins; its `sessions` are reused if they still stand.
         parent: What the backup is compared with.
 
     Raises:
@@ -52,7 +52,7 @@ def announce(
         chunk_size_bytes=draft.chunk_size_bytes,
         started_at=draft.started_at,
         parents=pins,
-        sessions=tuple(_earlier_attempts(repository, draft)),
+        sessions=(*_reusable(repository, draft), *_earlier_attempts(repository, draft)),
         tool_version=draft.tool_version,
     )
     tombstones = _tombstones(repository)
@@ -117,6 +117,17 @@ def accept_existing(
             "back what it needs. It is withdrawn: try again"
         )
     return existing
+
+
+def _reusable(
+    repository: repositories.Repository, draft: backups.BackupSession
+) -> list[backups.SessionId]:
+    return [
+        session
+        for session in draft.sessions
+        if _exists(repository, layout.session_key(session))
+        and not _exists(repository, layout.closed_key(session))
+    ]
 
 
 def _earlier_attempts(

@@ -1,8 +1,8 @@
 """Does a backup stand: is everything that it needs there, and nothing of it about to be deleted?"""
 
-from mooring.backup import blob_index, inventory, reachability
+from mooring.backup import inventory, reachability
 from mooring.backup import repository as repositories
-from mooring.backup.format import layout, segments
+from mooring.backup.format import layout
 from mooring.domain import backups, errors
 
 
@@ -12,14 +12,8 @@ def stands(repository: repositories.Repository, manifest: backups.BackupManifest
     It goes down the backup's whole tree and reads no data, so it is asked only when a collector
     was at work meanwhile.
     """
-    there = inventory.packs(repository)
-
-    def judge(pack: segments.PackInfo) -> int:
-        info = there.get(pack.name) or repository.store.head(layout.pack_key(pack.name))
-        good = info is not None and info.size_bytes == pack.size_bytes
-        return blob_index.GOOD if good else blob_index.GONE
-
     try:
+        judge = inventory.judge_by(inventory.packs(repository), repository)
         marker = reachability.Marker(repository, judge)
     except errors.DataCorrupt:
         return False
@@ -34,3 +28,14 @@ def trusted(repository: repositories.Repository, manifest: backups.BackupManifes
     store = repository.store
     closed = store.head(layout.closed_key(manifest.session)) is not None
     return not closed and store.head(layout.session_key(manifest.session)) is not None
+
+
+def why_not_parent(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> str | None:
+    """Returns why nothing may be built on a backup, or None when it may be."""
+    if repository.store.head(layout.damaged_key(manifest.backup_id)) is not None:
+        return f"something of backup {manifest.backup_id} is lost"
+    if not trusted(repository, manifest):
+        return f"garbage collection gave up on backup {manifest.backup_id} while it was made"
+    return None

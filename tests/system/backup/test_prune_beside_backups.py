@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
-from mooring.backup import progress, verify
+from mooring.backup import inspection, progress
 from support.backup_engine import Engine
 from support.collecting import age, collect_all
 from support.stopping_processes import CHUNK, KEPT, image
@@ -107,5 +107,5 @@ def _all_is_whole(engine: Engine) -> None:
     for backup_id in listed:
         number = int(backup_id.removeprefix("bk-"))
         assert engine.restore(backup_id) == image(SEED, number)
-    report = verify.check_repository(engine.open(), progress.Watch(), full=True)
+    report = inspection.check_repository(engine.open(), progress.Watch(), full=True)
     assert report.problems == []

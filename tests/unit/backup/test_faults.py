@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import progress, repository, verify
+from mooring.backup import inspection, progress, repository
 from mooring.backup.format import layout, sealed
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
@@ -96,15 +96,15 @@ def test_objects_of_another_repository_are_an_error(engine: Engine, tmp_path: Pa
 
 def test_a_check_names_what_is_damaged_and_nothing_else(engine: Engine) -> None:
     reports = [
-        verify.check_repository(engine.open(), progress.Watch(), full=full)
+        inspection.check_repository(engine.open(), progress.Watch(), full=full)
         for full in (False, True)
     ]
     assert all(report.healthy and report.backups == 2 for report in reports)
     key = max(engine.object_names("packs/"), key=lambda key: engine.store.head(key).size_bytes)  # type: ignore[union-attr]  # it is there
     engine.damage(key, lambda data: data.__setitem__(1000, data[1000] ^ 1))
-    quick = verify.check_repository(engine.open(), progress.Watch())
+    quick = inspection.check_repository(engine.open(), progress.Watch())
     assert quick.healthy  # sizes are as they were
-    full_report = verify.check_repository(engine.open(), progress.Watch(), full=True)
+    full_report = inspection.check_repository(engine.open(), progress.Watch(), full=True)
     assert full_report.problem_count == len(full_report.problems) > 0
     for problem in full_report.problems:
         assert "at byte" in problem
@@ -119,7 +119,7 @@ def test_a_quick_check_sees_missing_and_truncated_packs(engine: Engine) -> None:
     for key in engine.object_names("packs/")[:2]:
         engine.damage(key, lambda data: data.pop())
     engine.store.delete(engine.object_names("packs/")[2])
-    report = verify.check_repository(engine.open(), progress.Watch())
+    report = inspection.check_repository(engine.open(), progress.Watch())
     assert not report.healthy
     assert all("bk-" in problem for problem in report.problems)
 
@@ -132,7 +132,7 @@ def test_a_damaged_manifest_hides_no_other_backup(engine: Engine) -> None:
     outcome = engine.back_up(SECOND, "bk-3")
     assert outcome.manifest.parent == "bk-2"
     assert any("bk-1" in note for note in outcome.notes)
-    report = verify.check_repository(engine.open(), progress.Watch())
+    report = inspection.check_repository(engine.open(), progress.Watch())
     assert report.problem_count == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import index_merging, pack_writer, progress, prune, verify
+from mooring.backup import index_merging, inspection, pack_writer, progress, prune
 from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
 from mooring.planning import collection, retention
@@ -43,7 +43,7 @@ def in_a_folder(tmp_path: Path) -> Engine:
 
 
 def healthy(engine: Engine) -> bool:
-    report = verify.check_repository(engine.open(), progress.Watch(), full=True)
+    report = inspection.check_repository(engine.open(), progress.Watch(), full=True)
     return report.healthy
 
 

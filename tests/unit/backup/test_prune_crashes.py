@@ -9,7 +9,7 @@ import pytest
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import pack_writer, progress, verify
+from mooring.backup import inspection, pack_writer, progress
 from mooring.backup.format import packs
 from mooring.domain import backups
 from mooring.planning import retention
@@ -82,7 +82,7 @@ class Story:
     def whole(self, *expected: tuple[str, bytes]) -> None:
         for backup_id, content in expected:
             assert self.engine.restore(backup_id) == content
-        report = verify.check_repository(self.engine.open(), progress.Watch(), full=True)
+        report = inspection.check_repository(self.engine.open(), progress.Watch(), full=True)
         assert report.problems == []
 
 

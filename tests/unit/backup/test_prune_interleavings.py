@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import capture, devices, pack_writer, progress, prune, repository, verify
+from mooring.backup import capture, devices, inspection, pack_writer, progress, prune, repository
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from mooring.planning import collection
@@ -23,7 +23,7 @@ from support.interleaving import ActorStore, Stage
 
 CHUNK = SMALL_CHUNK
 CHUNKS = 24
-ROUNDS = int(os.environ.get("MOORING_INTERLEAVINGS", "40"))
+ROUNDS = int(os.environ.get("MOORING_INTERLEAVINGS", "25"))
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ class World:
                 opened.forget(backups.BackupId(f"{actor}-{number - 1}"))
 
     def _back_up(self, opened: repository.Repository, path: Path, name: str, uid: str) -> bool:
-        for _ in range(4):
+        for _ in range(6):
             with devices.VolumeSource(path) as source:
                 request = capture.BackupRequest(
                     backup_id=backups.parse_backup_id(name),
@@ -84,14 +84,15 @@ class World:
 
     def collector(self, actor: str, dice: random.Random) -> None:
         opened = self.open(actor)
-        for _ in range(3):
+        for _ in range(5):
             request = prune.PruneRequest(
                 limits=collection.CollectionLimits(waste=dice.choice([0.2, 0.6])),
                 exclusive=True,
             )
             try:
                 prune.prune(opened, request, progress.Watch())
-            except errors.Busy:
+            except (errors.Busy, errors.DataCorrupt):
+                # Damaged may look what came too late, before its writer has withdrawn it.
                 continue
 
     def play(self) -> None:
@@ -107,9 +108,9 @@ class World:
             if favourite not in ready or self.dice.random() < 0.05:
                 favourite = self.dice.choice(ready)
             self.stage.let(favourite)
-            if self.dice.random() < 0.02:
+            if self.dice.random() < 0.04:
                 self.engine.clock.advance(1)
-                age(self.engine.store, timedelta(hours=self.dice.choice([1, 25, 50, 8 * 24])))
+                age(self.engine.store, timedelta(hours=self.dice.choice([1, 25, 25, 50, 8 * 24])))
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
@@ -117,7 +118,7 @@ def test_no_order_of_calls_loses_a_backup(tmp_path: Path, seed: int) -> None:
     world = World(tmp_path, seed)
     world.play()
     assert world.stage.failures == []
-    report = verify.check_repository(world.engine.open(), progress.Watch(), full=True)
+    report = inspection.check_repository(world.engine.open(), progress.Watch(), full=True)
     assert report.problems == []
     for name, content in world.promised.items():
         assert world.engine.restore(name) == content

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import pack_writer, progress, verify
+from mooring.backup import inspection, pack_writer, progress
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from mooring.planning import collection, retention
@@ -136,7 +136,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         assert set(self.engine.open().backup_ids()) == set(self.model)
         for name, (_, content) in self.model.items():
             assert self.engine.restore(name) == content
-        report = verify.check_repository(self.engine.open(), progress.Watch(), full=True)
+        report = inspection.check_repository(self.engine.open(), progress.Watch(), full=True)
         assert report.problems == []
 
     def _collect(self, **fields: object) -> object:

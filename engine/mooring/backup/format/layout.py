@@ -20,6 +20,7 @@ CLOSED = "closed/"
 KEYS = "keys/"
 PROBES = "probes/"
 LEASE = "lease"
+DAMAGED = "damaged/"
 
 ID_BYTES = 32
 TAG_BYTES = 16
@@ -94,6 +95,11 @@ def closed_key(session: backups.SessionId) -> str:
 def manifest_key(backup_id: backups.BackupId) -> str:
     """Returns the key of a backup's manifest."""
     return MANIFESTS + backup_id
+
+
+def damaged_key(backup_id: backups.BackupId) -> str:
+    """Returns the key of the mark that says that something of a backup is lost."""
+    return DAMAGED + backup_id
 
 
 def segment_key(session: backups.SessionId, kind: BlobKind, number: int) -> str:
