@@ -72,6 +72,7 @@ POPULATE_FINALIZER = f"{GROUP}/populate"
 
 # Roles of child objects.
 ROLE_BACKUP = "backup"
+ROLE_CHANGES = "changes"
 ROLE_RESTORE = "restore"
 ROLE_PROBE = "probe"
 ROLE_FORGET = "forget"
@@ -92,6 +93,8 @@ REPOSITORY_PATH = "/repository"
 """Where a mover finds the repository's folder."""
 MOVER_SPEC_PATH = "/etc/mooring/spec/spec.json"
 KEY_PATH = "/etc/mooring/key/key"
+CHANGES_PATH = "/changes/changes"
+"""Where a mover finds the list of what changed in its device; see `planning.change_lists`."""
 KEY_SECRET_ENTRY = "key"  # noqa: S105 - the name of an entry, not a secret
 DEVICE_PATH = "/dev/mooring-volume"
 """Where a mover finds the block device it reads or fills."""
