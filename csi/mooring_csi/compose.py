@@ -13,6 +13,7 @@ import mooring
 from mooring.adapters import registry
 from mooring.adapters.catalogue.directory import DirectoryCatalogue
 from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.adapters.host.change_lists import ChangeLists
 from mooring.adapters.host.repository_folders import RepositoryFolders
 from mooring.adapters.kubernetes import agent_addresses, authority, client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
@@ -327,10 +328,12 @@ def _node_part(
         registry.kernel_host(), lambda: _folder_entries(options.folders_file), keys.MOVER_GROUP_ID
     )
     mounts = node_service.FolderMounts(folders.publish, folders.unpublish)
+    lists = ChangeLists(registry.kernel_host().paths, node.changes.since_base)
+    published = node_service.ChangeLists(lists.publish, lists.unpublish)
 
     def add(target: grpc.Server) -> None:
         csi_pb2_grpc.add_NodeServicer_to_server(  # type: ignore[no-untyped-call]
-            node_service.Node(node, mounts, changed), target
+            node_service.Node(node, mounts, published, changed), target
         )
 
     return add

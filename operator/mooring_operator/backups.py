@@ -21,6 +21,7 @@ from mooring_operator import (
     run_statuses,
     statuses,
 )
+from mooring_operator.backup_bases import BackupBases
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
@@ -69,6 +70,7 @@ class Backups:
         self._movers = movers
         self._access = access
         self._nodes = surroundings.nodes
+        self._bases = BackupBases(surroundings.nodes, movers)
         self._fleet = surroundings.fleet
         self._time = surroundings.time
 
@@ -297,7 +299,9 @@ class Backups:
         exposure = persistent_volumes.snapshot_exposure(
             owner, snapshot_id, int(status["sizeBytes"]), node
         )
-        if not self._movers.expose(exposure):
+        changes = self._bases.changes(owner, snapshot_id, node)
+        exposed = [self._movers.expose(one) for one in (exposure, changes) if one is not None]
+        if not all(exposed):
             return
         run = jobs.MoverRun(
             owner=owner,
@@ -306,10 +310,17 @@ class Backups:
             deadline_seconds=spec.active_deadline_seconds,
             device_claim=exposure.name,
             read_only_device=True,
+            changes_claim=None if changes is None else changes.name,
             node=node,
             taints=self._movers.taints(node),
         )
-        task = mover_specs.BackupTask(
+        task = self._task(owner, status, found, tracked=changes is not None)
+        self._movers.start(run, mover_specs.backup(task))
+
+    def _task(
+        self, owner: owners.Owner, status: dict[str, Any], found: _Found, *, tracked: bool
+    ) -> mover_specs.BackupTask:
+        return mover_specs.BackupTask(
             backup_id=backup_id_of(owner),
             volume=mover_specs.BackedUpVolume(
                 uid=str(status["volumeId"]),
@@ -320,8 +331,8 @@ class Backups:
             consistency=str(status["consistency"]),
             point_in_time=str(status["snapshotTime"]),
             documents=backup_documents.documents(self._objects, obj, found.claim),
+            tracked=tracked,
         )
-        self._movers.start(run, mover_specs.backup(task))
 
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
         if found.access is None:
@@ -337,18 +348,27 @@ class Backups:
     def _release(self, obj: cluster.Object, status: dict[str, Any]) -> bool:
         """Puts away mover, claim, volume and snapshot, in this order; True once all are gone."""
         owner = owners.owner_of(obj)
-        mover_gone = self._movers.remove(owner, keys.ROLE_BACKUP)
-        if not mover_gone or not self._movers.withdraw(owner, keys.ROLE_BACKUP):
+        if not self._stopped(owner):
             return False
         if "snapshotId" not in status:
             return True
+        snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
         try:
-            self._fleet.delete_snapshot(ids.parse_snapshot_id(str(status["snapshotId"])))
+            if not self._bases.keep(snapshot_id, status):
+                self._fleet.delete_snapshot(snapshot_id)
         except errors.NotFound:
             return True
         except (errors.InUse, errors.Busy):
             return False
         return True
+
+    def _stopped(self, owner: owners.Owner) -> bool:
+        """Puts away the mover and what was exposed to it; True once all of it is gone."""
+        if not self._movers.remove(owner, keys.ROLE_BACKUP):
+            return False
+        roles = (keys.ROLE_BACKUP, keys.ROLE_CHANGES)
+        gone = [self._movers.withdraw(owner, role) for role in roles]
+        return all(gone)
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, status: dict[str, Any]

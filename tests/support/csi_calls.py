@@ -7,7 +7,9 @@ from pathlib import Path
 
 import grpc
 
+from mooring.adapters import registry
 from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.adapters.host import change_lists
 from mooring.domain import handles
 from mooring.ports import nodes as nodes_port
 from mooring.runtime.locks import ThreadLocks
@@ -52,6 +54,8 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
             folders.remove((handles.render(handle), target))
 
     mounts = node_service.FolderMounts(publish, unpublish)
+    listed = change_lists.ChangeLists(registry.kernel_host().paths, local.changes.since_base)
+    lists = node_service.ChangeLists(listed.publish, listed.unpublish)
     services = (
         (rpc.add_IdentityServicer_to_server, identity.Identity("test", lambda: True)),
         (rpc.add_ControllerServicer_to_server, controller.Controller(fleet)),
@@ -59,7 +63,7 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
             rpc.add_SnapshotMetadataServicer_to_server,
             snapshot_metadata.SnapshotMetadata(fleet),
         ),
-        (rpc.add_NodeServicer_to_server, node_service.Node(local, mounts, lambda: None)),
+        (rpc.add_NodeServicer_to_server, node_service.Node(local, mounts, lists, lambda: None)),
     )
     endpoint = folder / "csi.sock"
     serving = server.SocketServer(

@@ -121,6 +121,7 @@ AGENT_RULES = Rules(
             "ExpandVolume",
             "FinishFilling",
             "CreateSnapshot",
+            "KeepBase",
             "DeleteSnapshot",
             "OfferSnapshot",
             *_READS,

@@ -172,6 +172,13 @@ class RemoteNode:
             "OfferSnapshot", agent_pb2.OfferSnapshotRequest(snapshot_id=snapshot_id, node=node)
         )
 
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup."""
+        request = agent_pb2.KeepBaseRequest(
+            snapshot_id=snapshot_id, base=messages.base_message(base)
+        )
+        self._change("KeepBase", request)
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""
         self._change("DeleteSnapshot", agent_pb2.SnapshotRequest(snapshot_id=snapshot_id))

@@ -146,7 +146,18 @@ def snapshot_message(record: volumes.SnapshotRecord) -> agent_pb2.SnapshotRecord
         state=record.state,
         created_at=record.created_at,
         formatted=record.formatted,
+        base=base_message(record.base) if record.base else None,
     )
+
+
+def base_message(base: volumes.BackupBase) -> agent_pb2.BackupBase:
+    """Writes which backup has the content of a snapshot."""
+    return agent_pb2.BackupBase(repository_id=base.repository_id, backup_id=base.backup_id)
+
+
+def base(message: agent_pb2.BackupBase) -> volumes.BackupBase:
+    """Reads which backup has the content of a snapshot."""
+    return volumes.BackupBase(message.repository_id, message.backup_id)
 
 
 def snapshot(message: agent_pb2.SnapshotRecord) -> volumes.SnapshotRecord:
@@ -163,6 +174,7 @@ def snapshot(message: agent_pb2.SnapshotRecord) -> volumes.SnapshotRecord:
         state=volumes.SnapshotState(message.state),
         created_at=message.created_at.ToDatetime(tzinfo=UTC),
         formatted=message.formatted,
+        base=base(message.base) if message.HasField("base") else None,
     )
 
 

@@ -195,6 +195,11 @@ class ReportingStorage:
         """Finds what of a snapshot holds data, or changed."""
         return self._storage.read_ranges(snapshot_id, base_id)
 
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup."""
+        self._storage.keep_base(snapshot_id, base)
+        self._reporter.changed()
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""
         self._storage.delete_snapshot(snapshot_id)

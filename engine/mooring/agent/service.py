@@ -96,6 +96,14 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
         )
         return messages.snapshot_message(record)
 
+    def KeepBase(  # noqa: N802
+        self, request: agent_pb2.KeepBaseRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Done:
+        """See `ports.nodes.NodeSnapshots.keep_base`."""
+        base = messages.base(request.base)
+        self._storage.keep_base(ids.parse_snapshot_id(request.snapshot_id), base)
+        return agent_pb2.Done()
+
     def DeleteSnapshot(  # noqa: N802
         self, request: agent_pb2.SnapshotRequest, context: grpc.ServicerContext
     ) -> agent_pb2.Done:

@@ -78,6 +78,7 @@ POPULATE_FINALIZER = f"{GROUP}/populate"
 
 # Roles of child objects.
 ROLE_BACKUP = "backup"
+ROLE_CHANGES = "changes"
 ROLE_RESTORE = "restore"
 ROLE_PROBE = "probe"
 ROLE_FORGET = "forget"
@@ -101,6 +102,8 @@ MOVER_SPEC_PATH = "/etc/mooring/spec/spec.json"
 KEY_PATH = "/etc/mooring/key/key"
 CREDENTIALS_PATH = "/etc/mooring/credentials"
 CA_BUNDLE_PATH = "/etc/mooring/spec/ca.pem"
+CHANGES_PATH = "/changes/changes"
+"""Where a mover finds the list of what changed in its device; see `planning.change_lists`."""
 KEY_SECRET_ENTRY = "key"  # noqa: S105 - the name of an entry, not a secret
 DEVICE_PATH = "/dev/mooring-volume"
 """Where a mover finds the block device it reads or fills."""

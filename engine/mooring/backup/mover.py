@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mooring.backup import capture, devices, mover_spec, progress, superblocks
+from mooring.backup import capture, change_files, devices, mover_spec, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
 from mooring.backup.format import recovery_keys, slots
@@ -117,6 +117,9 @@ def back_up(
         What `describe` says of it, with `existed` and `notes`.
     """
     with devices.VolumeSource(spec.device) as source:
+        changes, why_not = None, ""
+        if spec.changes is not None:
+            changes, why_not = change_files.read(spec.changes, source.size_bytes)
         request = capture.BackupRequest(
             backup_id=backups.parse_backup_id(spec.backup_id),
             volume=_facts(spec.volume, source),
@@ -126,13 +129,17 @@ def back_up(
             chunk_size_bytes=spec.chunk_size_bytes,
             documents=spec.documents,
             tool_version=tool_version,
+            changes=changes,
         )
         outcome = capture.back_up(repository, source, request, watch)
     return {
         **describe(outcome.manifest),
         "repositoryId": repository.config.repository_id,
         "existed": outcome.existed,
-        "notes": list(outcome.notes),
+        "notes": [
+            *([f"everything was read, because {why_not}"] if why_not else []),
+            *outcome.notes,
+        ],
     }
 
 

@@ -114,6 +114,7 @@ class BackupSpec(MoverSpec):
         consistency: `Crash`, `Filesystem` or `Application`.
         chunk_size_bytes: None for the parent's, or the repository's default.
         documents: Kubernetes objects to keep with the backup, by role.
+        changes: File that lists what changed in the device since a backup; None for none.
     """
 
     device: Path = Path("/dev/mooring-volume")
@@ -124,6 +125,7 @@ class BackupSpec(MoverSpec):
     consistency: backups.Consistency = backups.Consistency.CRASH
     chunk_size_bytes: int | None = None
     documents: dict[str, Any] = pydantic.Field(default_factory=dict)
+    changes: Path | None = None
 
     def moment(self, now: datetime) -> datetime:
         """Returns the moment that the content stands for."""

@@ -120,6 +120,19 @@ class NodeSnapshots(Protocol):
             Unsupported: The pool cannot tell what changed.
         """
 
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot, whose content a backup has, so that the next reads only what changed.
+
+        It takes the place of the one kept of the same volume before, which goes only then. It is
+        dropped when its room is needed, or its volume is deleted. Repeating it is no error.
+
+        Raises:
+            NotFound: No such snapshot, or its volume is gone.
+            PreconditionFailed: It or its volume is not ready.
+            Unsupported: The pool cannot tell what changed.
+            InUse: It is exposed to a mover.
+        """
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error.
 

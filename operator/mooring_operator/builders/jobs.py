@@ -57,6 +57,7 @@ class MoverRun:
         node: The node to run on; None for any.
         taints: That node's taints, all tolerated: the data is there and nowhere else.
         deadline_seconds: How long it may take, retries included.
+        changes_claim: The claim of the list of what changed in the device; None without one.
         annotations: Further annotations of the Job.
     """
 
@@ -68,6 +69,7 @@ class MoverRun:
     read_only_device: bool = False
     node: ids.NodeName | None = None
     taints: Sequence[cluster.Object] = ()
+    changes_claim: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
 
 
@@ -167,6 +169,9 @@ def _container(run: MoverRun, settings: MoverSettings) -> cluster.Object:
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+    if run.changes_claim is not None:
+        mount = {"name": "changes", "mountPath": _folder(keys.CHANGES_PATH), "readOnly": True}
+        container["volumeMounts"].append(mount)
     if run.device_claim is not None:
         container["volumeDevices"] = [{"name": "device", "devicePath": keys.DEVICE_PATH}]
     return container
@@ -181,6 +186,9 @@ def _volumes(run: MoverRun) -> list[cluster.Object]:
     if run.device_claim is not None:
         claim = {"claimName": run.device_claim, "readOnly": run.read_only_device}
         volumes.append({"name": "device", "persistentVolumeClaim": claim})
+    if run.changes_claim is not None:
+        claim = {"claimName": run.changes_claim, "readOnly": True}
+        volumes.append({"name": "changes", "persistentVolumeClaim": claim})
     return volumes
 
 

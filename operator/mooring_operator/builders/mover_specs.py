@@ -37,6 +37,7 @@ class BackupTask:
         consistency: Filesystem or Crash.
         point_in_time: RFC 3339.
         documents: Kubernetes objects to keep with it, by role.
+        tracked: Whether the mover finds a list of what changed.
     """
 
     backup_id: str
@@ -44,6 +45,7 @@ class BackupTask:
     consistency: str
     point_in_time: str
     documents: dict[str, Any]
+    tracked: bool = False
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "consistency": task.consistency,
         "pointInTime": task.point_in_time,
         "documents": task.documents,
+        **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }
 
 

@@ -230,7 +230,7 @@ def test_the_rights_of_every_role_are_pinned():
     changes |= {"OfferSnapshot"}
     assert short == {
         "controller": reads | changes | {"ReadRanges"},
-        "operator": reads | changes | {"FinishFilling"},
+        "operator": reads | changes | {"FinishFilling", "KeepBase"},
         "node": {"Hello", "ReadSnapshot", "ListPools"},
     }
 

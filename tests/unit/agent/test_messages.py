@@ -69,6 +69,7 @@ snapshots = st.builds(
     state=st.sampled_from(volumes.SnapshotState),
     created_at=moments,
     formatted=st.booleans(),
+    base=st.none() | st.builds(volumes.BackupBase, repository_id=text, backup_id=text),
 )
 statuses = st.builds(
     volumes.VolumeStatus,

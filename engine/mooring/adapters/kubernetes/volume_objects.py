@@ -164,6 +164,8 @@ def snapshot_of(record: volumes.SnapshotRecord) -> dict[str, Any]:
         preallocated=record.preallocated,
         state=record.state,
         created_at=_time(record.created_at),
+        base_of=record.base.backup_id if record.base else None,
+        base_repository_id=record.base.repository_id if record.base else None,
     ).to_object()
 
 
@@ -210,6 +212,9 @@ def _domain_snapshot(entry: models.SnapshotEntry) -> volumes.SnapshotRecord:
         preallocated=entry.preallocated,
         state=volumes.SnapshotState(entry.state),
         created_at=datetime.fromisoformat(entry.created_at),
+        base=volumes.BackupBase(entry.base_repository_id, entry.base_of)
+        if entry.base_of and entry.base_repository_id
+        else None,
     )
 
 

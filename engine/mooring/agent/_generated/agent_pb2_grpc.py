@@ -75,6 +75,11 @@ class NodeAgentStub:
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateSnapshotRequest.SerializeToString,
                 response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRecord.FromString,
                 _registered_method=True)
+        self.KeepBase = channel.unary_unary(
+                '/mooring.agent.v1.NodeAgent/KeepBase',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
+                _registered_method=True)
         self.DeleteSnapshot = channel.unary_unary(
                 '/mooring.agent.v1.NodeAgent/DeleteSnapshot',
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRequest.SerializeToString,
@@ -155,6 +160,12 @@ class NodeAgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepBase(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSnapshot(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -230,6 +241,11 @@ def add_NodeAgentServicer_to_server(servicer, server):
                     servicer.CreateSnapshot,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateSnapshotRequest.FromString,
                     response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRecord.SerializeToString,
+            ),
+            'KeepBase': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepBase,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.SerializeToString,
             ),
             'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSnapshot,
@@ -474,6 +490,33 @@ class NodeAgent:
             '/mooring.agent.v1.NodeAgent/CreateSnapshot',
             mooring_dot_agent_dot___generated_dot_agent__pb2.CreateSnapshotRequest.SerializeToString,
             mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepBase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/KeepBase',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
             options,
             channel_credentials,
             insecure,

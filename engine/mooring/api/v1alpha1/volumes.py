@@ -76,6 +76,14 @@ class SnapshotEntry(base.Model):
         description="The point in time that it stands for.",
         json_schema_extra={"format": "date-time"},
     )
+    base_of: str | None = Field(
+        default=None,
+        description="The backup with the same content, of a snapshot that is kept so that the next "
+        "backup reads only what changed; it goes by itself when its room is needed.",
+    )
+    base_repository_id: str | None = Field(
+        default=None, description="The repository that this backup is in."
+    )
 
 
 class VolumeObjectStatus(base.Status):

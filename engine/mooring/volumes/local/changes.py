@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mooring.domain import errors, ids, volumes
 from mooring.domain.extents import ImageRanges, Range
+from mooring.planning import change_lists
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 _MOST_READERS = 4
@@ -41,6 +42,36 @@ class SnapshotChanges:
             keys = [snapshot_id, *([base_id] if base_id else [])]
             with self._context.locks.hold(*keys):  # neither is deleted while it is looked at
                 found = self._found(snapshot_id, base_id, stack)
+            yield found
+
+    @contextmanager
+    def since_base(
+        self, snapshot_id: ids.SnapshotId
+    ) -> Iterator[tuple[change_lists.Head, ImageRanges]]:
+        """Finds what changed in a snapshot since what is kept of its volume's last backup.
+
+        Where nothing is kept, or nothing can be told, the head names no backup and no range is
+        listed: everything has to be read then.
+
+        Raises:
+            NotFound: No such snapshot.
+            Busy: One of the two is being worked on, or too many ask at once.
+        """
+        book, record = self._context.snapshot(snapshot_id)
+        unknown = (change_lists.Head(record.size_bytes), ImageRanges(record.size_bytes, False, []))
+        kept = [
+            one
+            for one in book.bases.kept(record.source_volume_id)
+            if one.snapshot_id != snapshot_id and one.created_at <= record.created_at
+        ]
+        with contextlib.ExitStack() as stack:
+            found = unknown
+            if kept:
+                # What is kept may be dropped at any moment, when its room is needed.
+                with contextlib.suppress(errors.NotFound, errors.Unsupported, errors.HostFailure):
+                    image = stack.enter_context(self.read(snapshot_id, kept[-1].snapshot_id))
+                    head = change_lists.Head(record.size_bytes, kept[-1].base, kept[-1].size_bytes)
+                    found = (head, image) if image.trusted else unknown
             yield found
 
     def _found(

@@ -151,7 +151,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         backend=book.images.properties.backend,
         capacity=budget.capacity,
         provisioned_bytes=budget.promised_bytes,
-        available_bytes=0 if message else sizes.round_down(budget.available_bytes),
+        available_bytes=0 if message else sizes.round_down(budget.without_bases.available_bytes),
         healthy=healthy,
         message=message or _shortage(book, budget),
         waiting_volumes=len(book.standstill),
@@ -162,7 +162,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
 
 def _shortage(book: PoolBook, budget: admission.Budget) -> str:
     standing_still = next(iter(book.standstill.values()), "")
-    return standing_still or (admission.low_message(budget) if budget.is_low else "")
+    return standing_still or (admission.low_message(budget) if budget.without_bases.is_low else "")
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:

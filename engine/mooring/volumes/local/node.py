@@ -40,6 +40,7 @@ class LocalNode:
 
     Attributes:
         publisher: Staging and publishing, for the kubelet.
+        changes: What changed in snapshots, for movers and other backup tools.
         exposures: Snapshots and new volumes as block devices, for movers.
         outgoing: Snapshots that other nodes read.
         pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
@@ -65,7 +66,7 @@ class LocalNode:
         self.forgotten = Forgotten(self._context)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
-        self._changes = SnapshotChanges(self._context)
+        self.changes = SnapshotChanges(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)
 
     def defragmentation(self, policy: fragmentation.Policy) -> Defragmentation:
@@ -136,7 +137,11 @@ class LocalNode:
         self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
     ) -> AbstractContextManager[extents.ImageRanges]:
         """Finds what of a snapshot holds data, or changed; see the port."""
-        return self._changes.read(snapshot_id, base_id)
+        return self.changes.read(snapshot_id, base_id)
+
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup; see the port."""
+        snapshot.keep_base(self._context, snapshot_id, base)
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error; see the port."""
