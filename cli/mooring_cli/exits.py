@@ -39,10 +39,10 @@ _CODES: dict[type[errors.MooringError], int] = {
 }
 
 _NEXT: dict[type[errors.MooringError], str] = {
-    errors.NotFound: "mooring backups --repo FOLDER --key-file FILE",
-    errors.DataCorrupt: "mooring repo check --full --repo FOLDER --key-file FILE",
-    errors.PermissionDenied: "ls -ld FOLDER, and mooring repo info --repo FOLDER --key-file FILE",
-    errors.SpaceExhausted: "df FOLDER, and run the same command again: what was sent is kept",
+    errors.NotFound: "mooring backups --repo REPO --key-file FILE",
+    errors.DataCorrupt: "mooring repo check --full --repo REPO --key-file FILE",
+    errors.PermissionDenied: "mooring repo info --repo REPO --key-file FILE",
+    errors.SpaceExhausted: "make room there, and the same command again: what was sent is kept",
     errors.Busy: "the same command again",
     errors.Unreachable: "the same command again: what was sent is kept",
     errors.Cancelled: "the same command again: what was sent is kept",

@@ -1,4 +1,4 @@
-"""`mooring repo`: make a repository, look at it, check it."""
+"""`mooring repo`: make a repository, look at it, check it, prune it."""
 
 import secrets
 from pathlib import Path
@@ -8,9 +8,10 @@ import typer
 
 from mooring.backup import key_ring, mover, repository, verify
 from mooring.domain import backups, errors, quantities
-from mooring_cli import compose, key_files, options, render, repo_keys
+from mooring_cli import compose, key_files, options, prune, render, repo_keys
 
-app = typer.Typer(help="Make, show and check repositories.", no_args_is_help=True)
+app = typer.Typer(help="Make, show, check and prune repositories.", no_args_is_help=True)
+app.command("prune")(prune.prune)
 app.add_typer(repo_keys.app, name="keys")
 Passphrase = Annotated[
     Path | None, typer.Option(help="File with a passphrase that shall open it as well.")
@@ -26,7 +27,7 @@ def init(
     chunk_size: ChunkSize = "64Ki",
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
-    """Makes a repository in a folder; makes the key file when there is none."""
+    """Makes a repository in a folder or bucket; makes the key file when there is none."""
     chunk_size_bytes = backups.check_chunk_size(quantities.parse_bytes(chunk_size))
     unlock_with = []
     if passphrase_file is not None:
@@ -41,6 +42,7 @@ def init(
             "location": store.location,
             "keyFile": str(key_file),
             "keyFileMade": made_key,
+            "conditionalWrites": store.conditional_writes(),
             "note": "keep a copy of the key file elsewhere: without it every backup is lost",
         },
         output,

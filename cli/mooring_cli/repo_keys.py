@@ -136,7 +136,7 @@ def remove(
     )
 
 
-def _open(repo: Path, key_file: Path) -> key_ring.KeyRing:
+def _open(repo: str, key_file: Path) -> key_ring.KeyRing:
     store = compose.open_store(repo)
     unlock = key_files.read_unlock(key_file)
     return repository.open_key_ring(store, unlock, compose.surroundings())

@@ -7,14 +7,20 @@ from mooring.planning import recovery_slots, repository_plan, verdicts
 from mooring.planning.movers import MoverState
 from mooring.ports import clock, cluster
 from mooring_operator import parsing, resources, statuses
-from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.builders import (
+    jobs,
+    mover_specs,
+    owners,
+    persistent_volumes,
+    repository_mounts,
+)
 from mooring_operator.listings import Listings
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import (
     RepositoryAccess,
-    claim_of,
     is_usable,
+    mount_of,
     was_ready,
     was_ready_before_slots,
 )
@@ -87,7 +93,7 @@ class BackupRepositories:
         decision = repository_plan.decide(seen, self._time.now())
         status = dict(obj.get("status", {}))
         if decision.action is repository_plan.Action.PROBE:
-            self._probe(owner, spec, seen.wanted, claim_of(obj, spec))
+            self._probe(owner, spec, seen.wanted, mount_of(obj, spec))
         if decision.verdict is not None:
             if decision.concluded:
                 status |= self._found(seen, decision.verdict, status)
@@ -105,7 +111,7 @@ class BackupRepositories:
         """Shows what it holds as objects, a step at a look; returns when to look again."""
         if not is_usable(obj, to_write=False):
             return _WAIT_SECONDS
-        listing, again = self._listings.advance(obj, spec, claim_of(obj, spec))
+        listing, again = self._listings.advance(obj, mount_of(obj, spec))
         self._report(obj, _said(obj), status | {"listing": listing})
         return _WAIT_SECONDS if again is None else again
 
@@ -129,11 +135,14 @@ class BackupRepositories:
         return found
 
     def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> bool:
-        """Checks that the folder may be used, and makes the claim that movers mount.
+        """Checks that the place may be used, and makes the claim through which movers see a folder.
 
         True once movers can mount it.
         """
         metadata = obj["metadata"]
+        if spec.directory is None:
+            mount_of(obj, spec)  # which refuses what cannot be a bucket
+            return True
         if spec.directory.folder is not None:
             entry = self._access.folder(spec.directory.folder, metadata["namespace"])
             owner = owners.owner_of(obj)
@@ -180,13 +189,16 @@ class BackupRepositories:
         )
 
     def _probe(
-        self, owner: owners.Owner, spec: models.BackupRepositorySpec, wanted: str, claim: str
+        self,
+        owner: owners.Owner,
+        spec: models.BackupRepositorySpec,
+        wanted: str,
+        repository: repository_mounts.RepositoryMount,
     ) -> None:
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_PROBE,
-            repository_claim=claim,
-            key_secret=spec.encryption.key_secret_name,
+            repository=repository,
             deadline_seconds=_PROBE_DEADLINE_SECONDS,
             annotations={keys.PROBED_SPEC: wanted},
         )

@@ -302,8 +302,7 @@ class Backups:
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_BACKUP,
-            repository_claim=found.access.claim,
-            key_secret=found.access.key_secret,
+            repository=found.access.repository,
             deadline_seconds=spec.active_deadline_seconds,
             device_claim=exposure.name,
             read_only_device=True,
@@ -330,8 +329,7 @@ class Backups:
         run = jobs.MoverRun(
             owner=owners.owner_of(obj),
             role=keys.ROLE_FORGET,
-            repository_claim=found.access.claim,
-            key_secret=found.access.key_secret,
+            repository=found.access.repository,
             deadline_seconds=3600,
         )
         self._movers.start(run, mover_specs.forget(str(status["backupId"])))

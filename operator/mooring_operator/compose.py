@@ -32,6 +32,7 @@ from mooring_operator import (
     restores,
     resync,
     volume_claims,
+    waiting_claims,
     watching,
 )
 from mooring_operator.builders import jobs
@@ -203,4 +204,5 @@ def reconcilers(
         ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
         relocations.KIND: relocations.Relocations(objects).reconcile,
+        waiting_claims.KIND: waiting_claims.WaitingClaims(objects, recorder).reconcile,
     }

@@ -7,7 +7,6 @@ step may be repeated: an object is known by the id that it has in the repository
 from collections.abc import Sequence
 
 from mooring.api import keys
-from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
 from mooring.planning import listed_backups, listing_plan, verdicts
 from mooring.planning.listing_plan import Action
@@ -15,6 +14,7 @@ from mooring.ports import clock, cluster
 from mooring_operator import resources, statuses
 from mooring_operator.builders import imported_backups, jobs, mover_specs, owners
 from mooring_operator.builders.imported_backups import Entry
+from mooring_operator.builders.repository_mounts import RepositoryMount
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
 
@@ -41,7 +41,7 @@ class Listings:
         self._time = time
 
     def advance(
-        self, obj: cluster.Object, spec: models.BackupRepositorySpec, claim: str
+        self, obj: cluster.Object, repository: RepositoryMount
     ) -> tuple[cluster.Object, float | None]:
         """Takes one step for a repository that can be read.
 
@@ -56,7 +56,7 @@ class Listings:
             case Action.BEGIN:
                 found = {"done": False, "imported": 0, "skipped": 0, "request": asked}
             case Action.START:
-                self._start(owner, spec, claim, found)
+                self._start(owner, repository, found)
             case Action.IMPORT:
                 found = self._import(obj, owner, found)
             case Action.NOTE:
@@ -87,17 +87,12 @@ class Listings:
         )
 
     def _start(
-        self,
-        owner: owners.Owner,
-        spec: models.BackupRepositorySpec,
-        claim: str,
-        found: cluster.Object,
+        self, owner: owners.Owner, repository: RepositoryMount, found: cluster.Object
     ) -> None:
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_LIST,
-            repository_claim=claim,
-            key_secret=spec.encryption.key_secret_name,
+            repository=repository,
             deadline_seconds=_DEADLINE_SECONDS,
             annotations={keys.LISTED_AFTER: _cursor(found)},
         )

@@ -21,6 +21,7 @@ from mooring_operator import (
     lost_nodes,
     relocations,
     resync,
+    waiting_claims,
     watch_supervision,
 )
 from mooring_operator.health import HealthServer
@@ -60,6 +61,7 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     operator.queue.add(lost_nodes.KEY)
     operator.queue.add(resync.KEY)
     operator.queue.add(relocations.KEY)
+    operator.queue.add(waiting_claims.KEY)
     health.start()
     beside = [
         asyncio.create_task(_mark_ready(ready_flag, watching)),

@@ -29,8 +29,7 @@ class MoverJobs:
 
     def start(self, run: jobs.MoverRun, spec: Mapping[str, Any]) -> None:
         """Makes the mover's settings and Job; a no-op when they are there."""
-        text = json.dumps(spec, indent=1, sort_keys=True)
-        self._make(cluster.CONFIG_MAPS, jobs.spec_config_map(run, text))
+        self._make(cluster.CONFIG_MAPS, jobs.spec_config_map(run, spec))
         self._make(cluster.JOBS, jobs.job(run, self._settings))
 
     def _make(self, resource: cluster.Resource, body: cluster.Object) -> cluster.Object:

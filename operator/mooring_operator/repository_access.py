@@ -11,6 +11,7 @@ from mooring.planning import backup_run_plan, recovery_slots, repository_plan
 from mooring.ports import cluster
 from mooring_operator import observing, parsing, resources, statuses
 from mooring_operator.builders import owners
+from mooring_operator.builders.repository_mounts import RepositoryMount
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,11 @@ class Access:
     """A repository that movers can mount.
 
     Attributes:
-        claim: The claim that holds it.
-        key_secret: The Secret with its key.
+        repository: What movers get to see of it.
         repository_id: As the last probe found it.
     """
 
-    claim: str
-    key_secret: str
+    repository: RepositoryMount
     repository_id: str
 
 
@@ -58,13 +57,13 @@ class RepositoryAccess:
             )
         spec = parsing.spec_of(obj, models.BackupRepositorySpec)
         access = Access(
-            claim_of(obj, spec),
-            spec.encryption.key_secret_name,
+            mount_of(obj, spec),
             str(obj.get("status", {}).get("repositoryId", "")),
         )
-        home = self._home(access.claim, namespace) if spec.directory.claim_name and node else ""
+        claim = None if spec.directory is None else spec.directory.claim_name
+        home = self._home(claim, namespace) if claim and node else ""
         if home not in ("", node):
-            return None, _elsewhere(name, access.claim, home, str(node))
+            return None, _elsewhere(name, str(claim), home, str(node))
         return access, backup_run_plan.Need(ready=True)
 
     def _home(self, claim_name: str, namespace: str) -> str:
@@ -129,8 +128,22 @@ def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.N
     )
 
 
-def claim_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> str:
-    """Returns the claim that a repository is in: the user's, or the one made for a folder."""
-    if spec.directory.claim_name is not None:
-        return spec.directory.claim_name
-    return owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
+def mount_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> RepositoryMount:
+    """Returns what movers get to see: a claim, the user's or made for a folder, or a bucket.
+
+    Raises:
+        InvalidInput: Not exactly one place is named.
+    """
+    secret = spec.encryption.key_secret_name
+    bucket = spec.bucket()
+    if bucket is not None:
+        return RepositoryMount(
+            secret,
+            url=str(bucket.location()),
+            credentials_secret=bucket.credentials_secret_name,
+            ca_bundle=bucket.ca_bundle,
+        )
+    if spec.directory is None:
+        raise errors.InvalidInput("spec: set exactly one of directory, s3, azure, gcs")
+    made = owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
+    return RepositoryMount(secret, claim=spec.directory.claim_name or made)

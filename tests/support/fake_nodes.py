@@ -213,5 +213,8 @@ class FakeNodes:
             raise errors.NotFound(f"there is no node {node}")
         return self._nodes[node]
 
+    def add(self, node: FakeNode) -> None:
+        self._nodes[node.name] = node
+
     def remove(self, node: FakeNode) -> None:
         del self._nodes[node.name]

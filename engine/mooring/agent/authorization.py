@@ -112,6 +112,7 @@ AGENT_RULES = Rules(
             "CreateSnapshot",
             "DeleteSnapshot",
             "OfferSnapshot",
+            "ReadRanges",
             *_READS,
         ),
         Role.OPERATOR: _methods(

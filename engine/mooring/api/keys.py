@@ -99,6 +99,8 @@ REPOSITORY_PATH = "/repository"
 """Where a mover finds the repository's folder."""
 MOVER_SPEC_PATH = "/etc/mooring/spec/spec.json"
 KEY_PATH = "/etc/mooring/key/key"
+CREDENTIALS_PATH = "/etc/mooring/credentials"
+CA_BUNDLE_PATH = "/etc/mooring/spec/ca.pem"
 KEY_SECRET_ENTRY = "key"  # noqa: S105 - the name of an entry, not a secret
 DEVICE_PATH = "/dev/mooring-volume"
 """Where a mover finds the block device it reads or fills."""

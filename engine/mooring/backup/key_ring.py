@@ -244,8 +244,8 @@ class KeyRing:
         values = slot_records.revocation(slot, self._time.now().isoformat())
         values = slot_records.sealed(values, self._key, self._config.repository)
         key = slot_records.revocation_key(slot.slot_id)
-        # Not create-only: an invented or damaged revocation in its place is worth nothing.
-        self._store.put(key, slot_records.encode(values), create_only=False)
+        self._store.delete(key)  # an invented or damaged revocation in its place is worth nothing
+        self._store.put(key, slot_records.encode(values))
         self._table.revocations[slot.slot_id] = values
         if slot.key is not None:
             self._store.delete(slot.key)

@@ -11,7 +11,7 @@ from typing import Any
 from mooring.backup import capture, devices, mover_spec, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
-from mooring.backup.format import layout, recovery_keys, slots
+from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
 
@@ -59,8 +59,8 @@ def probe(
     Two probes that make the same repository at once end with one repository.
 
     Returns:
-        `repositoryId`, `chunkSizeBytes`, `created`, `backups`, their number, and what
-        `_key_slots` returns.
+        `repositoryId`, `chunkSizeBytes`, `created`, `conditionalWrites` (see the port of stores),
+        `backups`, their number, and what `_key_slots` returns.
 
     Raises:
         NotFound: There is no repository, and it shall not be made.
@@ -70,11 +70,10 @@ def probe(
     wanted = [recovery_keys.parse_public(text) for text in spec.recovery_keys]
     created = spec.repository.initialize and _make(spec, store, surroundings)
     repository = open_for(spec, store, surroundings)
-    trial = layout.PROBES + surroundings.entropy(8).hex()
-    store.put(trial, b"mooring")
-    store.delete(trial)
+    conditional = store.conditional_writes()  # which tries to write
     return {
         "repositoryId": repository.config.repository_id,
+        "conditionalWrites": conditional,
         "chunkSizeBytes": repository.config.chunk_size_bytes,
         "created": created,
         "backups": len(repository.backup_ids()),

@@ -12,7 +12,7 @@ import pydantic
 import yaml
 from pydantic.alias_generators import to_camel
 
-from mooring.domain import backups, errors
+from mooring.domain import backups, errors, store_locations
 from mooring.planning import backup_parents
 
 MAXIMUM_SPEC_BYTES = 8 << 20
@@ -31,17 +31,36 @@ class RepositorySpec(_Document):
 
     Attributes:
         type: Kind of store.
-        path: Folder, as the mover's container sees it.
+        path: `directory`: the folder, as the mover's container sees it.
+        url: `bucket`: see `store_locations`.
+        credentials: `bucket`: the folder with files of credentials.
+        ca_bundle: `bucket`: a file with further certificates to trust.
         key_file: File with the key; see `slots.parse_key_file`.
         initialize: `probe` only: make the repository when there is none.
         chunk_size_bytes: For a repository that is made; None for the default.
     """
 
-    type: Literal["directory"] = "directory"
-    path: Path
+    type: Literal["directory", "bucket"] = "directory"
+    path: Path | None = None
+    url: str | None = None
+    credentials: Path | None = None
+    ca_bundle: Path | None = None
     key_file: Path
     initialize: bool = False
     chunk_size_bytes: int | None = None
+
+    def location(self) -> store_locations.StoreLocation:
+        """Returns where the repository is.
+
+        Raises:
+            InvalidInput: It says nothing of that kind, or no location.
+        """
+        if self.type == "directory" and self.path is not None:
+            return store_locations.FolderLocation(str(self.path))
+        if self.type == "bucket" and self.url is not None:
+            return store_locations.parse(self.url)
+        needed = "path" if self.type == "directory" else "url"
+        raise errors.InvalidInput(f"repository.{needed} is missing in the mover's spec")
 
 
 class MoverSpec(_Document):

@@ -126,9 +126,17 @@ class Repository:
     def forget(self, backup_id: backups.BackupId) -> None:
         """Removes a backup from the catalogue; an absent one is no error.
 
-        No other backup needs it. Its chunks stay until garbage collection finds them unused.
+        No other backup needs it. Its chunks stay until garbage collection finds them unused. Its
+        session is closed first: without a backup it would look like one that is under way.
         """
+        with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
+            self.close_session(self.manifest(backup_id).session)
         self.store.delete(layout.manifest_key(backup_id))
+
+    def close_session(self, session: backups.SessionId) -> None:
+        """Gives up on a session, so that its writer fails; closing it again is no error."""
+        with contextlib.suppress(errors.AlreadyExists):
+            self.store.put(layout.closed_key(session), b"")
 
 
 def initialise(

@@ -194,10 +194,17 @@ class SnapshotRecord:
 
 @dataclass(frozen=True)
 class VolumeCondition:
-    """Health of a volume as CSI's VolumeCondition wants it."""
+    """Health of a volume as CSI's VolumeCondition wants it, and one cause that claims name.
+
+    Attributes:
+        abnormal: Whether something is wrong.
+        message: What, and what to do about it.
+        writes_wait: Whether it is frozen, because a write could find no room in its pool.
+    """
 
     abnormal: bool
     message: str
+    writes_wait: bool = False
 
 
 @dataclass(frozen=True)

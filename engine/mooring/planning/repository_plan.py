@@ -15,6 +15,7 @@ RECHECK_FAILED = timedelta(seconds=60)
 PENDING_LIMIT = timedelta(seconds=10)
 EVERY_NAMESPACE = "*"
 _KEY_VOLUME = 'volume "key"'  # as the kubelet names it when a mount fails
+_CREDENTIALS_VOLUME = 'volume "credentials"'
 _REPOSITORY_VOLUME = "MountVolume"
 
 
@@ -183,6 +184,9 @@ def _pending(seen: Observed, now: datetime) -> verdicts.Verdict | None:
     why = seen.probe.message or "its mover does not start"
     if _KEY_VOLUME in why:
         return verdicts.stuck("KeyMissing", seen.key_advice)
+    if _CREDENTIALS_VOLUME in why:
+        text = f"the Secret with its credentials cannot be mounted; is it there? {why}"
+        return verdicts.stuck("CredentialsMissing", text)
     if _REPOSITORY_VOLUME in why:
         return verdicts.stuck("FolderMissing", f"its folder cannot be mounted: {why}")
     return verdicts.stuck(seen.probe.reason or "MoverPending", f"it cannot be opened yet: {why}")

@@ -10,9 +10,10 @@ that lost the answer calls again. Any method may raise:
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mooring.domain import ids, pools, volumes
+from mooring.domain import extents, ids, pools, volumes
 
 
 class NodeStorage(Protocol):
@@ -103,6 +104,20 @@ class NodeSnapshots(Protocol):
 
         Raises:
             NotFound: No such snapshot.
+        """
+
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> AbstractContextManager[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or what changed since another one of its volume.
+
+        Data that became a hole is a change, and all beyond the other one's end; whatever is
+        unclear counts as changed. The ranges can be gone through once, within the block.
+
+        Raises:
+            NotFound: No such snapshot.
+            InvalidInput: The two are of different volumes.
+            Unsupported: The pool cannot tell what changed.
         """
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:

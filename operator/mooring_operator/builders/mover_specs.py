@@ -47,12 +47,8 @@ class BackupTask:
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
-    return {
-        "type": "directory",
-        "path": keys.REPOSITORY_PATH,
-        "keyFile": keys.KEY_PATH,
-        "initialize": initialize,
-    }
+    """Where it is, and its key, is added with what the mover gets to see: `RepositoryMount`."""
+    return {"initialize": initialize}
 
 
 def probe(recovery_keys: Sequence[str] = ()) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_the_rights_of_every_role_are_pinned():
     changes = {"CreateVolume", "DeleteVolume", "ExpandVolume", "CreateSnapshot", "DeleteSnapshot"}
     changes |= {"OfferSnapshot"}
     assert short == {
-        "controller": reads | changes,
+        "controller": reads | changes | {"ReadRanges"},
         "operator": reads | changes | {"FinishFilling"},
         "node": {"Hello", "ReadSnapshot", "ListPools"},
     }

@@ -75,7 +75,12 @@ statuses = st.builds(
     record=records,
     used_bytes=sizes,
     published=st.booleans(),
-    condition=st.builds(volumes.VolumeCondition, abnormal=st.booleans(), message=text),
+    condition=st.builds(
+        volumes.VolumeCondition,
+        abnormal=st.booleans(),
+        message=text,
+        writes_wait=st.booleans(),
+    ),
     extents=st.none() | sizes,
 )
 pool_statuses = st.builds(

@@ -76,8 +76,8 @@ def test_a_missing_object_is_an_error(engine: Engine, kind: str) -> None:
 def test_swapped_objects_are_an_error(engine: Engine, kind: str) -> None:
     one, other = engine.object_names(kind)[:2]
     content = {key: engine.store.get(key, limit_bytes=1 << 30) for key in (one, other)}
-    engine.store.put(one, content[other], create_only=False)
-    engine.store.put(other, content[one], create_only=False)
+    engine.overwrite(one, content[other])
+    engine.overwrite(other, content[one])
     found = list(outcomes(engine))
     assert any(found)
     assert all(error is None or isinstance(error, errors.DataCorrupt) for error in found)
@@ -90,7 +90,7 @@ def test_objects_of_another_repository_are_an_error(engine: Engine, tmp_path: Pa
     for backup_id in ("bk-1", "bk-2"):
         key = f"manifests/{backup_id}"
         data = other.store.get(key, limit_bytes=1 << 20)
-        engine.store.put(key, data, create_only=False)
+        engine.overwrite(key, data)
     assert all(isinstance(error, errors.DataCorrupt) for error in outcomes(engine))
 
 
@@ -182,7 +182,7 @@ def test_a_manifest_beyond_every_size_is_refused_quickly(engine: Engine) -> None
     forged = content.replace(b'"size":' + size, b'"size":1000000000000')
     assert forged != content
     data = sealed.seal(opened.keys, "manifests/bk-1", forged, b"s" * 32)
-    engine.store.put("manifests/bk-1", data, create_only=False)
+    engine.overwrite("manifests/bk-1", data)
     with pytest.raises(errors.DataCorrupt):
         engine.restore("bk-1")
 
@@ -194,10 +194,10 @@ class FullStore(MemoryBlobStore):
         super().__init__()
         self.room_bytes = room_bytes
 
-    def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+    def put(self, key: str, data: blobstores.Buffer) -> None:
         if len(data) > self.room_bytes:
             raise errors.SpaceExhausted("the store is full")
-        super().put(key, data, create_only=create_only)
+        super().put(key, data)
         self.room_bytes -= len(data)
 
 

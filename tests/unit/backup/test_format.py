@@ -197,11 +197,9 @@ def test_the_tree_equals_the_naive_one(chunk_count: int, placed: dict[int, bytes
         return name(node)
 
     builder = trees.TreeBuilder(chunk_count, emit)
-    for leaf in leaves:
+    for index, leaf in enumerate(leaves):
         if leaf:
-            builder.add_leaf(bytes(leaf).rstrip(b"\0"))
-        else:
-            builder.add_known_leaf(layout.ZERO_ID)
+            builder.put_leaf(index, bytes(leaf).rstrip(b"\0"))
     root = builder.finish()
     whole = [bytes(leaf).ljust(trees.NODE_BYTES, b"\0") for leaf in leaves]
     assert root == naive_root(whole, trees.level_count(chunk_count), name)
@@ -209,11 +207,12 @@ def test_the_tree_equals_the_naive_one(chunk_count: int, placed: dict[int, bytes
     assert root == layout.ZERO_ID or root in emitted
 
 
-def test_a_tree_that_is_not_whole_is_a_mistake() -> None:
+def test_leaves_out_of_order_are_a_mistake() -> None:
     builder = trees.TreeBuilder(1000, lambda *_: b"x" * 32)
-    builder.add_leaf(b"")
-    with pytest.raises(ValueError, match="1 leaves of 2"):
-        builder.finish()
+    builder.put_leaf(1, b"")
+    for index in (0, 1, 2):
+        with pytest.raises(ValueError, match=f"leaf {index} of 2 came after leaf 1"):
+            builder.put_leaf(index, b"")
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,12 @@ class Store:
         }
 
     def change(self, key: str, how: Callable[[bytes], bytes]) -> None:
-        data = self.blobs.get(key, limit_bytes=1 << 20)
-        self.blobs.put(key, how(data), create_only=False)
+        self.put(key, how(self.blobs.get(key, limit_bytes=1 << 20)))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Puts an object in the place of one that may be there, as only an attacker would."""
+        self.blobs.delete(key)
+        self.blobs.put(key, data)
 
 
 @pytest.fixture
@@ -219,7 +223,7 @@ def test_an_invented_revocation_locks_nobody_out(store: Store) -> None:
     values = slot_records.revocation(store.ring().opened_by, "now")
     key = slot_records.revocation_key(store.ring().opened_by.slot_id)
     for forged in (values, {**values, "seal": "0" * 64}, {**values, "seal": 5}):
-        store.blobs.put(key, slot_records.encode(forged), create_only=False)
+        store.put(key, slot_records.encode(forged))
         assert store.open().backup_ids() == []
 
 
@@ -268,9 +272,9 @@ def test_a_recovery_slot_that_was_changed_is_not_counted(store: Store) -> None:
     values = json.loads(store.objects()[str(slot.key)])
     for name in ("wrapped", "recipient", "fingerprint", "purpose", "seal"):
         broken = {**values, name: values[name][::-1]}
-        store.blobs.put(str(slot.key), slot_records.encode(broken), create_only=False)
+        store.put(str(slot.key), slot_records.encode(broken))
         assert store.ring().recovery_slots() == [], name
-    store.blobs.put(str(slot.key), slot_records.encode(values), create_only=False)
+    store.put(str(slot.key), slot_records.encode(values))
     assert len(store.ring().recovery_slots()) == 1
 
 
@@ -278,7 +282,7 @@ def test_damage_to_one_slot_leaves_the_others_in_use(store: Store) -> None:
     first = store.ring().add(OTHER_KEY, Purpose.CLUSTER)
     values = json.loads(store.objects()[str(first.key)])
     values["wrapped"] = values["wrapped"][::-1]
-    store.blobs.put(str(first.key), slot_records.encode(values), create_only=False)
+    store.put(str(first.key), slot_records.encode(values))
     with pytest.raises(errors.DataCorrupt, match="key slot"):
         store.open(OTHER_KEY)
     second = store.ring().add(OTHER_KEY, Purpose.CLUSTER)
@@ -301,7 +305,7 @@ def test_repositories_from_before_slots_had_seals_are_opened(store: Store) -> No
         if name not in ("purpose", "label", "createdAt", "seal")
     }
     made = config.RepositoryConfig(found.repository, 65536, found.created_at, (old,))
-    store.blobs.put(layout.CONFIG, config.encode(made), create_only=False)
+    store.put(layout.CONFIG, config.encode(made))
     ring = store.ring()
     assert (ring.opened_by.purpose, ring.opened_by.created_at) == (Purpose.CLUSTER, None)
     ring.add(OTHER_KEY, Purpose.CLUSTER)
@@ -312,10 +316,10 @@ def test_repositories_from_before_slots_had_seals_are_opened(store: Store) -> No
 
 def test_a_store_that_returns_other_bytes_gets_no_slot(store: Store) -> None:
     class Careless(MemoryBlobStore):
-        def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+        def put(self, key: str, data: blobstores.Buffer) -> None:
             broken = bytes(data).replace(b'"wrapped": "', b'"wrapped": "00')
             given = broken if key.startswith(layout.KEYS) else data
-            super().put(key, given, create_only=create_only)
+            super().put(key, given)
 
     blobs = Careless()
     repository.initialise(blobs, [KEY], store.surroundings)

@@ -116,6 +116,7 @@ def test_a_probe_makes_a_repository_once(mover: Mover) -> None:
     assert (first["created"], second["created"]) == (True, False)
     assert first["repositoryId"] == second["repositoryId"]
     assert sorted(path.name for path in (mover.folder / "repo").iterdir()) == [
+        ".lock",
         ".uploads",
         "config",
         "probes",
@@ -180,7 +181,7 @@ def test_racing_probes_make_one_repository(mover: Mover) -> None:
     found: list[str] = []
 
     def probe() -> None:
-        store = compose.open_store(mover.folder / "repo")
+        store = compose.open_store(str(mover.folder / "repo"))
         start.wait()
         found.append(engine_mover.probe(spec, store, compose.surroundings())["repositoryId"])
 

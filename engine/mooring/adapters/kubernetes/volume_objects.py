@@ -114,10 +114,16 @@ def status_of(status: volumes.VolumeStatus) -> dict[str, Any]:
         "used": quantities.show_bytes(used_bytes),
         "extents": _rounded(status.extents),
         "published": status.published,
-        "health": "Abnormal" if status.condition.abnormal else "Healthy",
+        "health": _health(status.condition),
         "message": status.condition.message,
         **_trash_status(status),
     }
+
+
+def _health(condition: volumes.VolumeCondition) -> str:
+    if condition.writes_wait:
+        return models.WRITES_WAIT
+    return "Abnormal" if condition.abnormal else "Healthy"
 
 
 def _rounded(extents: int | None) -> int | None:
@@ -174,8 +180,9 @@ def _domain_status(
         created_at=datetime.fromisoformat(status.created_at),
         trashing=_trashing(status),
     )
-    abnormal = status.health in ("Abnormal", _LOST)
-    condition = volumes.VolumeCondition(abnormal, status.message or "")
+    waits = status.health == models.WRITES_WAIT
+    abnormal = waits or status.health in ("Abnormal", _LOST)
+    condition = volumes.VolumeCondition(abnormal, status.message or "", waits)
     return volumes.VolumeStatus(
         record, status.used_bytes or 0, bool(status.published), condition, status.extents
     )

@@ -85,6 +85,11 @@ class NodeAgentStub:
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
                 response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
                 _registered_method=True)
+        self.ReadRanges = channel.unary_stream(
+                '/mooring.agent.v1.NodeAgent/ReadRanges',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.FromString,
+                _registered_method=True)
         self.OfferSnapshot = channel.unary_unary(
                 '/mooring.agent.v1.NodeAgent/OfferSnapshot',
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.OfferSnapshotRequest.SerializeToString,
@@ -162,6 +167,13 @@ class NodeAgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadRanges(self, request, context):
+        """What of a snapshot holds data, or changed since a base: an opening, then ranges in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def OfferSnapshot(self, request, context):
         """Lets one other node call ReadSnapshot for a while.
         """
@@ -228,6 +240,11 @@ def add_NodeAgentServicer_to_server(servicer, server):
                     servicer.ListSnapshots,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.FromString,
                     response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.SerializeToString,
+            ),
+            'ReadRanges': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadRanges,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.SerializeToString,
             ),
             'OfferSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.OfferSnapshot,
@@ -511,6 +528,33 @@ class NodeAgent:
             '/mooring.agent.v1.NodeAgent/ListSnapshots',
             mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
             mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadRanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/ReadRanges',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from mooring.api.v1alpha1 import base
 
+WRITES_WAIT = "WritesWait"
+"""The health of a volume that is frozen, because a write could find no room."""
+
 
 class VolumeSourceSpec(base.Model):
     """What the first content was copied from."""
@@ -100,7 +103,8 @@ class VolumeObjectStatus(base.Status):
     published: bool | None = Field(default=None, description="Whether a pod has it now.")
     health: str | None = Field(
         default=None,
-        description="Healthy, Abnormal, or Lost when its node was removed from the cluster.",
+        description="Healthy, Abnormal, WritesWait while it is frozen because a write could find "
+        "no room, or Lost when its node was removed from the cluster.",
     )
     message: str | None = Field(default=None, description="What is wrong.")
     trashed_from: str | None = Field(

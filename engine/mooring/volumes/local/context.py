@@ -52,6 +52,7 @@ class PoolBook:
         guarded = replace(pool, images=self.images, records=records)
         self.records = Ledger(guarded, clock)
         self.layout = Layout(self.images, pool.extents)
+        self.tracking = pool.tracking
         self.trash = Trash(guarded, self.records, clock)
         self.standstill: Mapping[ids.VolumeId, str] = {}
 

@@ -102,7 +102,8 @@ def _condition(
 ) -> volumes.VolumeCondition:
     devices, table = seen
     faults = _image_faults(record, usage)
-    if record.spec.volume_id in book.standstill:
+    writes_wait = record.spec.volume_id in book.standstill
+    if writes_wait:
         faults.append(book.standstill[record.spec.volume_id])
     fragmented = book.layout.fault(image_of(record.spec.volume_id))
     if fragmented:
@@ -116,7 +117,7 @@ def _condition(
             own = attachments.is_filesystem_of(mount, device)
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
-    return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
+    return volumes.VolumeCondition(True, "; ".join(faults), writes_wait) if faults else _HEALTHY
 
 
 def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) -> list[str]:
