@@ -36,7 +36,9 @@ def tell(stage: Stage) -> None:
     home = claim_and_database(stage)
     other = next(node for node in stage.nodes if node != home)
     pod_returns_to_its_data(stage, home, other)
-    acknowledged = backup_while_it_writes(stage)
+    with tempfile.TemporaryDirectory() as folder:
+        public_key = disaster_kit.new_recovery_key(Path(folder) / "recovery.key")
+    acknowledged = backup_while_it_writes(stage, public_key)
     destroy(stage, home)
     restore_elsewhere(stage, other, acknowledged)
 
@@ -77,16 +79,14 @@ def pod_returns_to_its_data(stage: Stage, home: str, other: str) -> None:
     )
 
 
-def backup_while_it_writes(stage: Stage) -> int:
+def backup_while_it_writes(stage: Stage, recovery_key: str) -> int:
     """A Backup under writes; returns a row that was acknowledged before it began."""
     stage.chapter("A Backup while the database writes")
     secret = new_repository_key()
     stage.cluster.run(
         "create", "secret", "generic", "backup-key", "-n", NAMESPACE, f"--from-literal=key={secret}"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        public = disaster_kit.new_recovery_key(Path(folder) / "recovery.key")
-    stage.apply("4-repository.yaml", RECOVERY_KEY=public)
+    stage.apply("4-repository.yaml", RECOVERY_KEY=recovery_key)
     stage.wait_condition("backuprepository", "main", "Ready", timeout_seconds=60)
     database = Database(stage.cluster, "pg")
     writer = database.start_writer()
