@@ -12,7 +12,13 @@ from mooring.domain import errors
 from mooring.planning import backup_schedule_plan as plan
 from mooring.planning import timetables
 from mooring.planning.backup_schedule_plan import (
-    ActiveBackup, Concurrency, Decision, Memory, Observed, Part, Run,
+    ActiveBackup,
+    Concurrency,
+    Decision,
+    Memory,
+    Observed,
+    Part,
+    Run,
 )  # fmt: skip
 
 MADE = datetime(2026, 3, 28, 12, tzinfo=UTC)
