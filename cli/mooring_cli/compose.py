@@ -66,6 +66,15 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     return Farewell(volumes, volumes, objects)
 
 
+def open_cluster(kubeconfig: str | None, context: str | None) -> cluster.ClusterObjects:
+    """Connects to a cluster.
+
+    Raises:
+        PreconditionFailed: There is none to talk to.
+    """
+    return client.connect(kubeconfig, context)
+
+
 def _connected(
     kubeconfig: str | None, context: str | None
 ) -> tuple[KubernetesCatalogue, cluster.ClusterObjects]:
