@@ -29,7 +29,7 @@ from mooring_operator.work_queue import Key
 KIND = "BackupSchedule"
 _LONGEST_WAIT_SECONDS = 60.0
 _BUSY_SECONDS = 10.0
-_SHOWN = 20
+_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ class BackupSchedules:
             "active": self._active(look, decision) or None,
             "nextScheduleTime": None if next_at is None else statuses.timestamp(next_at),
             "selectedClaims": len(look.selection.claims),
+            "selected": list(look.selection.claims[:_SHOWN]) or None,
             "leftOut": _left_out(look.selection) or None,
             "goodBackups": sum(_is_kept(backup) for backup in look.backups),
         }

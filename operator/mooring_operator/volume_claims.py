@@ -12,7 +12,7 @@ from mooring.planning.claim_holders import NodeState
 from mooring.ports import clock, cluster
 from mooring_operator import claim_protection, observing, parsing, resources
 from mooring_operator.builders import claims
-from mooring_operator.claim_classes import ClaimClasses
+from mooring_operator.claim_classes import ClaimClasses, repository_claims
 from mooring_operator.claim_sources import ClaimSources
 from mooring_operator.node_states import NodeStates
 from mooring_operator.recorder import Recorder
@@ -245,8 +245,11 @@ class VolumeClaims:
         self, obj: cluster.Object, claim: cluster.Object, backups: Sequence[cluster.Object]
     ) -> list[cluster.Object]:
         """Returns the condition that says whether it is backed up as recently as it should be."""
-        now = self._time.now()
-        newest = claim_protection.newest_good(backups).get(claim["metadata"]["uid"])
+        metadata, now = claim["metadata"], self._time.now()
+        namespace = metadata["namespace"]
+        if (namespace, metadata["name"]) in repository_claims(self._objects, namespace):
+            return []
+        newest = claim_protection.newest_good(backups).get(metadata["uid"])
         storage_class = ClaimClasses(self._objects).of(claim)
         found = claim_protection.judge(claim, obj, storage_class, newest, now)
         return claim_protection.condition(found, obj, now)

@@ -145,6 +145,7 @@ class BackupScheduleStatus(base.Status):
     selected_claims: int | None = Field(
         default=None, description="How many claims would be backed up now."
     )
+    selected: list[str] | None = Field(default=None, description="The first 50 of them, by name.")
     left_out: list[LeftOut] | None = Field(
         default=None, description="Claims that are selected and cannot be backed up."
     )
