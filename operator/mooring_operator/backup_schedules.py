@@ -1,5 +1,6 @@
 """BackupSchedule: observe claims and Backups, decide, make and retire Backups, report."""
 
+import contextlib
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,8 +77,8 @@ class BackupSchedules:
             return _LONGEST_WAIT_SECONDS
         decision, fault = self._decide(look)
         refused = self._act(look, decision)
-        self._tidy(look)
         self._conclude(look, decision, refused, fault)
+        self._tidy(look)  # last: what hinders it hinders no run
         return self._again(look, decision)
 
     def _look(self, obj: cluster.Object) -> _Look:
@@ -166,7 +167,8 @@ class BackupSchedules:
             "metadata": {"annotations": {keys.RETIRED: why}},
             "spec": {"deletionPolicy": policy.value},
         }
-        self._objects.patch(resources.BACKUPS, metadata["name"], change, metadata["namespace"])
+        with contextlib.suppress(errors.NotFound):
+            self._objects.patch(resources.BACKUPS, metadata["name"], change, metadata["namespace"])
 
     def _delete(self, backup: cluster.Object) -> None:
         metadata = backup["metadata"]

@@ -24,6 +24,7 @@ from mooring_operator.work_queue import Key, WorkQueue
 _INACTIVITY_SECONDS = 70.0
 _SERVER_TIMEOUT_SECONDS = 300  # whole: the API server parses it as an integer
 _REQUEST_TIMEOUT_SECONDS = 30.0
+_SCHEDULE_SECONDS = 2.0  # its Backups tell of their progress much more often
 
 _OWN_KINDS = {
     volume_claims.KIND: kinds.VOLUME_CLAIM,
@@ -69,7 +70,8 @@ def _tell_of_backup(queue: WorkQueue, backup: Any) -> None:
     """A backup that ends changes its claim's `lastBackup`, and lets its schedule go on."""
     schedule = (backup["metadata"].get("labels") or {}).get(keys.BACKUP_SCHEDULE)
     if schedule:
-        queue.add(Key(backup_schedules.KIND, backup["metadata"]["namespace"], schedule))
+        key = Key(backup_schedules.KIND, backup["metadata"]["namespace"], schedule)
+        queue.add(key, _SCHEDULE_SECONDS)
     claim = (backup.get("status") or {}).get("claimName")
     if claim and (backup.get("status") or {}).get("backupId"):
         queue.add(Key(volume_claims.KIND, backup["metadata"]["namespace"], claim))

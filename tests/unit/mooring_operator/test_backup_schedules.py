@@ -253,6 +253,24 @@ def test_killed_between_marking_and_deleting_it_is_deleted_later_or_reprieved(
     assert len(backups(world)) == 1
 
 
+def test_what_hinders_retention_hinders_no_run(world: OperatorWorld) -> None:
+    world.make_schedule()
+    ran(world, 1, 2)
+    change = {"spec": {"retention": {"last": 1}}}
+    world.cluster.patch(resources.BACKUP_SCHEDULES, "nightly", change, NAMESPACE)
+
+    def fail(call: str) -> errors.MooringError | None:
+        refused = call.startswith("patch backups ")
+        return errors.PermissionDenied("a webhook says no") if refused else None
+
+    world.cluster.fail = fail
+    at(world, 3, day=3)
+    with pytest.raises(errors.PermissionDenied):
+        look(world)
+    assert status(world)["lastScheduleTime"] == "2026-01-03T03:00:00Z"
+    assert len(backups(world)) == 3
+
+
 def test_deleting_a_schedule_deletes_no_backup_and_no_bytes(world: OperatorWorld) -> None:
     world.make_schedule(retention={"last": 1})
     ran(world, 1)

@@ -1,9 +1,10 @@
 """Claims without a recent backup: the gauge, the condition of a VolumeClaim, Events of a claim."""
 
+import urllib.request
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from mooring.api import keys
 from mooring.ports import cluster
@@ -118,12 +119,16 @@ def test_a_volume_claim_shows_it_beside_its_other_conditions(world: OperatorWorl
     assert gauge(world) == 1
 
 
-def test_the_operator_serves_the_gauge(world: OperatorWorld) -> None:
+def test_the_operator_serves_the_gauge_where_it_is_told_to(world: OperatorWorld) -> None:
     gauge(world)
-    registry = CollectorRegistry()
-    registry.register(world.unprotected)
-    text = generate_latest(registry).decode()
-    assert f'mooring_unprotected_claims{{namespace="{NAMESPACE}"}} 1.0' in text
     settings = OperatorSettings(image="mooring:test", metrics_listen="127.0.0.1:0")
-    assert compose.metrics(settings, world.unprotected) is not None
+    server = compose.metrics(settings, world.unprotected)
+    assert server is not None
+    server.start()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+    finally:
+        server.stop()
+    assert f'mooring_unprotected_claims{{namespace="{NAMESPACE}"}} 1.0' in text
     assert compose.metrics(OperatorSettings(image="mooring:test"), world.unprotected) is None
