@@ -104,6 +104,15 @@ def open_recovery(kubeconfig: str | None, context: str | None) -> Recovery:
     return Recovery(client.connect(kubeconfig, context))
 
 
+def open_cluster(kubeconfig: str | None, context: str | None) -> cluster.ClusterObjects:
+    """Connects to a cluster.
+
+    Raises:
+        PreconditionFailed: There is none to talk to.
+    """
+    return client.connect(kubeconfig, context)
+
+
 def _connected(
     kubeconfig: str | None, context: str | None
 ) -> tuple[KubernetesCatalogue, cluster.ClusterObjects]:

@@ -57,6 +57,18 @@ _NEXT_IN_CLUSTER: dict[type[errors.MooringError], str] = {
     errors.Unreachable: "the same command again",
     errors.InvalidInput: "the command with --help",
 }
+_NEXT_OF_SCHEDULES: dict[type[errors.MooringError], str] = {
+    **_NEXT_IN_CLUSTER,
+    errors.NotFound: "kubectl get backupschedules -A",
+    errors.Busy: "kubectl get backupschedules -A -o wide, and the same command again",
+}
+_TABLES = {
+    "undelete": _NEXT_IN_CLUSTER,
+    "forget-node": _NEXT_IN_CLUSTER,
+    "recover": _NEXT_IN_CLUSTER,
+    "backup-now": _NEXT_OF_SCHEDULES,
+}
+"""By command; others work on a repository."""
 
 
 def exit_code(error: errors.MooringError) -> int:
@@ -64,12 +76,12 @@ def exit_code(error: errors.MooringError) -> int:
     return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
 
 
-def next_command(error: errors.MooringError, *, in_cluster: bool = False) -> str | None:
+def next_command(error: errors.MooringError, command: str = "") -> str | None:
     """Returns what to try next, or None when the message says all.
 
     Args:
         error: What went wrong.
-        in_cluster: Whether the command worked on a cluster, and not on a repository.
+        command: The command that met it.
     """
-    table = _NEXT_IN_CLUSTER if in_cluster else _NEXT
+    table = _TABLES.get(command, _NEXT)
     return next((table[kind] for kind in type(error).__mro__ if kind in table), None)

@@ -314,14 +314,14 @@ class Backups:
             node=node,
             taints=self._movers.taints(node),
         )
-        task = self._task(owner, status, found, tracked=changes is not None)
+        task = self._task(obj, status, found, tracked=changes is not None)
         self._movers.start(run, mover_specs.backup(task))
 
     def _task(
-        self, owner: owners.Owner, status: dict[str, Any], found: _Found, *, tracked: bool
+        self, obj: cluster.Object, status: dict[str, Any], found: _Found, *, tracked: bool
     ) -> mover_specs.BackupTask:
         return mover_specs.BackupTask(
-            backup_id=backup_id_of(owner),
+            backup_id=backup_id_of(owners.owner_of(obj)),
             volume=mover_specs.BackedUpVolume(
                 uid=str(status["volumeId"]),
                 size_bytes=int(status["sizeBytes"]),

@@ -1,7 +1,7 @@
 """A fleet in memory: nodes that create, lose answers and fall silent on request."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ class FakeNode:
         pulls_left: How often a copy from another node is still under way when it is asked for.
         loses_answers: Changes are carried out, then Unreachable is raised.
         calls: Names of the methods that were called, in order.
+        now: Says when a snapshot is taken.
     """
 
     def __init__(self, name: str, *, pool: str = "main", size_bytes: int = 100 * GIB) -> None:
@@ -38,6 +39,7 @@ class FakeNode:
         self.offers: set[tuple[ids.SnapshotId, ids.NodeName]] = set()
         self.pieces: list[transfers.Piece] = []
         self.pulls_left = 0
+        self.now: Callable[[], datetime] = lambda: CREATED_AT
         self._guard = threading.Lock()
 
     def create_volume(self, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
@@ -153,7 +155,7 @@ class FakeNode:
                     sector_size_bytes=spec.sector_size_bytes,
                     preallocated=spec.preallocated,
                     state=volumes.SnapshotState.READY,
-                    created_at=CREATED_AT,
+                    created_at=self.now(),
                 )
         self._answer()
         return self.snapshots[snapshot_id]

@@ -15,8 +15,10 @@ from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
 from mooring_operator import compose, resources, statuses
 from mooring_operator.backup_repositories import KIND as REPOSITORY
+from mooring_operator.backup_schedules import KIND as SCHEDULE
 from mooring_operator.backups import KIND as BACKUP
 from mooring_operator.claims_to_fill import KIND as CLAIM_TO_FILL
+from mooring_operator.metrics import UnprotectedClaims
 from mooring_operator.restores import KIND as RESTORE
 from mooring_operator.settings import OperatorSettings
 from mooring_operator.surroundings import Surroundings
@@ -33,6 +35,7 @@ _RESOURCES = {
     VOLUME_CLAIM: resources.VOLUME_CLAIMS,
     REPOSITORY: resources.BACKUP_REPOSITORIES,
     BACKUP: resources.BACKUPS,
+    SCHEDULE: resources.BACKUP_SCHEDULES,
     RESTORE: resources.RESTORES,
 }
 _PROTECTION = "kubernetes.io/pvc-protection"
@@ -49,13 +52,17 @@ class OperatorWorld:
     def __init__(self) -> None:
         self.cluster = FakeCluster()
         self.clock = SetClock()
+        self.cluster.now = lambda: statuses.timestamp(self.clock.now())
         self.nodes = [FakeNode("node-1", pool="default"), FakeNode("node-2", pool="default")]
+        for node in self.nodes:
+            node.now = self.clock.now
         fleet_nodes = FakeNodes(*self.nodes)
         self.catalogue = KubernetesCatalogue(self.cluster)
         self.fleet = fleet = Fleet(self.catalogue, fleet_nodes, ThreadLocks())
         world = Surroundings(fleet_nodes, fleet, self.catalogue, self.clock)
         settings = OperatorSettings(image="mooring:test")
-        self.reconcilers = compose.reconcilers(settings, self.cluster, world)
+        self.unprotected = UnprotectedClaims()
+        self.reconcilers = compose.reconcilers(settings, self.cluster, world, self.unprotected)
         self.mover_answers: dict[str, dict[str, Any]] = {
             "probe": {"repositoryId": "r" * 32, "recoverySlots": ["x25519:" + "ab" * 8]},
             "backup": {"bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3},
@@ -102,11 +109,7 @@ class OperatorWorld:
     # What users do.
 
     def apply(self, resource: cluster.Resource, name: str, spec: dict[str, Any]) -> cluster.Object:
-        metadata = {
-            "name": name,
-            "namespace": NAMESPACE,
-            "creationTimestamp": statuses.timestamp(self.clock.now()),
-        }
+        metadata = {"name": name, "namespace": NAMESPACE}
         return self.cluster.create(resource, {"metadata": metadata, "spec": spec})
 
     def make_repository(self, name: str = "main", folder: str = "backups") -> None:
@@ -142,6 +145,10 @@ class OperatorWorld:
     def make_backup(self, name: str = "one", claim: str = "data", **more: Any) -> None:
         spec = {"source": {"persistentVolumeClaimName": claim}, "repositoryName": "main"}
         self.apply(resources.BACKUPS, name, {**spec, **more})
+
+    def make_schedule(self, name: str = "nightly", **more: Any) -> cluster.Object:
+        spec = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
+        return self.apply(resources.BACKUP_SCHEDULES, name, {**spec, **more})
 
     def make_restore(self, name: str = "back", claim: str = "restored", **more: Any) -> None:
         spec = {"backupName": "one", "target": {"claimName": claim}}

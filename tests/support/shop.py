@@ -168,7 +168,10 @@ def opened(cluster: DevelopmentCluster) -> Iterator[Shop]:
     shop.key()
     shop.repository()
     yield shop
-    for kind in ("pods", "restores", "backups", "volumeclaims", "backuprepositories", "pvc"):
+    for kind in (
+        *("pods", "restores", "backupschedules", "backups", "volumeclaims"),
+        *("backuprepositories", "pvc"),
+    ):
         kubectl.run(
             *("delete", kind, "--all", "-n", name, "--timeout=100s", "--grace-period=1"),
             timeout_seconds=110,

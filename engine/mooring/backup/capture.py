@@ -131,7 +131,7 @@ def _basis(
         parent = None
         with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
             parent = repository.manifest(changes.since)
-        why_not = backup_parents.why_untracked(
+        why_not: str | None = backup_parents.why_untracked(
             changes,
             repository.config.repository_id,
             parent,

@@ -1,4 +1,4 @@
-"""Times of a cron expression in a time zone, as instants: cron's own rules, also where clocks change.
+"""Times of a cron expression in a time zone, as instants, with cron's rules where clocks change.
 
 An expression with fixed minutes and hours that falls into the hour that is left out in spring is
 due right after it, and once in the hour that comes twice in autumn. One that begins with a star in
@@ -79,9 +79,8 @@ def parse(text: str, zone: tzinfo) -> Timetable:
         table = Timetable(expression, zone)
         upcoming = table.next_after(_ANY_DAY)
     except (cronsim.CronSimError, *_CONFUSED) as error:
-        raise errors.InvalidInput(
-            f"{text[:80]!r} is no schedule ({str(error).lower() or 'a field cannot be read'}): {_ADVICE}"
-        ) from error
+        why = str(error).lower() or "a field cannot be read"
+        raise errors.InvalidInput(f"{text[:80]!r} is no schedule ({why}): {_ADVICE}") from error
     if upcoming is None:
         raise errors.InvalidInput(f"{text[:80]!r} is never due: there is no such day")
     return table

@@ -188,7 +188,8 @@ ROOT = Path(__file__).resolve().parents[3]
 _GRANTS = {
     "operator.yaml": {
         "backuprepositories": "get list patch watch",
-        "backups": "create get list patch watch",
+        "backups": "create delete get list patch watch",
+        "backupschedules": "get list watch",
         "configmaps": "create delete get patch",
         "customresourcedefinitions": "get list watch",
         "events": "create get list patch",

@@ -178,6 +178,20 @@ def test_a_claim_that_was_busy_is_backed_up_when_it_is_free_unless_it_is_too_lat
     assert schedule.look(at[17]) == []
 
 
+@pytest.mark.parametrize("concurrency", list(Concurrency))
+def test_after_a_kill_what_it_made_is_neither_ended_nor_waited_for(
+    concurrency: Concurrency,
+) -> None:
+    schedule = Schedule(concurrency=concurrency)
+    schedule.look(MADE)
+    schedule.look(at[3], killed=True, done=False)
+    schedule.look(at[3] + MINUTE, done=False)
+    assert schedule.last is not None
+    assert schedule.last.end == ()
+    assert schedule.last.memory.waiting == ()
+    assert len(schedule.seen.active) == 1
+
+
 def test_a_run_that_was_asked_for_is_made_once_a_name_also_while_suspended() -> None:
     schedule = Schedule()
     schedule.suspend()

@@ -22,11 +22,9 @@ class BackupSource(base.Model):
     )
 
 
-class BackupSpec(base.Model):
-    """What the user asks for."""
+class BackupOptions(base.Model):
+    """How a backup is made."""
 
-    source: BackupSource = Field(description="The volume.")
-    repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     freeze_timeout_seconds: int = Field(
         default=10,
         ge=MINIMUM_FREEZE_SECONDS,
@@ -45,6 +43,13 @@ class BackupSpec(base.Model):
         le=604800,
         description="How long the transfer may take, retries included.",
     )
+
+
+class BackupSpec(BackupOptions):
+    """What the user asks for."""
+
+    source: BackupSource = Field(description="The volume.")
+    repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
         description="Delete also removes this point in time from the repository.",
