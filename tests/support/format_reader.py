@@ -1,13 +1,19 @@
 """A second reader of repository format 1, written from docs/reference/repository-format.md alone.
 
-It imports nothing of Mooring: the page is enough, and the bytes are as it says.
+It imports nothing of Mooring: the page is enough, and the bytes are as it says. By itself it
+restores one backup: `python format_reader.py REPOSITORY KEY-FILE BACKUP IMAGE`.
 """
 
+import base64
 import hashlib
 import hmac
 import json
+import os
 import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import blake3
 import zstandard
@@ -17,10 +23,23 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 ZERO = bytes(32)
+Json = dict[str, Any]
 
 
 def derive(secret: bytes, salt: bytes, info: bytes, length: int = 32) -> bytes:
     return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+
+
+def canonical(document: Json) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def read_key_file(path: Path) -> bytes:
+    data = path.read_bytes()
+    if len(data) == 32:
+        return data
+    text = data.decode().strip()
+    return bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
 
 
 class Reader:
@@ -28,13 +47,14 @@ class Reader:
 
     def __init__(self, folder: Path, secret: bytes, *, recovery: bool = False) -> None:
         self.folder = folder
-        config = json.loads((folder / "config").read_text())
+        config = json.loads((folder / "config").read_bytes())
         assert (config["mooring"], config["format"], config["requires"]) == ("repository", 1, [])
         checksum = config.pop("checksum")
-        text = json.dumps(config, sort_keys=True, separators=(",", ":"))
-        assert checksum == hashlib.sha256(text.encode()).hexdigest()
+        assert checksum == hashlib.sha256(canonical(config)).hexdigest()
         self.repository = bytes.fromhex(config["id"])
-        key = self.unseal_key(config, secret) if recovery else self.unwrap(config, secret)
+        self.context = b"mooring/1/slot" + self.repository
+        self.context += struct.pack("<II", 1, config["chunkSize"])
+        key = self.open_slots(config["slots"], secret, "x25519" if recovery else "secret")
         self.id_keys = {
             1: derive(key, self.repository, b"mooring/1/data-id"),
             2: derive(key, self.repository, b"mooring/1/node-id"),
@@ -45,31 +65,38 @@ class Reader:
         for path in sorted((folder / "index").rglob("*/*")):
             self.read_segment(path)
 
-    def unwrap(self, config: dict, secret: bytes) -> bytes:  # type: ignore[type-arg]  # JSON
-        for slot in config["slots"]:
-            if slot["type"] != "secret":
+    def open_slots(self, slots: list[Json], secret: bytes, wanted: str) -> bytes:
+        keys = self.folder / "keys"
+        later = [path for path in keys.iterdir() if not path.suffix] if keys.exists() else []
+        for slot in slots + [json.loads(path.read_bytes()) for path in later]:
+            open_slot = self.unseal_key if wanted == "x25519" else self.unwrap
+            if slot["type"] != wanted or (key := open_slot(slot, secret)) is None:
                 continue
-            wrapping = derive(secret, bytes.fromhex(slot["salt"]), b"mooring/1/slot/secret")
-            if slot["fingerprint"] == derive(wrapping, b"", b"mooring/1/slot/fingerprint", 8).hex():
-                context = b"mooring/1/slot" + self.repository
-                context += struct.pack("<II", 1, config["chunkSize"])
-                return AESGCM(wrapping).decrypt(bytes(12), bytes.fromhex(slot["wrapped"]), context)
+            mac_key = derive(key, self.repository, b"mooring/1/slot-seal")
+            name = hashlib.sha256(canonical(slot)).digest()[:8].hex()
+            revocation = keys / f"{name}.revoked"
+            if not revocation.exists() or not self.sealed(revocation, mac_key):
+                return key
         raise AssertionError("no slot is for this secret")
 
-    def unseal_key(self, config: dict, secret: bytes) -> bytes:  # type: ignore[type-arg]  # JSON
+    def sealed(self, path: Path, mac_key: bytes) -> bool:
+        document = json.loads(path.read_bytes())
+        seal = document.pop("seal")
+        return bool(seal == hmac.new(mac_key, canonical(document), hashlib.sha256).hexdigest())
+
+    def unwrap(self, slot: Json, secret: bytes) -> bytes | None:
+        wrapping = derive(secret, bytes.fromhex(slot["salt"]), b"mooring/1/slot/secret")
+        if slot["fingerprint"] != derive(wrapping, b"", b"mooring/1/slot/fingerprint", 8).hex():
+            return None
+        return AESGCM(wrapping).decrypt(bytes(12), bytes.fromhex(slot["wrapped"]), self.context)
+
+    def unseal_key(self, slot: Json, secret: bytes) -> bytes | None:
         private = X25519PrivateKey.from_private_bytes(secret)
-        context = b"mooring/1/slot" + self.repository + struct.pack("<II", 1, config["chunkSize"])
+        public = private.public_key().public_bytes_raw()
+        if slot["recipient"] != public.hex():
+            return None
         suite = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-        for path in (self.folder / "keys").iterdir():
-            slot = json.loads(path.read_text())
-            if slot["type"] == "x25519":
-                key = suite.decrypt(bytes.fromhex(slot["wrapped"]), private, info=context)
-                mac_key = derive(key, self.repository, b"mooring/1/slot-seal")
-                seal = slot.pop("seal")
-                text = json.dumps(slot, sort_keys=True, separators=(",", ":"))
-                assert seal == hmac.new(mac_key, text.encode(), hashlib.sha256).hexdigest()
-                return key
-        raise AssertionError("no recovery slot")
+        return suite.decrypt(bytes.fromhex(slot["wrapped"]), private, info=self.context)
 
     def unseal(self, name: str) -> bytes:
         data = (self.folder / name).read_bytes()
@@ -88,11 +115,20 @@ class Reader:
         assert len(entries) == entry_count
         assert [entry[0] for entry in entries] == sorted(entry[0] for entry in entries)
         for ident, pack, offset, length, raw_length in entries:
-            name, salt, size = packs[pack]
-            data = self.pack_path(name).read_bytes()
-            assert len(data) == size
-            assert (data[:8], data[8:40], data[-8:]) == (b"MOORINGP", salt, b"MOORINGE")
-            self.index[kind, ident] = (name, salt, offset, length, raw_length)
+            name, salt, _ = packs[pack]
+            if not self.pack_path(name).exists():  # a copy in a pack that is gone is no copy
+                continue
+            doomed = (self.folder / "tombstones" / name.hex()).exists()
+            if (kind, ident) not in self.index or not doomed:
+                self.index[kind, ident] = (name, salt, offset, length, raw_length)
+        for name, salt, size in filter(lambda pack: self.pack_path(pack[0]).exists(), packs):
+            assert self.pack_path(name).stat().st_size == size
+            ends = self.pack_bytes(name, 0, 40) + self.pack_bytes(name, size - 8, 8)
+            assert ends == b"MOORINGP" + salt + b"MOORINGE"
+
+    def pack_bytes(self, name: bytes, offset: int, length: int) -> bytes:
+        with self.pack_path(name).open("rb") as file:
+            return os.pread(file.fileno(), length, offset)
 
     def pack_path(self, name: bytes) -> Path:
         return self.folder / "packs" / name.hex()[:2] / name.hex()
@@ -108,7 +144,7 @@ class Reader:
     def decrypt(
         self, name: bytes, salt: bytes, kind: int, offset: int, length: int, ident: bytes
     ) -> bytes:
-        data = self.pack_path(name).read_bytes()[offset : offset + length]
+        data = self.pack_bytes(name, offset, length)
         context = self.repository + name + bytes([kind]) + struct.pack("<Q", offset) + ident
         key = derive(self.pack_master, salt, b"mooring/1/pack/" + name)
         return AESGCM(key).decrypt(offset.to_bytes(12, "big"), data, context)
@@ -120,23 +156,44 @@ class Reader:
         listing = self.decrypt(name, data[8:40], 255, offset, length, ZERO)
         return list(struct.iter_unpack("<B32sIII", listing))
 
-    def restore(self, backup: str) -> bytes:
-        manifest = json.loads(self.unseal(f"manifests/{backup}"))
-        assert (manifest["format"], manifest["requires"]) == (1, [])
+    def chunks(self, backup: str) -> Iterator[tuple[int, bytes]]:
+        """Yields the offset and content of each chunk that is not zero."""
+        manifest = self.manifest(backup)
         size, chunk_size = manifest["volume"]["size"], manifest["chunkSize"]
-        count = -(-size // chunk_size)
-        ids, level_width = [bytes.fromhex(manifest["root"])], 1
-        while 512 ** (level_width) < count:
-            level_width += 1
-        for _ in range(level_width):
-            nodes = [bytes(16384) if ident == ZERO else self.blob(2, ident) for ident in ids]
-            ids = [node[i : i + 32] for node in nodes for i in range(0, 16384, 32)]
-        content = bytearray(size)
-        for number, ident in enumerate(ids[:count]):
-            if ident != ZERO:
-                chunk = self.blob(1, ident)
-                start = number * chunk_size
-                assert len(chunk) == min(chunk_size, size - start)
-                content[start : start + len(chunk)] = chunk
-        assert all(ident == ZERO for ident in ids[count:])
-        return bytes(content)
+        count, levels = -(-size // chunk_size), 1
+        while 512**levels < count:
+            levels += 1
+        for number, ident in self.walk(bytes.fromhex(manifest["root"]), levels, 0):
+            assert number < count
+            start, chunk = number * chunk_size, self.blob(1, ident)
+            assert len(chunk) == min(chunk_size, size - start)
+            yield start, chunk
+
+    def manifest(self, backup: str) -> Json:
+        manifest: Json = json.loads(self.unseal(f"manifests/{backup}"))
+        assert (manifest["format"], manifest["requires"]) == (1, [])
+        assert manifest["backup"] == backup
+        return manifest
+
+    def walk(self, ident: bytes, level: int, first: int) -> Iterator[tuple[int, bytes]]:
+        if ident == ZERO or level == 0:
+            yield from [(first, ident)] if ident != ZERO else []
+            return
+        node = self.blob(2, ident)
+        assert len(node) == 16384
+        for slot in range(512):
+            below = node[slot * 32 : slot * 32 + 32]
+            yield from self.walk(below, level - 1, first + slot * 512 ** (level - 1))
+
+    def restore(self, backup: str, image: Path) -> None:
+        """Writes the backup's content to a sparse file."""
+        with image.open("xb") as file:
+            file.truncate(self.manifest(backup)["volume"]["size"])
+            for start, chunk in self.chunks(backup):
+                file.seek(start)
+                file.write(chunk)
+
+
+if __name__ == "__main__":
+    repository, key_file, name, target = sys.argv[1:]
+    Reader(Path(repository), read_key_file(Path(key_file))).restore(name, Path(target))
