@@ -4,23 +4,32 @@ A device is opened exclusively for a restore, which the kernel refuses while it 
 file is filled under another name and renamed at the end, so that half a restore never looks ready.
 """
 
-import contextlib
+import enum
 import errno
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from mooring.backup import partial_files
 from mooring.domain import errors
 
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 _MAXIMUM_VECTORS = 512
+_NO_DATA = 1 << 63
 _NOT_WHOLE = (
     ". It is not whole, do not use it: make room on the disk below it, or take another device, and "
     "restore again"
 )
-PARTIAL_SUFFIX = ".mooring-partial"
+
+
+class Reuse(enum.Enum):
+    """Whether a target's own content is worth a look before anything is fetched."""
+
+    NOTHING = "Nothing"  # it is known to hold nothing
+    BEGINNING = "Beginning"  # an earlier restore may have begun to fill it, from its beginning
+    ALL = "All"  # anything of it may be wanted
 
 
 class VolumeSource:
@@ -69,12 +78,16 @@ class VolumeSource:
 
     def is_hole(self, offset: int, length: int) -> bool:
         """Tells whether a range is surely a hole of a sparse file; devices do not say."""
-        if not self._is_file:
-            return False
-        try:
-            return os.lseek(self._file, offset, os.SEEK_DATA) >= offset + length
-        except OSError as error:
-            return error.errno == errno.ENXIO  # no data from here to the end
+        return self._is_file and _data_at(self._file, offset) >= offset + length
+
+    def fileno(self) -> int:
+        """Returns the descriptor."""
+        return self._file
+
+    def is_device(self, path: Path) -> bool:
+        """Tells whether a path is the same block device."""
+        number = os.fstat(self._file).st_rdev
+        return not self._is_file and _is_block_device(path) and path.stat().st_rdev == number
 
 
 class VolumeTarget:
@@ -83,36 +96,50 @@ class VolumeTarget:
     Attributes:
         size_bytes: Its size; a new file gets the size it is opened with.
         zeroed: Whether what was not written yet surely reads as zeros.
+        reuse: Whether what it holds may be chunks that are wanted.
+        cloned: Whether it began with the model's content.
     """
 
-    def __init__(self, path: Path, size_bytes: int, *, replace: bool = False) -> None:
-        """Opens a device, or begins a file.
+    def __init__(
+        self,
+        path: Path,
+        size_bytes: int,
+        *,
+        replace: bool = False,
+        reuse: Reuse = Reuse.NOTHING,
+        model: VolumeSource | None = None,
+    ) -> None:
+        """Opens a device, or begins a file, or goes on with one that a killed restore began.
 
         Args:
             path: Where.
             size_bytes: What must fit.
             replace: Whether an existing file may be replaced, at the end.
+            reuse: Of a device; what a file holds is known.
+            model: A file that a new file shall share its blocks with, where that is possible.
 
         Raises:
             NotFound: There is no such folder.
             AlreadyExists: The file exists, and `replace` is not set.
             SizeOutOfRange: The device is too small.
-            InUse: The device is mounted or otherwise in use.
+            InUse: The device is mounted or otherwise in use, or another restore fills the file.
             PermissionDenied: It may not be written.
         """
         self._path = path
-        self._partial: Path | None = None
+        self._partial: partial_files.PartialFile | None = None
+        self.reuse = reuse
+        self.cloned = False
         if _is_block_device(path):
             self._file = _open(path, os.O_RDWR | os.O_EXCL)
             self.zeroed = False
         else:
-            self._file = self._begin(path, size_bytes, replace=replace)
-            self.zeroed = True
+            self._begin(size_bytes, model, replace=replace)
         self.size_bytes = os.lseek(self._file, 0, os.SEEK_END)
         if self.size_bytes < size_bytes:
             os.close(self._file)
             raise errors.SizeOutOfRange(
-                f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}"
+                f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}: take a "
+                "larger one; nothing was written"
             )
 
     def __enter__(self) -> "VolumeTarget":
@@ -143,7 +170,7 @@ class VolumeTarget:
         """Makes a range read as zeros; what is zero already is not written."""
         buffer = bytearray(_PIECE_BYTES)
         end = offset + length
-        while offset < end:
+        while (offset := self._next_data(offset)) < end:
             size = min(_PIECE_BYTES, end - offset)
             view = memoryview(buffer)[:size]
             self.read_into(view, offset)
@@ -171,43 +198,57 @@ class VolumeTarget:
         except OSError as error:
             raise _failed(self._path, "sync", error, _NOT_WHOLE) from error
 
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Tells whether a range is surely a hole of a sparse file; devices do not say."""
+        return self._next_data(offset) >= offset + length
+
     def publish(self) -> None:
         """Gives a file its name; everything is synced. A device is already what it shall be."""
         if self._partial is None:
             return
         try:
-            self._partial.rename(self._path)
-            self._partial = None
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self._partial.publish()
         except OSError as error:
             raise _failed(self._path, "rename", error) from error
+        self._partial = None
 
-    def abandon(self) -> None:
-        """Removes a file that did not get whole; a device keeps what was written to it."""
-        if self._partial is not None:
-            with contextlib.suppress(OSError):
-                self._partial.unlink()
-            self._partial = None
+    def abandon(self, *, keep: bool) -> None:
+        """Gives up: a device keeps what was written to it.
 
-    def _begin(self, path: Path, size_bytes: int, *, replace: bool) -> int:
+        Args:
+            keep: Whether a file that did not get whole stays, under its other name, for the next
+                restore to go on with.
+        """
+        if self._partial is not None and not keep:
+            self._partial.remove()
+        self._partial = None
+
+    def _begin(self, size_bytes: int, model: VolumeSource | None, *, replace: bool) -> None:
+        path = self._path
         if path.exists() and not replace:
             raise errors.AlreadyExists(
                 f"{path} exists: choose another name, or replace it with --force"
             )
         if path.exists() and not path.is_file():
             raise errors.InvalidInput(f"{path} is neither a block device nor a file")
-        self._partial = path.with_name(path.name + PARTIAL_SUFFIX)
-        file = _open(self._partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
-            os.ftruncate(file, size_bytes)
+            self._partial = partial_files.PartialFile(path)
+        except FileNotFoundError as error:
+            raise errors.NotFound(f"there is no folder {path.parent}") from error
         except OSError as error:
-            os.close(file)
-            raise _failed(self._partial, "make", error) from error
-        return file
+            raise _failed(path, "make", error) from error
+        self._file = self._partial.descriptor
+        try:
+            self.cloned = model is not None and self._partial.clone(model.fileno())
+            self._partial.resize(size_bytes)
+        except OSError as error:
+            os.close(self._file)
+            raise _failed(self._partial.path, "make", error) from error
+        self.zeroed = not self._partial.has_content
+        self.reuse = Reuse.ALL if self._partial.has_content else Reuse.NOTHING
+
+    def _next_data(self, offset: int) -> int:
+        return offset if self._partial is None else _data_at(self._file, offset)
 
     def _write_rest(self, data: bytes, offset: int) -> None:
         rest = memoryview(data)
@@ -215,6 +256,16 @@ class VolumeTarget:
             count = os.pwrite(self._file, rest, offset)
             rest = rest[count:]
             offset += count
+
+
+def _data_at(file: int, offset: int) -> int:
+    """Returns where a file's next data is; the largest of offsets when there is none."""
+    try:
+        return os.lseek(file, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return _NO_DATA
+        return offset  # it cannot tell
 
 
 def _open(path: Path, flags: int) -> int:

@@ -149,14 +149,17 @@ def restore(
     """Fills the device; errors as for `restore.restore`.
 
     Returns:
-        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten` and `verified`.
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused` and `verified`.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
     if not spec.device.exists():  # a mover fills what it was given, and never makes a file
         raise errors.NotFound(f"there is no device {spec.device} to fill")
 
     def target(manifest: backups.BackupManifest) -> devices.VolumeTarget:
-        return devices.VolumeTarget(spec.device, manifest.volume.size_bytes, replace=True)
+        size_bytes = manifest.volume.size_bytes
+        # A Job that was killed is run again, on the same device.
+        reuse = devices.Reuse.BEGINNING
+        return devices.VolumeTarget(spec.device, size_bytes, replace=True, reuse=reuse)
 
     outcome = restores.restore(repository, backup_id, target, watch, verify=spec.verify)
     return {
@@ -165,6 +168,7 @@ def restore(
         "bytesTotal": outcome.manifest.volume.size_bytes,
         "bytesRead": outcome.bytes_read,
         "bytesWritten": outcome.bytes_written,
+        "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
     }
 

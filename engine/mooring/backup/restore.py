@@ -1,7 +1,8 @@
 """Restore: fills a device or file from a backup.
 
-Every chunk is authenticated and re-hashed before it is written, everything is synced before
-success is reported, and a restore that was killed simply starts again.
+Every chunk is authenticated and re-hashed before it is written, and everything is synced before
+success is reported. What is on this machine already is not fetched: so a restore that was killed
+goes on where it was, and one beside an older image of the volume fetches what differs.
 """
 
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mooring.backup import chunk_hashing, devices, progress, tree_walk
+from mooring.backup import chunk_hashing, devices, local_content, progress, tree_walk
 from mooring.backup import repository as repositories
 from mooring.backup.format import chunks, layout, trees
 from mooring.domain import backups, errors
@@ -27,12 +28,14 @@ class RestoreOutcome:
         manifest: What was restored.
         bytes_read: Bytes fetched from the repository.
         bytes_written: Bytes of chunks written to the target.
+        bytes_reused: Bytes of chunks that this machine had already.
         verified: Whether the target was read back and compared.
     """
 
     manifest: backups.BackupManifest
     bytes_read: int
     bytes_written: int
+    bytes_reused: int
     verified: bool
 
 
@@ -43,6 +46,7 @@ def restore(
     watch: progress.Watch,
     *,
     verify: bool = False,
+    nearby: devices.VolumeSource | None = None,
 ) -> RestoreOutcome:
     """Restores a backup.
 
@@ -52,6 +56,8 @@ def restore(
         open_target: Opens what to fill, knowing what will come.
         watch: Told of progress.
         verify: Whether to read the target back afterwards and compare every chunk.
+        nearby: A file with similar content, such as an older image of the volume; chunks that it
+            has at the same place are copied and not fetched.
 
     Raises:
         NotFound: There is no such backup.
@@ -60,22 +66,26 @@ def restore(
         SizeOutOfRange: The target is too small.
         HostFailure: The target could not be written.
         Cancelled: The watch said so; the target must not be used.
+        Unreachable: The store does not answer; the same, and the next restore goes on.
     """
     manifest = repository.manifest(backup_id)
     content = tree_walk.Content(repository, manifest)
     meter = progress.ProgressMeter(watch, manifest.volume.size_bytes, passes=2 if verify else 1)
     with open_target(manifest) as target:
+        id_key = repository.keys.id_key(layout.BlobKind.DATA)
+        local = local_content.LocalContent(content, target, id_key, nearby)
+        filling = _Filling(content, target, local, meter)
         try:
-            _Filling(content, target, meter).run()
+            filling.run()
             target.sync()
             if verify:
                 _compare(repository, content, target, meter)
             target.publish()
-        except BaseException:
-            target.abandon()
+        except BaseException as error:
+            target.abandon(keep=isinstance(error, errors.Unreachable | errors.Cancelled))
             raise
     sums = meter.finish()
-    return RestoreOutcome(manifest, sums.read, sums.sent, verified=verify)
+    return RestoreOutcome(manifest, sums.read, sums.sent, filling.reused, verified=verify)
 
 
 class _Filling:
@@ -85,8 +95,11 @@ class _Filling:
         self,
         content: tree_walk.Content,
         target: devices.VolumeTarget,
+        local: local_content.LocalContent,
         meter: progress.ProgressMeter,
     ) -> None:
+        self.reused = 0
+        self._local = local
         self._meter = meter
         self._content = content
         self._target = target
@@ -113,8 +126,11 @@ class _Filling:
                 self._meter.add(done=length)
             else:
                 self._submit(pool.submit(self._clear, offset, length, length))
-        for planned in self._content.reader.locate(window.places):
-            self._submit(pool.submit(self._fill, planned, window.places))
+        found = self._local.take(pool, window.places)
+        self.reused += found.reused
+        self._meter.add(done=found.reused, sent=found.written)
+        for planned in self._content.reader.locate(found.missing):
+            self._submit(pool.submit(self._fill, planned, found.missing))
 
     def _submit(self, future: "Future[tuple[int, int, int]]") -> None:
         self._pending.append(future)

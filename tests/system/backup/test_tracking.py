@@ -1,19 +1,16 @@
 """What changed, told by real filesystems: held against a comparison of every byte."""
 
-import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mooring.adapters.host import extent_maps, syscalls
 from mooring.domain.extents import Range
 from support import real_storage
+from support.command_line import CommandLine
 from support.image_changes import BLOCK, blocks_of, mutate, named_blocks, require_all_named
 from support.real_storage import MIB
 
@@ -87,33 +84,12 @@ def test_blocks_that_were_freed_and_used_again_are_no_trap(folder: Path) -> None
         assert list(ranges) == [Range(0, 64 * MIB)]
 
 
-class Shell:
-    """Runs the command line as a process of its own."""
+class Shell(CommandLine):
+    """The command line, with a folder for clones."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.track = folder / "track"
-        self._environment = {
-            "PYTHONPATH": ":".join(str(ROOT / part) for part in ("engine", "cli")),
-            "PATH": "/usr/bin:/bin",
-            "MOORING_REPOSITORY": str(folder / "repo"),
-            "MOORING_KEY_FILE": str(folder / "key"),
-        }
-        self.json("repo", "init")
-
-    def run(self, *words: str | Path) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-c", "from mooring_cli import main; main.run()", *map(str, words)],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def json(self, *words: str | Path) -> Any:
-        done = self.run(*words, "-o", "json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
     def restored(self, backup_id: str) -> bytes:
         target = self.folder / "restored"
