@@ -7,12 +7,13 @@ from pathlib import Path
 
 from mooring.adapters.blobstores import opening
 from mooring.adapters.host import base_clones
+from mooring.adapters.host.images import views
 from mooring.adapters.kubernetes import client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.backup import mover_spec
 from mooring.backup.repository import Surroundings
 from mooring.domain import backups, store_locations
-from mooring.ports import blobstores, cluster
+from mooring.ports import blobstores, cluster, images
 from mooring.volumes.fleet.farewell import Farewell
 from mooring.volumes.fleet.recovery import Recovery
 from mooring.volumes.fleet.undeletion import Undeletion
@@ -73,6 +74,11 @@ def open_base_clones(
 ) -> AbstractContextManager[base_clones.BaseClones]:
     """Opens the clones that tell what changed in a volume; see `base_clones.opened`."""
     return base_clones.opened(folder, volume_uid, repository_id)
+
+
+def image_views() -> images.ImageViews:
+    """Returns what looks into the filesystems of backups."""
+    return views.KernelImageViews()
 
 
 def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:

@@ -62,7 +62,23 @@ _NEXT_OF_SCHEDULES: dict[type[errors.MooringError], str] = {
     errors.NotFound: "kubectl get backupschedules -A",
     errors.Busy: "kubectl get backupschedules -A -o wide, and the same command again",
 }
+_NEXT_OF_EXTRACT: dict[type[errors.MooringError], str] = {
+    **_NEXT,
+    errors.NotFound: "mooring mount BACKUP MOUNTPOINT, and look around; mooring backups lists them",
+    errors.SpaceExhausted: "make room there, or name another folder with --to or --scratch",
+    errors.Unreachable: "the same command again",
+    errors.Cancelled: "the same command again",
+}
+_NEXT_OF_RESTORE: dict[type[errors.MooringError], str] = {
+    **_NEXT,
+    errors.SpaceExhausted: "make room there, and the same command again",
+    errors.Unreachable: "the same command again: what was written is kept",
+    errors.Cancelled: "the same command again: what was written is kept",
+}
 _TABLES = {
+    "restore": _NEXT_OF_RESTORE,
+    "extract": _NEXT_OF_EXTRACT,
+    "mount": _NEXT_OF_EXTRACT,
     "undelete": _NEXT_IN_CLUSTER,
     "forget-node": _NEXT_IN_CLUSTER,
     "recover": _NEXT_IN_CLUSTER,

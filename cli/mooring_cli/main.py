@@ -13,8 +13,10 @@ from mooring_cli import (
     backup_now,
     backups,
     exits,
+    extract,
     forget_node,
     keygen,
+    mount,
     mover,
     recover,
     repo,
@@ -34,6 +36,8 @@ app.add_typer(repo.app, name="repo")
 app.command("keygen")(keygen.keygen)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
+app.command("extract")(extract.extract)
+app.command("mount")(mount.mount)
 app.command("backups")(backups.backups)
 app.command(backup_now.NAME)(backup_now.backup_now)
 app.command(undelete.NAME)(undelete.undelete)

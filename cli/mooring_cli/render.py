@@ -55,8 +55,13 @@ def _text(name: str, value: object) -> str:
 
 
 @contextlib.contextmanager
-def watching(title: str) -> Iterator[progress.Watch]:
-    """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly."""
+def watching(title: str, *, measured: bool = True) -> Iterator[progress.Watch]:
+    """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly.
+
+    Args:
+        title: What is done.
+        measured: Whether it is known how much there is to do.
+    """
     stopping = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopping.set())
@@ -75,7 +80,8 @@ def watching(title: str) -> Iterator[progress.Watch]:
     task = bar.add_task(title, total=None)
 
     def report(now: progress.Progress) -> None:
-        bar.update(task, total=now.total * now.passes, completed=now.done)
+        total = now.total * now.passes if measured else None
+        bar.update(task, total=total, completed=now.done)
 
     try:
         with bar:

@@ -11,25 +11,25 @@ from mooring.backup import restore as restores
 from mooring.domain import backups, errors, quantities
 from mooring_cli import options, render
 
+Using = Annotated[
+    Path | None,
+    typer.Option(
+        help="An image or device with similar content, such as an older state of the volume, "
+        "or the device that is restored itself: only what it does not have is fetched."
+    ),
+]
+Size = Annotated[str | None, typer.Option(help="Size of a new file, for example 20Gi, if larger.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Read everything back and compare.")]
+
 
 def restore(  # noqa: PLR0913, PLR0917 - parameters are the command line
     name: Annotated[str, typer.Argument(metavar="BACKUP", help="Id of the backup.")],
     target: Annotated[Path, typer.Argument(help="New image file, or a block device.")],
     repo: options.Repo,
     key_file: options.KeyFile,
-    using: Annotated[
-        Path | None,
-        typer.Option(
-            help="An image or device with similar content, such as an older state of the volume, "
-            "or the device that is restored itself: only what it does not have is fetched."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Size of a new file, for example 20Gi, if larger.")
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read everything back and compare.")
-    ] = False,
+    using: Using = None,
+    size: Size = None,
+    verify: Verify = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:

@@ -35,8 +35,19 @@ class Content:
     """
 
     def __init__(
-        self, repository: repositories.Repository, manifest: backups.BackupManifest
+        self,
+        repository: repositories.Repository,
+        manifest: backups.BackupManifest,
+        *,
+        walks: bool = True,
     ) -> None:
+        """Loads the index.
+
+        Args:
+            repository: Which.
+            manifest: Of the backup.
+            walks: Whether it is gone through from end to end.
+        """
         self.manifest = manifest
         nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
         nodes.load(manifest.origins)
@@ -44,13 +55,24 @@ class Content:
         self.index.load(manifest.origins)
         self.reader = blob_reader.BlobReader(repository, self.index)
         self._tree = tree_reader.TreeReader(
-            blob_reader.BlobReader(repository, nodes), manifest.root, manifest.chunk_count
+            blob_reader.BlobReader(repository, nodes),
+            manifest.root,
+            manifest.chunk_count,
+            walks=walks,
         )
 
     def chunk_length(self, number: int) -> int:
         """Returns the length of a chunk: the chunk size, but for the last."""
         size = self.manifest.chunk_size_bytes
         return min(size, self.manifest.volume.size_bytes - number * size)
+
+    def chunk_id(self, number: int) -> bytes:
+        """Returns the id of a chunk; zeros when its content is zero. For one thread at a time.
+
+        Raises:
+            DataCorrupt: A part of the tree is missing or damaged.
+        """
+        return trees.entry(self._tree.leaf(number // trees.FANOUT), number % trees.FANOUT)
 
     def windows(self) -> Iterator[Window]:
         """Yields the whole volume in order.

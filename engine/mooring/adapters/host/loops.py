@@ -90,6 +90,20 @@ class KernelLoops:
             raise errors.HostFailure(f"{path} lost its image {image.name} while it was attached")
         return self._checked(device, image, sector_size_bytes)
 
+    def lend(self, image: Path, *, sector_size_bytes: int) -> tuple[Path, int]:
+        """Attaches an image for as long as anybody has the device open, and opens it.
+
+        Returns:
+            The device, and a descriptor of it that the caller closes.
+
+        Raises:
+            HostFailure: The kernel refused.
+        """
+        held: list[int] = []
+        with _failure(f"cannot attach {image.name}"), _opened(image, os.O_RDWR) as descriptor:
+            path = self._configure(descriptor, sector_size_bytes, read_only=False, held=held)
+        return path, held.pop()
+
     def find(self, image: Path) -> host.LoopDevice | None:
         """Returns the writable device that carries this image, or None."""
         return next((found for found in self.find_all(image) if not found.read_only), None)
@@ -217,8 +231,13 @@ class KernelLoops:
                 struct.pack_into("=I", info, _FLAGS_OFFSET, flags & ~_AUTOCLEAR)
                 fcntl.ioctl(descriptor, _SET_STATUS, bytes(info))
 
-    def _configure(self, image: int, sector_size_bytes: int, *, read_only: bool) -> Path:
+    def _configure(
+        self, image: int, sector_size_bytes: int, *, read_only: bool, held: list[int] | None = None
+    ) -> Path:
+        """Attaches; with `held`, until the descriptor that is put there is closed."""
         flags = _DIRECT_IO | (_READ_ONLY if read_only else 0)
+        if held is not None:
+            flags = _AUTOCLEAR
         info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, b"", b"", b"", 0, 0)
         config = _CONFIG.pack(image, sector_size_bytes, info)
         access = os.O_RDONLY if read_only else os.O_RDWR
@@ -232,6 +251,8 @@ class KernelLoops:
                     spent = self._takes_no_discards(device)
                     if spent:
                         fcntl.ioctl(descriptor, _CLEAR, 0)
+                    elif held is not None:
+                        held.append(os.dup(descriptor))
             except OSError as error:
                 # Another node or program on this kernel took or removed the free device first.
                 if error.errno not in _TAKEN:

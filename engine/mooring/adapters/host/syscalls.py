@@ -8,6 +8,7 @@ import ctypes
 import fcntl
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 FALLOC_FL_KEEP_SIZE = 0x01
@@ -20,6 +21,9 @@ FIEMAP_EXTENT_MERGED = 0x1000
 FIEMAP_EXTENT_SHARED = 0x2000
 XFS_SUPER_MAGIC = 0x58465342
 MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
 
 _FICLONE = 0x40049409
 _FIFREEZE = 0xC0045877
@@ -31,6 +35,17 @@ _FIEMAP_EXTENT = struct.Struct("=QQQ16xL12x")
 _DEDUPE_HEAD = struct.Struct("=QQHHL")
 _DEDUPE_TARGET = struct.Struct("=qQQlL")
 _STATFS_BYTES = 256
+_OPEN_HOW = struct.Struct("=QQQ")
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_OPENAT2 = 437
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 0x1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+_RESOLVE_BENEATH_ROOT = 0x01 | 0x02 | 0x10  # not across mounts, no magic links, root is `/`
+_MNT_DETACH = 0x2
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_MOUNT_SETATTR = 442
@@ -189,3 +204,82 @@ def _set_attributes(tree: int, attributes: int) -> None:
         ),
         "mount_setattr",
     )
+
+
+def open_in_root(root: int, path: str, flags: int) -> int:
+    """Opens what a path names beneath an open folder, which is `/` for every link on the way.
+
+    No link leads out of it, nor to another mount.
+    """
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH_ROOT)
+    arguments = (ctypes.c_char_p(os.fsencode(path)), how, ctypes.c_size_t(len(how)))
+    return _checked(_call(_SYS_OPENAT2, ctypes.c_int(root), *arguments), path)
+
+
+def mount_detached(filesystem: str, options: Mapping[str, str | None], *, attributes: int) -> int:
+    """Mounts a filesystem nowhere, and returns an open descriptor of it.
+
+    With the last descriptor of it and of what is open in it, it is unmounted.
+
+    Args:
+        filesystem: Its type.
+        options: Each with its value, or None for one without.
+        attributes: `MOUNT_ATTR_…` of the mount.
+    """
+    context = _checked(
+        _call(_SYS_FSOPEN, ctypes.c_char_p(filesystem.encode()), ctypes.c_uint(_FSOPEN_CLOEXEC)),
+        filesystem,
+    )
+    try:
+        for name, value in options.items():
+            command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+            _configure(context, command, name.encode(), value)
+        _configure(context, _FSCONFIG_CMD_CREATE, None, None)
+        flags = (ctypes.c_uint(_FSMOUNT_CLOEXEC), ctypes.c_uint(attributes))
+        return _checked(_call(_SYS_FSMOUNT, ctypes.c_int(context), *flags), filesystem)
+    except OSError as error:
+        raise OSError(error.errno, _said(context) or error.strerror, filesystem) from error
+    finally:
+        os.close(context)
+
+
+def attach_mount(mount: int, target: Path) -> None:
+    """Lets a detached mount appear at a path."""
+    _checked(
+        _call(
+            _SYS_MOVE_MOUNT,
+            ctypes.c_int(mount),
+            ctypes.c_char_p(b""),
+            ctypes.c_int(_AT_FDCWD),
+            ctypes.c_char_p(os.fsencode(target)),
+            ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+        ),
+        str(target),
+    )
+
+
+def unmount_lazily(target: Path) -> None:
+    """Takes away the topmost mount at a path; who has files open in it keeps them."""
+    _checked(_libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW), str(target))
+
+
+def _configure(context: int, command: int, name: bytes | None, value: str | None) -> None:
+    text = None if value is None else value.encode()
+    arguments = (ctypes.c_uint(command), ctypes.c_char_p(name), ctypes.c_char_p(text))
+    last = ctypes.c_int(0)
+    _checked(_call(_SYS_FSCONFIG, ctypes.c_int(context), *arguments, last), str(name))
+
+
+def _said(context: int) -> str:
+    """Returns what the kernel has to say about a mount that it refused."""
+    words = []
+    try:
+        while line := os.read(context, 4096):
+            words.append(line.decode(errors="replace").strip()[2:])
+    except OSError:  # no more
+        pass
+    return "; ".join(words)
+
+
+def _call(number: int, *arguments: object) -> int:
+    return int(_libc.syscall(ctypes.c_long(number), *arguments))
