@@ -46,7 +46,7 @@ def extract(  # noqa: PLR0913, PLR0917 - parameters are the command line
     kept; set-user-id bits, device nodes and sockets are left out, and said. It needs root.
     """
     image, manifest = open_image(name, repo, key_file, scratch)
-    with render.watching("extracting", measured=False) as watch:
+    with image, render.watching("extracting", measured=False) as watch:
 
         def stopped(copied: int) -> bool:
             watch.report(progress.Progress(0, done=copied))

@@ -45,4 +45,5 @@ def mount(
             typer.echo(f"{mountpoint} is in use: it ends when nobody uses it", err=True)
         return signals.is_set()
 
-    compose.image_views().show(image, manifest.volume.filesystem or "", mountpoint, stopped)
+    with image:
+        compose.image_views().show(image, manifest.volume.filesystem or "", mountpoint, stopped)

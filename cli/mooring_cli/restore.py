@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,17 +59,19 @@ def restore(  # noqa: PLR0913, PLR0917 - parameters are the command line
             opened, backup_id, open_target, watch, verify=verify, nearby=model
         )
     render.show(
-        {
-            "backupId": backup_id,
-            "target": str(target),
-            "bytesTotal": outcome.manifest.volume.size_bytes,
-            "bytesRead": outcome.bytes_read,
-            "bytesWritten": outcome.bytes_written,
-            "bytesReused": outcome.bytes_reused,
-            "verified": outcome.verified,
-        },
+        {"backupId": backup_id, "target": str(target), **_described(outcome)},
         output,
     )
+
+
+def _described(outcome: restores.RestoreOutcome) -> dict[str, Any]:
+    return {
+        "bytesTotal": outcome.manifest.volume.size_bytes,
+        "bytesRead": outcome.bytes_read,
+        "bytesWritten": outcome.bytes_written,
+        "bytesReused": outcome.bytes_reused,
+        "verified": outcome.verified,
+    }
 
 
 def _size(manifest: backups.BackupManifest, wanted: int | None) -> int:

@@ -21,7 +21,7 @@ _CACHED_GROUPS = 64
 
 
 class LazyImage:
-    """Content of a backup; for several threads.
+    """Content of a backup, for the time of a `with` block; for several threads.
 
     Attributes:
         size_bytes: Size of the volume.
@@ -57,11 +57,17 @@ class LazyImage:
         self._written: set[int] = set()
         self._writing = threading.Lock()
         try:
-            self._scratch = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - as long as this
+            self._scratch = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed at the end of the block
         except OSError as error:
             raise errors.PermissionDenied(
                 f"cannot write to {scratch}: {error.strerror}; name another folder with --scratch"
             ) from error
+
+    def __enter__(self) -> "LazyImage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scratch.close()
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns a range, shorter only at the end.
@@ -84,7 +90,7 @@ class LazyImage:
 
         Raises:
             DataCorrupt: What lies around it is missing or damaged.
-            OSError: The scratch folder is full.
+            SpaceExhausted: The scratch folder is full.
         """
         done = 0
         with self._writing:
@@ -92,11 +98,22 @@ class LazyImage:
                 number, inside = divmod(offset + done, self._chunk_size)
                 piece = data[done : done + self._chunk_size - inside]
                 if number not in self._written:
-                    whole = self._chunk(number)
-                    os.pwrite(self._scratch.fileno(), whole, number * self._chunk_size)
+                    self._put(self._chunk(number), number * self._chunk_size)
                     self._written.add(number)
-                os.pwrite(self._scratch.fileno(), piece, number * self._chunk_size + inside)
+                self._put(piece, number * self._chunk_size + inside)
                 done += len(piece)
+
+    def _put(self, data: bytes | memoryview, offset: int) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                count = os.pwrite(self._scratch.fileno(), view, offset)
+                view, offset = view[count:], offset + count
+        except OSError as error:
+            raise errors.SpaceExhausted(
+                f"the journal cannot be replayed, because the scratch folder takes no more: "
+                f"{error.strerror}; name another with --scratch"
+            ) from error
 
     def _chunk(self, number: int) -> bytes:
         length = self._content.chunk_length(number)

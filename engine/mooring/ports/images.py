@@ -83,4 +83,6 @@ class ImageViews(Protocol):
             PreconditionFailed: The folder is not empty, or something is mounted on it.
             DataCorrupt: The filesystem is damaged.
             PermissionDenied: This is not root.
+            MooringError: What a read of the image met while it was mounted; told at the end, and
+                whoever read got an error.
         """

@@ -20,6 +20,7 @@ _PIECE_BYTES = 1 << 20
 _DEEPEST = 200
 _MAXIMUM_NOTES = 20
 _MODE_BITS = 0o1777
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG)
 _KEPT_ATTRIBUTES = ("system.posix_acl_access", "system.posix_acl_default")
 PARTIAL_SUFFIX = ".mooring-partial"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -77,8 +78,10 @@ class FileCopies:
         parent = self._open_parent(path)
         try:
             os.stat(name, dir_fd=parent, follow_symlinks=False)
-        except FileNotFoundError as error:
-            raise _missing(path) from error
+        except OSError as error:
+            if error.errno in _NOWHERE:
+                raise _missing(path) from error
+            raise
         finally:
             os.close(parent)
         try:
@@ -91,8 +94,10 @@ class FileCopies:
         above = ("/" + path.strip("/")).rpartition("/")[0] or "/"
         try:
             return syscalls.open_in_root(self._root, above, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise _missing(path) from error
+        except OSError as error:
+            if error.errno in _NOWHERE:
+                raise _missing(path) from error
+            raise
 
     def _copy_whole(self, path: str, name: str) -> None:
         partial = name + PARTIAL_SUFFIX

@@ -55,6 +55,7 @@ class KernelImageViews:
             shown = busy = asked = False
             for words in looker.answers():
                 if "done" in words:
+                    looker.require_all_read()
                     return
                 shown = shown or "shown" in words
                 busy = busy or "busy" in words
@@ -140,6 +141,11 @@ class _Looker:
         except BrokenPipeError:
             return
 
+    def require_all_read(self) -> None:
+        """Raises what a read met, whoever asked for it got an error."""
+        if self._server.failure is not None:
+            raise self._server.failure
+
     def ended_early(self) -> errors.MooringError:
         """Returns what to say of an end without an answer."""
         return errors.HostFailure(
@@ -149,7 +155,9 @@ class _Looker:
     def _failed(self, words: dict[str, Any]) -> Exception:
         # What the server met is the cause of what the other process saw.
         kind = getattr(errors, words["error"], errors.HostFailure)
-        return self._server.failure or kind(words["message"])
+        if self._server.failure is not None and kind in (errors.DataCorrupt, errors.HostFailure):
+            return self._server.failure
+        return kind(words["message"])
 
     @property
     def _input(self) -> Any:
