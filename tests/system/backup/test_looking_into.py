@@ -226,6 +226,34 @@ def test_a_kill_leaves_nothing(world: CommandLine, point: Path) -> None:
                 held.read()
 
 
+def test_a_kill_of_everything_leaves_a_mount_that_umount_frees(
+    world: CommandLine, point: Path
+) -> None:
+    with nothing_left():
+        mounting = Mounting(world, point)
+        children = Path(f"/proc/{mounting.process.pid}/task/{mounting.process.pid}/children")
+        (looker,) = children.read_text().split()
+        os.kill(int(looker), signal.SIGSTOP)
+        mounting.process.kill()
+        os.kill(int(looker), signal.SIGKILL)
+        assert mounting.end() == -9
+        code, words = world.fails("mount", "bk-1", point)
+        assert (code, f"umount {point}" in words) == (5, True)
+        syscalls.unmount(point)
+
+
+def test_a_stopped_extraction_leaves_nothing(world: CommandLine, tmp_path: Path) -> None:
+    with nothing_left():
+        process = world.start("extract", "bk-1", "/data", "--to", tmp_path)
+        while not list(tmp_path.iterdir()) and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate()
+    assert process.returncode == 12, words
+    assert "try: the same command again" in words
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_killed_extraction_is_repeated(world: CommandLine, tmp_path: Path) -> None:
     for _ in range(3):
         with nothing_left():

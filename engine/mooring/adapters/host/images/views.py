@@ -188,5 +188,6 @@ def _require_empty(target: Path) -> None:
         occupied = bool(os.listdir(target))  # noqa: PTH208 - errors of the path as given
     if occupied or target.is_mount():
         raise errors.PreconditionFailed(
-            f"{target} is not empty, or something is mounted on it: name an empty folder"
+            f"{target} is not empty, or something is mounted on it: name an empty folder, or free "
+            f"it with `umount {target}`"
         )
