@@ -96,6 +96,10 @@ images: toolchain ## Build the product's image and the others, and load them int
 demo: toolchain ## Tell the whole story on a real cluster, each step checked
 	$(PYTHON) -m mooring_dev.demo
 
+.PHONY: demo-dr
+demo-dr: toolchain ## Lose a whole cluster with its disks, and recover into a new one, each step checked
+	$(PYTHON) -m mooring_dev.demo.disaster
+
 .PHONY: csi-sanity
 csi-sanity: toolchain ## Run csi-sanity in every form; its report comes last
 	$(PYTEST) tests/system/test_csi_sanity.py -s

@@ -39,10 +39,10 @@ _CODES: dict[type[errors.MooringError], int] = {
 }
 
 _NEXT: dict[type[errors.MooringError], str] = {
-    errors.NotFound: "mooring backups --repo FOLDER --key-file FILE",
-    errors.DataCorrupt: "mooring repo check --full --repo FOLDER --key-file FILE",
-    errors.PermissionDenied: "ls -ld FOLDER, and mooring repo info --repo FOLDER --key-file FILE",
-    errors.SpaceExhausted: "df FOLDER, and run the same command again: what was sent is kept",
+    errors.NotFound: "mooring backups --repo REPO --key-file FILE",
+    errors.DataCorrupt: "mooring repo check --full --repo REPO --key-file FILE",
+    errors.PermissionDenied: "mooring repo info --repo REPO --key-file FILE",
+    errors.SpaceExhausted: "make room there, and the same command again: what was sent is kept",
     errors.Busy: "the same command again",
     errors.Unreachable: "the same command again: what was sent is kept",
     errors.Cancelled: "the same command again: what was sent is kept",
@@ -53,9 +53,22 @@ _NEXT: dict[type[errors.MooringError], str] = {
 
 _NEXT_IN_CLUSTER: dict[type[errors.MooringError], str] = {
     errors.NotFound: "kubectl mooring undelete, for what is in the trash",
+    errors.Busy: "the same command again",
     errors.Unreachable: "the same command again",
     errors.InvalidInput: "the command with --help",
 }
+_NEXT_OF_SCHEDULES: dict[type[errors.MooringError], str] = {
+    **_NEXT_IN_CLUSTER,
+    errors.NotFound: "kubectl get backupschedules -A",
+    errors.Busy: "kubectl get backupschedules -A -o wide, and the same command again",
+}
+_TABLES = {
+    "undelete": _NEXT_IN_CLUSTER,
+    "forget-node": _NEXT_IN_CLUSTER,
+    "recover": _NEXT_IN_CLUSTER,
+    "backup-now": _NEXT_OF_SCHEDULES,
+}
+"""By command; others work on a repository."""
 
 
 def exit_code(error: errors.MooringError) -> int:
@@ -63,12 +76,12 @@ def exit_code(error: errors.MooringError) -> int:
     return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
 
 
-def next_command(error: errors.MooringError, *, in_cluster: bool = False) -> str | None:
+def next_command(error: errors.MooringError, command: str = "") -> str | None:
     """Returns what to try next, or None when the message says all.
 
     Args:
         error: What went wrong.
-        in_cluster: Whether the command worked on a cluster, and not on a repository.
+        command: The command that met it.
     """
-    table = _NEXT_IN_CLUSTER if in_cluster else _NEXT
+    table = _TABLES.get(command, _NEXT)
     return next((table[kind] for kind in type(error).__mro__ if kind in table), None)

@@ -8,7 +8,19 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import backup, backups, exits, forget_node, mover, repo, restore, undelete
+from mooring_cli import (
+    backup,
+    backup_now,
+    backups,
+    exits,
+    forget_node,
+    keygen,
+    mover,
+    recover,
+    repo,
+    restore,
+    undelete,
+)
 
 app = typer.Typer(
     help=(
@@ -19,14 +31,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(repo.app, name="repo")
+app.command("keygen")(keygen.keygen)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
+app.command(backup_now.NAME)(backup_now.backup_now)
 app.command(undelete.NAME)(undelete.undelete)
 app.command(forget_node.NAME)(forget_node.forget_node)
+app.command(recover.NAME)(recover.recover)
 app.add_typer(mover.app, name="mover")
-
-_IN_CLUSTER = {undelete.NAME, forget_node.NAME}
 
 
 def run() -> None:
@@ -44,7 +57,7 @@ def _run(name: str) -> None:
         app(prog_name=name)
     except errors.MooringError as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
-        following = exits.next_command(error, in_cluster=not _IN_CLUSTER.isdisjoint(sys.argv[1:2]))
+        following = exits.next_command(error, "".join(sys.argv[1:2]))
         if following:
             print(f"try: {following}", file=sys.stderr)  # noqa: T201
         sys.exit(exits.exit_code(error))

@@ -19,23 +19,28 @@ from mooring.api import keys
 from mooring.domain import errors
 from mooring.ports import cluster
 from mooring.runtime.locks import ThreadLocks
+from mooring.runtime.metrics import MetricsServer
 from mooring.volumes.fleet.fleet import Fleet
 from mooring_operator import (
     backup_repositories,
+    backup_schedules,
     backups,
     claims_to_fill,
     fencing,
     fleet_surveys,
     held_claims,
     lost_nodes,
+    protection_rounds,
     relocations,
     restores,
     resync,
     volume_claims,
+    waiting_claims,
     watching,
 )
 from mooring_operator.builders import jobs
 from mooring_operator.leadership import Holder, Leadership
+from mooring_operator.metrics import UnprotectedClaims
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.node_states import NodeStates
 from mooring_operator.populator import Populator
@@ -58,6 +63,7 @@ class Operator:
     leadership: Leadership
     registry: kopf.OperatorRegistry
     identity: "IdentityService"
+    metrics: MetricsServer | None
 
 
 class IdentityService:
@@ -165,14 +171,25 @@ def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: H
     fleet = Fleet(catalogue, nodes, ThreadLocks())
     world = Surroundings(nodes, fleet, catalogue, SystemClock())
     queue = WorkQueue()
-    found = reconcilers(settings, fenced, world)
+    unprotected = UnprotectedClaims()
+    found = reconcilers(settings, fenced, world, unprotected)
     found[resync.KIND] = resync.Resync(fenced, queue).reconcile
     workers = Workers(queue, found, leadership.may_act, settings.workers)
-    return Operator(queue, workers, leadership, watching.registry(queue), identity)
+    serving = metrics(settings, unprotected)
+    return Operator(queue, workers, leadership, watching.registry(queue), identity, serving)
+
+
+def metrics(settings: OperatorSettings, unprotected: UnprotectedClaims) -> MetricsServer | None:
+    """Wires the server of metrics, if the settings want one."""
+    listen = settings.metrics_listen
+    return MetricsServer(listen, [unprotected]) if listen else None
 
 
 def reconcilers(
-    settings: OperatorSettings, objects: cluster.ClusterObjects, world: Surroundings
+    settings: OperatorSettings,
+    objects: cluster.ClusterObjects,
+    world: Surroundings,
+    unprotected: UnprotectedClaims,
 ) -> dict[str, Reconcile]:
     """Wires the reconciler of each kind."""
     recorder = Recorder(objects, world.time)
@@ -196,11 +213,31 @@ def reconcilers(
         backup_repositories.KIND: backup_repositories.BackupRepositories(
             objects, recorder, movers, access, world.time
         ).reconcile,
+        backup_schedules.KIND: backup_schedules.BackupSchedules(
+            objects, recorder, world.time
+        ).reconcile,
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
+        **_rounds(settings, objects, recorder, world, unprotected),
+    }
+
+
+def _rounds(
+    settings: OperatorSettings,
+    objects: cluster.ClusterObjects,
+    recorder: Recorder,
+    world: Surroundings,
+    unprotected: UnprotectedClaims,
+) -> dict[str, Reconcile]:
+    """Wires what looks at everything now and then."""
+    return {
         lost_nodes.KIND: lost_nodes.LostNodes(
             objects, recorder, world, timedelta(seconds=settings.lost_after_seconds)
         ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
         relocations.KIND: relocations.Relocations(objects).reconcile,
+        waiting_claims.KIND: waiting_claims.WaitingClaims(objects, recorder).reconcile,
+        protection_rounds.KIND: protection_rounds.ProtectionRounds(
+            objects, recorder, world.time, unprotected
+        ).reconcile,
     }

@@ -19,8 +19,10 @@ from mooring_operator import (
     compose,
     fleet_surveys,
     lost_nodes,
+    protection_rounds,
     relocations,
     resync,
+    waiting_claims,
     watch_supervision,
 )
 from mooring_operator.health import HealthServer
@@ -60,7 +62,11 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     operator.queue.add(lost_nodes.KEY)
     operator.queue.add(resync.KEY)
     operator.queue.add(relocations.KEY)
+    operator.queue.add(waiting_claims.KEY)
+    operator.queue.add(protection_rounds.KEY)
     health.start()
+    if operator.metrics is not None:
+        operator.metrics.start()
     beside = [
         asyncio.create_task(_mark_ready(ready_flag, watching)),
         asyncio.create_task(_stop_when_lost(operator, stop_flag)),
@@ -76,6 +82,8 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
         await asyncio.to_thread(operator.workers.stop)
         await asyncio.to_thread(operator.leadership.stop)
         operator.identity.current.stop()
+        if operator.metrics is not None:
+            operator.metrics.stop()
         health.stop()
 
 

@@ -30,13 +30,16 @@ class Recorder:
             obj: The object as it was read.
             main: `Ready` or `Succeeded`.
             verdict: How it stands.
-            fields: The status but for conditions and observedGeneration.
+            fields: The status but for observedGeneration; its conditions come after the main ones.
         """
         now = self._time.now()
         wanted = {
             **{name: value for name, value in fields.items() if value is not None},
             "observedGeneration": obj["metadata"].get("generation", 1),
-            "conditions": statuses.conditions(main, verdict, obj, now),
+            "conditions": [
+                *statuses.conditions(main, verdict, obj, now),
+                *fields.get("conditions", ()),
+            ],
         }
         patch = statuses.changes(obj.get("status", {}), wanted)
         if not patch:

@@ -12,6 +12,7 @@ _OWN = (
     resources.VOLUME_CLAIMS,
     resources.BACKUPS,
     resources.BACKUP_REPOSITORIES,
+    resources.BACKUP_SCHEDULES,
     resources.RESTORES,
 )
 

@@ -26,6 +26,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
         image_pull_policy: Of movers.
         signer_address: Where the signer of certificates listens.
         health_address: Where /healthz and /readyz are served.
+        metrics_listen: `host:port` of the metrics; empty serves none.
         workers: Objects reconciled at the same time.
         lost_after_seconds: How long a removed node has to be silent until its volumes are Lost.
         kubeconfig: For a run outside a pod.
@@ -42,6 +43,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     image_pull_policy: str = "IfNotPresent"
     signer_address: str = f"0.0.0.0:{keys.SIGNER_PORT}"
     health_address: str = "0.0.0.0:8080"
+    metrics_listen: str = ""
     workers: int = pydantic.Field(default=8, ge=1, le=64)
     lost_after_seconds: float = pydantic.Field(
         default=300.0, ge=lost_nodes.SHORTEST_WAIT.total_seconds()

@@ -1,5 +1,6 @@
 """Verdicts to conditions, and statuses to patches. Pure."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,27 @@ def parse_timestamp(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a condition says: its status, a word why, and a sentence."""
+
+    status: str
+    reason: str
+    message: str
+
+
+def entry(obj: cluster.Object, name: str, words: Words, now: datetime) -> dict[str, Any]:
+    """Returns one condition of an object; its time changes only with its status."""
+    return {
+        "type": name,
+        "status": words.status,
+        "observedGeneration": obj["metadata"].get("generation", 1),
+        "lastTransitionTime": _transition(condition(obj, name), words.status, now),
+        "reason": words.reason,
+        "message": words.message[:_MESSAGE_LIMIT],
+    }
+
+
 def conditions(
     main: str, verdict: verdicts.Verdict, obj: cluster.Object, now: datetime
 ) -> list[dict[str, Any]]:
@@ -48,17 +70,8 @@ def conditions(
         "Reconciling": _flag(outcome is verdicts.Outcome.WORKING),
         "Stalled": _flag(is_stuck),
     }
-    present = {entry["type"]: entry for entry in obj.get("status", {}).get("conditions", [])}
-    generation = obj["metadata"].get("generation", 1)
     return [
-        {
-            "type": name,
-            "status": value,
-            "observedGeneration": generation,
-            "lastTransitionTime": _transition(present.get(name), value, now),
-            "reason": verdict.reason,
-            "message": verdict.message[:_MESSAGE_LIMIT],
-        }
+        entry(obj, name, Words(value, verdict.reason, verdict.message), now)
         for name, value in wanted.items()
     ]
 
@@ -67,17 +80,17 @@ def _flag(value: bool) -> str:
     return "True" if value else "False"
 
 
-def _transition(present: dict[str, Any] | None, status: str, now: datetime) -> str:
-    if present is not None and present.get("status") == status:
+def _transition(present: dict[str, Any], status: str, now: datetime) -> str:
+    if present.get("status") == status:
         return str(present["lastTransitionTime"])
     return timestamp(now)
 
 
 def condition(obj: cluster.Object, name: str) -> dict[str, Any]:
     """Returns one condition of an object, or an empty one."""
-    for entry in obj.get("status", {}).get("conditions", []):
-        if entry.get("type") == name:
-            return dict(entry)
+    for found in obj.get("status", {}).get("conditions", []):
+        if found.get("type") == name:
+            return dict(found)
     return {}
 
 

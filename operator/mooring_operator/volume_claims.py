@@ -1,5 +1,6 @@
 """VolumeClaim: observe its claim, plan, act, say how it stands."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mooring.api import keys
@@ -9,8 +10,9 @@ from mooring.domain import errors, ids, quantities
 from mooring.planning import claim_plan, claim_sources, placement_plan, verdicts
 from mooring.planning.claim_holders import NodeState
 from mooring.ports import clock, cluster
-from mooring_operator import observing, parsing, resources
+from mooring_operator import claim_protection, observing, parsing, resources
 from mooring_operator.builders import claims
+from mooring_operator.claim_classes import ClaimClasses, repository_claims
 from mooring_operator.claim_sources import ClaimSources
 from mooring_operator.node_states import NodeStates
 from mooring_operator.recorder import Recorder
@@ -122,11 +124,12 @@ class VolumeClaims:
         return replace(facts, trouble=observing.last_warning(self._objects, claim))
 
     def _with_node(self, facts: claim_plan.Claim, claim: cluster.Object) -> claim_plan.Claim:
-        """Adds where the data is, or shall be, and how that node is."""
+        """Adds where the data is, or shall be, how that node is, and whether the pool has room."""
         node = facts.selected_node
         if facts.bound and facts.ours:
             volume = observing.bound_volume(self._objects, claim)
             node = volume.node if volume is not None else None
+            facts = replace(facts, writes_wait=observing.writes_wait(self._objects, volume))
         if not node:
             return facts
         return replace(facts, node=node, node_state=self._nodes.of(node))
@@ -215,7 +218,10 @@ class VolumeClaims:
         fields: cluster.Object = {}
         if claim is not None:
             fields = self._claim_status(obj, claim)
-        fields["lastBackup"] = self._last_backup(obj)
+        backups = self._objects.find(resources.BACKUPS, obj["metadata"]["namespace"])
+        fields["lastBackup"] = _last_backup(obj, backups)
+        if claim is not None and claim_protection.counts(claim):
+            fields["conditions"] = self._protection(obj, claim, backups)
         self._recorder.report(resources.VOLUME_CLAIMS, obj, "Ready", verdict, fields)
 
     def _claim_status(self, obj: cluster.Object, claim: cluster.Object) -> cluster.Object:
@@ -236,21 +242,34 @@ class VolumeClaims:
             "usedBytes": record.get("status", {}).get("usedBytes"),
         }
 
-    def _last_backup(self, obj: cluster.Object) -> cluster.Object | None:
-        name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        newest: cluster.Object | None = None
-        for backup in self._objects.find(resources.BACKUPS, namespace):
-            status = backup.get("status", {})
-            if status.get("claimName") != name or not status.get("backupId"):
-                continue
-            moment = status.get("snapshotTime", "")
-            if moment and (newest is None or moment > newest["time"]):
-                newest = {
-                    "name": backup["metadata"]["name"],
-                    "repositoryName": backup["spec"]["repositoryName"],
-                    "time": moment,
-                }
-        return newest
+    def _protection(
+        self, obj: cluster.Object, claim: cluster.Object, backups: Sequence[cluster.Object]
+    ) -> list[cluster.Object]:
+        """Returns the condition that says whether it is backed up as recently as it should be."""
+        metadata, now = claim["metadata"], self._time.now()
+        namespace = metadata["namespace"]
+        if (namespace, metadata["name"]) in repository_claims(self._objects, namespace):
+            return []
+        newest = claim_protection.newest_good(backups).get(metadata["uid"])
+        storage_class = ClaimClasses(self._objects).of(claim)
+        found = claim_protection.judge(claim, obj, storage_class, newest, now)
+        return claim_protection.condition(found, obj, now)
+
+
+def _last_backup(obj: cluster.Object, backups: Sequence[cluster.Object]) -> cluster.Object | None:
+    newest: cluster.Object | None = None
+    for backup in backups:
+        status = backup.get("status", {})
+        if status.get("claimName") != obj["metadata"]["name"] or not status.get("backupId"):
+            continue
+        moment = status.get("snapshotTime", "")
+        if moment and (newest is None or moment > newest["time"]):
+            newest = {
+                "name": backup["metadata"]["name"],
+                "repositoryName": backup["spec"]["repositoryName"],
+                "time": moment,
+            }
+    return newest
 
 
 def _wish(

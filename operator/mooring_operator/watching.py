@@ -12,6 +12,7 @@ from mooring.api import keys
 from mooring.api.v1alpha1 import kinds
 from mooring_operator import (
     backup_repositories,
+    backup_schedules,
     backups,
     claims_to_fill,
     held_claims,
@@ -23,11 +24,13 @@ from mooring_operator.work_queue import Key, WorkQueue
 _INACTIVITY_SECONDS = 70.0
 _SERVER_TIMEOUT_SECONDS = 300  # whole: the API server parses it as an integer
 _REQUEST_TIMEOUT_SECONDS = 30.0
+_SCHEDULE_SECONDS = 2.0  # its Backups tell of their progress much more often
 
 _OWN_KINDS = {
     volume_claims.KIND: kinds.VOLUME_CLAIM,
     backups.KIND: kinds.BACKUP,
     backup_repositories.KIND: kinds.BACKUP_REPOSITORY,
+    backup_schedules.KIND: kinds.BACKUP_SCHEDULE,
     restores.KIND: kinds.RESTORE,
 }
 
@@ -60,11 +63,15 @@ def _watch_own(result: kopf.OperatorRegistry, queue: WorkQueue, name: str, plura
         metadata = body["metadata"]
         queue.add(Key(name, metadata["namespace"], metadata["name"]))
         if name == backups.KIND:
-            _tell_claim(queue, body)
+            _tell_of_backup(queue, body)
 
 
-def _tell_claim(queue: WorkQueue, backup: Any) -> None:
-    """A backup that ends changes its claim's `lastBackup`."""
+def _tell_of_backup(queue: WorkQueue, backup: Any) -> None:
+    """A backup that ends changes its claim's `lastBackup`, and lets its schedule go on."""
+    schedule = (backup["metadata"].get("labels") or {}).get(keys.BACKUP_SCHEDULE)
+    if schedule:
+        key = Key(backup_schedules.KIND, backup["metadata"]["namespace"], schedule)
+        queue.add(key, _SCHEDULE_SECONDS)
     claim = (backup.get("status") or {}).get("claimName")
     if claim and (backup.get("status") or {}).get("backupId"):
         queue.add(Key(volume_claims.KIND, backup["metadata"]["namespace"], claim))

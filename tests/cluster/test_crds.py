@@ -17,12 +17,17 @@ _numbers = itertools.count()
 
 CLAIM = {"size": "10Gi"}
 BACKUP = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
-REPOSITORY = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": "key"}}
+REPOSITORY = {
+    "directory": {"folder": "backups"},
+    "encryption": {"keySecretName": "key", "recovery": "None"},
+}
+SCHEDULE = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
 RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
 GOOD = {
     "VolumeClaim": CLAIM,
     "Backup": BACKUP,
     "BackupRepository": REPOSITORY,
+    "BackupSchedule": SCHEDULE,
     "Restore": RESTORE,
     "Pool": {},
 }
@@ -56,7 +61,7 @@ def test_every_kind_is_established_structural_and_listed(
         assert "NonStructuralSchema" not in conditions
     fresh = f"--cache-dir={tmp_path}"  # kubectl remembers which kinds there are
     control_plane.must("get", keys.CATEGORY, "-A", fresh)
-    for short in ("vcl", "vol", "bk", "bkr", "rst"):
+    for short in ("vcl", "vol", "bk", "bkr", "bks", "rst"):
         control_plane.must("get", short, "-A")
 
 
@@ -118,6 +123,18 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ("BackupRepository", REPOSITORY | {"directory": {}}, "exactly one"),
         ("BackupRepository", REPOSITORY | {"directory": {"folder": "/etc"}}, "folder"),
         ("BackupRepository", {"directory": {"folder": "backups"}}, "encryption"),
+        ("BackupSchedule", SCHEDULE | {"claims": {}}, "exactly one"),
+        ("BackupSchedule", SCHEDULE | {"claims": {"all": False}}, "claims.all"),
+        (
+            "BackupSchedule",
+            SCHEDULE | {"claims": {"all": True, "matchLabels": {"a": "b"}}},
+            "exactly one",
+        ),
+        ("BackupSchedule", SCHEDULE | {"claims": {"names": []}}, "claims.names"),
+        ("BackupSchedule", SCHEDULE | {"retention": {}}, "keeps nothing"),
+        ("BackupSchedule", SCHEDULE | {"retention": {"daily": -1}}, "retention.daily"),
+        ("BackupSchedule", SCHEDULE | {"concurrencyPolicy": "Wait"}, "concurrencyPolicy"),
+        ("BackupSchedule", SCHEDULE | {"startingDeadlineSeconds": 1}, "startingDeadlineSeconds"),
         ("Restore", {"target": {"claimName": "data"}}, "exactly one"),
         (
             "Restore",
@@ -176,6 +193,7 @@ def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> N
         ("VolumeClaim", CLAIM, {"source": {"backupName": "a"}}, "cannot be changed"),
         ("Backup", BACKUP, {"repositoryName": "other"}, "cannot be changed"),
         ("BackupRepository", REPOSITORY, {"directory": {"folder": "x"}}, "cannot be changed"),
+        ("BackupSchedule", SCHEDULE, {"repositoryName": "other"}, "cannot be changed"),
         ("Restore", RESTORE, {"target": {"claimName": "x"}}, "cannot be changed"),
     ],
 )

@@ -41,6 +41,7 @@ class Engine:
         uid: str = "volume-1",
         parent: str | None = "latest",
         watch: progress.Watch | None = None,
+        changes: backups.Changes | None = None,
     ) -> capture.BackupOutcome:
         image = self.folder / "image"
         image.write_bytes(content)
@@ -52,6 +53,7 @@ class Engine:
                 point_in_time=self.clock.now(),
                 parent=parent,
                 documents={"persistentVolumeClaim": {"kind": "PersistentVolumeClaim"}},
+                changes=changes,
             )
             return capture.back_up(self.open(), source, request, watch or progress.Watch())
 

@@ -24,7 +24,13 @@ _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)\n-----END", 
 KINDS = (
     *("pods", "jobs", "configmaps", "persistentvolumeclaims", "persistentvolumes", "events"),
     *("volumes.mooring.dev", "pools", "volumeclaims", "backups", "restores"),
-    *("backuprepositories", "volumesnapshots", "volumesnapshotcontents", "leases"),
+    *(
+        "backuprepositories",
+        "backupschedules",
+        "volumesnapshots",
+        "volumesnapshotcontents",
+        "leases",
+    ),
 )
 """Whatever Mooring writes into the cluster, and what Kubernetes writes about it."""
 

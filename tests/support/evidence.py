@@ -6,7 +6,7 @@ from mooring_dev.kubectl import KubectlError
 from support.shop import Shop
 
 _KINDS = (
-    "pods,jobs,pvc,volumesnapshots,volumeclaims,backups,restores,backuprepositories,volumes.mooring.dev,"
+    "pods,jobs,pvc,volumesnapshots,volumeclaims,backups,restores,backuprepositories,backupschedules,volumes.mooring.dev,"
     "pools.mooring.dev,pv,volumesnapshotcontents,events"
 )
 _SYSTEM = ("-n", "mooring-system")

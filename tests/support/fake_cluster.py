@@ -22,6 +22,7 @@ class FakeCluster:
         self._numbers = itertools.count(1)
         self._logs: dict[tuple[str, str], str] = {}
         self.calls: list[str] = []
+        self.now: Callable[[], str] = lambda: "2026-01-01T00:00:00Z"
         self.fail: Callable[[str], errors.MooringError | None] = lambda call: None
 
     def get(
@@ -59,7 +60,7 @@ class FakeCluster:
         obj["metadata"] |= {
             "uid": f"00000000-0000-4000-8000-{number:012d}",
             "generation": 1,
-            "creationTimestamp": obj["metadata"].get("creationTimestamp", "2026-01-01T00:00:00Z"),
+            "creationTimestamp": obj["metadata"].get("creationTimestamp", self.now()),
         }
         self._store(key, obj)
         return copy.deepcopy(obj)

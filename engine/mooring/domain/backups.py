@@ -2,12 +2,12 @@
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
 
-from mooring.domain import errors
+from mooring.domain import errors, extents
 
 BackupId = NewType("BackupId", str)
 SessionId = NewType("SessionId", str)
@@ -49,6 +49,23 @@ class VolumeFacts:
     sector_size_bytes: int = 4096
     filesystem: str | None = None
     filesystem_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is known to have changed in a volume since one of its backups.
+
+    Attributes:
+        since: The backup.
+        repository_id: The repository that it is in.
+        size_bytes: Size of the volume at the time of that backup.
+        ranges: Everything that may differ from it, in order; can be gone through more than once.
+    """
+
+    since: BackupId
+    repository_id: RepositoryId
+    size_bytes: int
+    ranges: Iterable[extents.Range]
 
 
 @dataclass(frozen=True)

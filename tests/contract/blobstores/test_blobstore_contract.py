@@ -3,7 +3,7 @@
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,22 +13,29 @@ from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.domain import errors
 from mooring.ports import blobstores
+from support import object_servers
 
 LIMIT = 1 << 20
 
 
-def memory(_: Path) -> blobstores.BlobStore:
-    return MemoryBlobStore()
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_servers.Servers]:
+    with object_servers.Servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
 
 
-def directory(folder: Path) -> blobstores.BlobStore:
-    return DirectoryBlobStore(folder)
-
-
-@pytest.fixture(params=[memory, directory], ids=lambda make: make.__name__)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> blobstores.BlobStore:
-    make: Callable[[Path], blobstores.BlobStore] = request.param
-    return make(tmp_path)
+@pytest.fixture(params=["memory", "directory", "s3", "azure"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, servers: object_servers.Servers
+) -> blobstores.BlobStore:
+    kind: str = request.param
+    if kind == "memory":
+        return MemoryBlobStore()
+    if kind == "directory":
+        return DirectoryBlobStore(tmp_path)
+    if kind == "s3":
+        return servers.s3.store(servers.s3.new_bucket(), prefix="team-a/Volumes")
+    return servers.azure.store(servers.azure.new_container(), prefix="team-a/Volumes")
 
 
 def test_what_is_put_is_got(store: blobstores.BlobStore) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mooring.ports import cluster
-from mooring_operator import resources, statuses
+from mooring_operator import protection_rounds, resources, statuses
 from support.operator_world import NAMESPACE, OperatorWorld
 
 KINDS: dict[str, tuple[cluster.Resource, str, dict[str, Any]]] = {
@@ -38,6 +38,19 @@ KINDS: dict[str, tuple[cluster.Resource, str, dict[str, Any]]] = {
         resources.BACKUP_REPOSITORIES,
         "Ready",
         {"directory": {"folder": "backups"}, "encryption": {"keySecretName": "key"}},
+    ),
+    "BackupSchedule": (
+        resources.BACKUP_SCHEDULES,
+        "Ready",
+        {
+            "schedule": "0 3 * * *",
+            "timeZone": "Europe/Berlin",
+            "claims": {"names": ["data"]},
+            "repositoryName": "main",
+            "startingDeadlineSeconds": 3600,
+            "retention": {"last": 2, "daily": 7},
+            "backup": {"freezeTimeoutSeconds": 5},
+        },
     ),
     "Restore": (
         resources.RESTORES,
@@ -109,6 +122,7 @@ def judge(resource: cluster.Resource, condition: str, spec: Any) -> dict[str, An
         world.step()
         world.play()
     world.step()
+    world.reconcilers[protection_rounds.KIND](protection_rounds.KEY)
     assert world.cluster.must_get(cluster.CLAIMS, "data", NAMESPACE)["spec"] == before["spec"]
     found = statuses.condition(world.cluster.must_get(resource, "hostile", NAMESPACE), condition)
     assert found["reason"]

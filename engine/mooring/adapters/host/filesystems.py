@@ -106,7 +106,9 @@ class KernelFilesystems:
             if not _may_use_reserved_resources():
                 raise errors.Unsupported(
                     f"growing the mounted ext4 on {device} needs CAP_SYS_RESOURCE, which this node "
-                    "agent lacks; it grows when its pods are stopped and started again"
+                    "agent lacks; it grows at its next mount. Stop all pods that use it and start "
+                    "them some seconds after the last has ended: one that follows at once on this "
+                    "node gets the mount that is there"
                 )
         argv = {
             volumes.FilesystemType.EXT4: ["resize2fs", str(device)],

@@ -1,5 +1,7 @@
 """Backup: one point in time of one volume, kept in a repository."""
 
+from typing import Any
+
 from pydantic import Field
 
 from mooring.api.v1alpha1 import base
@@ -20,11 +22,9 @@ class BackupSource(base.Model):
     )
 
 
-class BackupSpec(base.Model):
-    """What the user asks for."""
+class BackupOptions(base.Model):
+    """How a backup is made."""
 
-    source: BackupSource = Field(description="The volume.")
-    repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     freeze_timeout_seconds: int = Field(
         default=10,
         ge=MINIMUM_FREEZE_SECONDS,
@@ -43,6 +43,13 @@ class BackupSpec(base.Model):
         le=604800,
         description="How long the transfer may take, retries included.",
     )
+
+
+class BackupSpec(BackupOptions):
+    """What the user asks for."""
+
+    source: BackupSource = Field(description="The volume.")
+    repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
         description="Delete also removes this point in time from the repository.",
@@ -99,6 +106,14 @@ class BackupStatus(RunStatus):
     consistency: str | None = Field(
         default=None,
         description="Filesystem: frozen or not mounted. Crash: as a power cut would leave it.",
+    )
+    imported: bool | None = Field(
+        default=None, description="Whether it was found in the repository, not made here."
+    )
+    manifests: dict[str, Any] | None = Field(
+        default=None,
+        description="Of an imported one: the claim and StorageClass as they were, by role.",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     snapshot_milliseconds: int | None = Field(
         default=None,

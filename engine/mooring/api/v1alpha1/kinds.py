@@ -2,6 +2,7 @@
 
 from mooring.api.v1alpha1 import (
     backup_repositories,
+    backup_schedules,
     backups,
     pools,
     restores,
@@ -14,6 +15,7 @@ VOLUME = volumes.KIND
 POOL = pools.KIND
 BACKUP = backups.KIND
 BACKUP_REPOSITORY = backup_repositories.KIND
+BACKUP_SCHEDULE = backup_schedules.KIND
 RESTORE = restores.KIND
 
-ALL = (VOLUME_CLAIM, VOLUME, POOL, BACKUP, BACKUP_REPOSITORY, RESTORE)
+ALL = (VOLUME_CLAIM, VOLUME, POOL, BACKUP, BACKUP_REPOSITORY, BACKUP_SCHEDULE, RESTORE)

@@ -115,6 +115,12 @@ KIND = base.Kind(
         base.Column("Capacity", ".status.capacity"),
         base.Column("Node", ".status.node"),
         base.Column("Last Backup", ".status.lastBackup.time", type="date"),
+        base.Column(
+            "Protected",
+            '.status.conditions[?(@.type=="Protected")].status',
+            priority=1,
+            description="Whether its newest good backup is as recent as was asked for.",
+        ),
         base.Column("Why", ".status.placementReason", priority=1),
         base.message_column("Ready"),
     ),

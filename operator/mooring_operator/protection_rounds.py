@@ -1,0 +1,80 @@
+"""The round over all claims for those without a backup as recent as it should be."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from mooring.api import keys
+from mooring.planning import protection, verdicts
+from mooring.planning.protection import Standing
+from mooring.ports import clock, cluster
+from mooring_operator import claim_protection, resources
+from mooring_operator.claim_classes import ClaimClasses, repository_claims
+from mooring_operator.metrics import UnprotectedClaims
+from mooring_operator.recorder import Recorder
+from mooring_operator.work_queue import Key
+
+KIND = "Protection"
+KEY = Key(KIND, "", "round")
+_ROUND_SECONDS = 60.0
+
+
+class ProtectionRounds:
+    """Counts unprotected claims, and says on a claim when it becomes one and when no more."""
+
+    def __init__(
+        self,
+        objects: cluster.ClusterObjects,
+        recorder: Recorder,
+        time: clock.Clock,
+        gauge: UnprotectedClaims,
+    ) -> None:
+        self._objects = objects
+        self._recorder = recorder
+        self._time = time
+        self._gauge = gauge
+        self._said: set[str] = set()
+
+    def reconcile(self, _: Key) -> float | None:
+        """Looks at every claim once; returns when to look again, in seconds."""
+        newest = claim_protection.newest_good(self._objects.find(resources.BACKUPS))
+        owners = {_place(obj): obj for obj in self._objects.find(resources.VOLUME_CLAIMS)}
+        stores = repository_claims(self._objects)
+        classes, now = ClaimClasses(self._objects), self._time.now()
+        unprotected: Counter[str] = Counter()
+        present: set[str] = set()
+        for claim in self._objects.find(cluster.CLAIMS):
+            place = _place(claim)
+            if place in stores or not claim_protection.counts(claim) or not classes.is_ours(claim):
+                continue
+            uid = claim["metadata"]["uid"]
+            found = claim_protection.judge(
+                claim, _owner(claim, owners), classes.of(claim), newest.get(uid), now
+            )
+            present.add(uid)
+            unprotected[place[0]] += found.standing is Standing.UNPROTECTED
+            self._say(claim, found)
+        self._said &= present
+        self._gauge.set(unprotected)
+        return _ROUND_SECONDS
+
+    def _say(self, claim: cluster.Object, found: protection.Protection) -> None:
+        """Writes an Event about a change, where somebody said how old a backup may be."""
+        uid = claim["metadata"]["uid"]
+        if found.standing is Standing.UNPROTECTED:
+            if found.expected and uid not in self._said:
+                self._recorder.event(claim, verdicts.stuck(found.reason, found.message))
+                self._said.add(uid)
+        elif uid in self._said:
+            self._recorder.event(claim, verdicts.done(found.reason, found.message))
+            self._said.discard(uid)
+
+
+def _place(obj: cluster.Object) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _owner(
+    claim: cluster.Object, owners: Mapping[tuple[str, str], cluster.Object]
+) -> cluster.Object | None:
+    name = (claim["metadata"].get("labels") or {}).get(keys.VOLUME_CLAIM, "")
+    return owners.get((claim["metadata"]["namespace"], name))
