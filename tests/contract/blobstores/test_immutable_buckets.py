@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mooring.backup import progress, verify
+from mooring.backup import inspection, progress
 from mooring.domain import errors
 from support import s3_server
 from support.backup_engine import Engine
@@ -57,7 +57,7 @@ def test_committed_objects_are_never_written_again(tmp_path: Path, server: S3Ser
         engine.back_up(content, f"bk-{number}")
         engine.back_up(content, f"bk-{number}")  # a retry of a command that had finished
     assert engine.restore("bk-1") == SECOND
-    assert verify.check_repository(engine.open(), progress.Watch(), full=True).healthy
+    assert inspection.check_repository(engine.open(), progress.Watch(), full=True).healthy
     keys = [key for key, _ in versions_of(server, bucket)]
     assert len(keys) > 10
     assert len(set(keys)) == len(keys)
