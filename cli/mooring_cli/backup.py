@@ -21,7 +21,12 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     source: Annotated[Path, typer.Argument(help="Image file or block device.")],
     repo: options.Repo,
     key_file: options.KeyFile,
-    name: Annotated[str | None, typer.Option("--id", help="Id of the backup.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--id", help="Id of the backup; the same again goes on with one that was broken off."
+        ),
+    ] = None,
     parent: Annotated[
         str, typer.Option(help="Compare with this backup, the `latest`, or `none`.")
     ] = backup_parents.LATEST,
