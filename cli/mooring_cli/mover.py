@@ -125,9 +125,13 @@ def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
             bytesSent=now.sent,
             bytesStored=now.stored,
             percent=now.percent,
+            bytesPerSecond=now.bytes_per_second,
+            secondsLeft=now.seconds_left,
         )
 
-    return progress.Watch(report, stopping.is_set, spec.progress_interval_seconds)
+    return progress.Watch(
+        report, stopping.is_set, spec.progress_interval_seconds, spec.bytes_per_second
+    )
 
 
 def _finish(message_path: Path | None, result: dict[str, Any]) -> None:

@@ -70,11 +70,13 @@ class MoverSpec(_Document):
         repository: See `RepositorySpec`.
         progress_interval_seconds: Least time between two lines of progress.
         termination_message_path: Where the kubelet reads the result; None to write none.
+        bytes_per_second: Most bytes that a backup reads a second; None for as quickly as it can.
     """
 
     repository: RepositorySpec
     progress_interval_seconds: Annotated[float, pydantic.Field(ge=0, le=3600)] = 1.0
     termination_message_path: Path | None = Path("/dev/termination-log")
+    bytes_per_second: Annotated[int, pydantic.Field(gt=0)] | None = None
 
 
 class ProbeSpec(MoverSpec):
