@@ -183,6 +183,8 @@ class BackupRepositories:
             probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
             probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
             recovery=recovery,
+            lacks_slot=statuses.condition(obj, "Ready").get("reason")
+            == recovery_slots.NO_RECOVERY_SLOT,
             key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "
             f"copy outside the cluster: kubectl -n {owner.namespace} create secret generic "
             f'{secret} --from-literal={entry}="$(openssl rand -base64 32)"',

@@ -77,6 +77,8 @@ LISTED_AFTER = f"{GROUP}/listed-after"
 """On a listing Job: the backup behind which its page begins, and for which request."""
 LIST = f"{GROUP}/list"
 """On a BackupRepository: whenever its value changes, the repository is listed again."""
+LIST_NAMESPACE = f"{GROUP}/list-namespace"
+"""On a BackupRepository: the namespace whose backups are listed, when it is not its own."""
 IMPORTED = f"{GROUP}/imported"
 """On a Backup that was found in a repository, not made here: its id there."""
 
