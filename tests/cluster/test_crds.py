@@ -18,6 +18,8 @@ _numbers = itertools.count()
 CLAIM = {"size": "10Gi"}
 BACKUP = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
 REPOSITORY = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": "key"}}
+BUCKET = {"bucket": "company-backups", "prefix": "shop", "credentialsSecretName": "s3-login"}
+IN_BUCKET = {"s3": BUCKET, "encryption": {"keySecretName": "key"}}
 RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
 GOOD = {
     "VolumeClaim": CLAIM,
@@ -118,6 +120,12 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ("BackupRepository", REPOSITORY | {"directory": {}}, "exactly one"),
         ("BackupRepository", REPOSITORY | {"directory": {"folder": "/etc"}}, "folder"),
         ("BackupRepository", {"directory": {"folder": "backups"}}, "encryption"),
+        ("BackupRepository", REPOSITORY | {"directory": None}, "exactly one"),
+        ("BackupRepository", REPOSITORY | {"s3": BUCKET}, "exactly one"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"prefix": "/a"}}, "prefix"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"endpoint": "ftp://a"}}, "endpoint"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"caBundle": "/etc/x"}}, "caBundle"),
+        ("BackupRepository", IN_BUCKET | {"s3": {"bucket": "abc"}}, "credentialsSecretName"),
         ("Restore", {"target": {"claimName": "data"}}, "exactly one"),
         (
             "Restore",
@@ -176,6 +184,8 @@ def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> N
         ("VolumeClaim", CLAIM, {"source": {"backupName": "a"}}, "cannot be changed"),
         ("Backup", BACKUP, {"repositoryName": "other"}, "cannot be changed"),
         ("BackupRepository", REPOSITORY, {"directory": {"folder": "x"}}, "cannot be changed"),
+        ("BackupRepository", IN_BUCKET, {"s3": BUCKET | {"prefix": "x"}}, "cannot be changed"),
+        ("BackupRepository", REPOSITORY, {"directory": None, "s3": BUCKET}, "cannot be changed"),
         ("Restore", RESTORE, {"target": {"claimName": "x"}}, "cannot be changed"),
     ],
 )
