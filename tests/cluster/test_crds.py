@@ -22,6 +22,8 @@ REPOSITORY = {
     "encryption": {"keySecretName": "key", "recovery": "None"},
 }
 SCHEDULE = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
+BUCKET = {"bucket": "company-backups", "prefix": "shop", "credentialsSecretName": "s3-login"}
+IN_BUCKET = {"s3": BUCKET, "encryption": {"keySecretName": "key"}}
 RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
 GOOD = {
     "VolumeClaim": CLAIM,
@@ -135,6 +137,12 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ("BackupSchedule", SCHEDULE | {"retention": {"daily": -1}}, "retention.daily"),
         ("BackupSchedule", SCHEDULE | {"concurrencyPolicy": "Wait"}, "concurrencyPolicy"),
         ("BackupSchedule", SCHEDULE | {"startingDeadlineSeconds": 1}, "startingDeadlineSeconds"),
+        ("BackupRepository", REPOSITORY | {"directory": None}, "exactly one"),
+        ("BackupRepository", REPOSITORY | {"s3": BUCKET}, "exactly one"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"prefix": "/a"}}, "prefix"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"endpoint": "ftp://a"}}, "endpoint"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"caBundle": "/etc/x"}}, "caBundle"),
+        ("BackupRepository", IN_BUCKET | {"s3": {"bucket": "abc"}}, "credentialsSecretName"),
         ("Restore", {"target": {"claimName": "data"}}, "exactly one"),
         (
             "Restore",
@@ -194,6 +202,8 @@ def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> N
         ("Backup", BACKUP, {"repositoryName": "other"}, "cannot be changed"),
         ("BackupRepository", REPOSITORY, {"directory": {"folder": "x"}}, "cannot be changed"),
         ("BackupSchedule", SCHEDULE, {"repositoryName": "other"}, "cannot be changed"),
+        ("BackupRepository", IN_BUCKET, {"s3": BUCKET | {"prefix": "x"}}, "cannot be changed"),
+        ("BackupRepository", REPOSITORY, {"directory": None, "s3": BUCKET}, "cannot be changed"),
         ("Restore", RESTORE, {"target": {"claimName": "x"}}, "cannot be changed"),
     ],
 )
