@@ -41,7 +41,7 @@ class Bucket:
 
     def objects(self, folder: str) -> list[str]:
         path = f"/data/{BUCKET}/team-a/volumes/{folder}"
-        return self.shop.in_pod("s3", f"ls {path}").split()
+        return self.shop.in_pod("s3", f"ls {path} 2>/dev/null || true").split()
 
     def _serve(self) -> None:
         security = {
@@ -87,7 +87,7 @@ def test_a_volume_comes_back_from_a_bucket_on_another_node(shop: Shop) -> None:
     bucket.repository("offsite")
     shop.until_condition("backuprepository", "offsite", "Ready", "True")
     checksum = shop.filled(megabytes=48)
-    status = shop.backed_up("one", repositoryName="offsite")
+    status = shop.backed_up("one", repositoryName="offsite", deletionPolicy="Delete")
     assert status["progress"]["bytesStored"] >= 48 << 20
     assert len(bucket.objects("manifests")) == 1
     other = shop.cluster.node_names[1]
