@@ -168,6 +168,7 @@ def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
     assert outcome.manifest.parent is None
     assert any("is lost" in note for note in outcome.notes)
     assert outcome.manifest.stats.chunks_sent == 1
+    assert outcome.manifest.chunk_size_bytes == CHUNK
     assert engine.restore("bk-3") == SECOND
     healed = mend(engine)
     assert healed.damaged == {}  # the volume had it still
