@@ -15,6 +15,14 @@ from mooring.planning import backup_parents
 from mooring_cli import compose, options, render
 
 NO_PARENT = "none"
+_Track = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder on the file's own XFS or btrfs: keeps a clone of the file there, as last "
+        "backed up, so that the next backup reads only what changed."
+    ),
+]
+_Rate = Annotated[str | None, typer.Option(help="Most bytes to read a second, for example 50Mi.")]
 
 
 def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
@@ -33,16 +41,8 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     volume: Annotated[
         str | None, typer.Option(help="Identity of the volume; its path by default.")
     ] = None,
-    track: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder on the file's own XFS or btrfs: keeps a clone of the file there, as last "
-            "backed up, so that the next backup reads only what changed."
-        ),
-    ] = None,
-    limit_rate: Annotated[
-        str | None, typer.Option(help="Most bytes to read a second, for example 50Mi.")
-    ] = None,
+    track: _Track = None,
+    limit_rate: _Rate = None,
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
     """Backs up an image file or block device; nobody may write to it meanwhile.
