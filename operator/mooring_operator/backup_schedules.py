@@ -107,6 +107,7 @@ class BackupSchedules:
             following=f"{spec.schedule} {spec.time_zone}" if followed else "",
             timetable=look.timing.table if followed else None,
             concurrency=spec.concurrency_policy,
+            parallelism=spec.parallelism,
             starting_deadline=timedelta(seconds=spec.starting_deadline_seconds),
             asked=asked,
             claims=look.selection.claims,
@@ -189,7 +190,8 @@ class BackupSchedules:
             status |= schedule_statuses.memory_fields(decision.memory)
             for run in decision.runs:
                 status["lastRun"] = schedule_statuses.begun(run, len(look.selection.claims))
-        going_on = {part.run.name for part in (*decision.start, *decision.memory.waiting)}
+        waiting = [entry.part for entry in decision.memory.waiting]
+        going_on = {part.run.name for part in (*decision.start, *waiting)}
         last = schedule_statuses.followed(status.get("lastRun") or {}, look.backups, going_on)
         if last.get("outcome") == schedule_statuses.SUCCEEDED:
             status["lastSuccessfulTime"] = last["completionTime"]

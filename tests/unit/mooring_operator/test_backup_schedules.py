@@ -387,6 +387,21 @@ def test_without_claims_it_says_so(world: OperatorWorld) -> None:
     assert status(world)["lastRun"]["outcome"] == "Empty"
 
 
+def test_few_of_its_backups_run_together_and_all_have_their_turn(world: OperatorWorld) -> None:
+    world.make_volume("log")
+    world.make_schedule(parallelism=1)
+    at(world, 3)
+    look(world)
+    look(world)
+    assert len(backups(world)) == 1
+    (waiting,) = status(world)["waiting"]
+    assert (waiting["claimName"], waiting["queued"]) == ("log", True)
+    world.settle(40)
+    assert len(backups(world)) == 2
+    assert status(world)["lastRun"]["outcome"] == "Succeeded"
+    assert "waiting" not in status(world)
+
+
 def test_options_of_its_backups_reach_them(world: OperatorWorld) -> None:
     world.make_schedule(backup={"freezeTimeoutSeconds": 3}, startingDeadlineSeconds=60)
     at(world, 3)
