@@ -8,8 +8,8 @@ import pytest
 from mooring.api import keys
 from mooring.domain import errors
 from mooring.ports import cluster
-from mooring_operator import resources, statuses
-from mooring_operator.work_queue import Key
+from mooring_operator import resources, statuses, watching
+from mooring_operator.work_queue import Key, WorkQueue
 from support.operator_world import NAMESPACE, OperatorWorld
 
 KEY = Key("BackupSchedule", NAMESPACE, "nightly")
@@ -418,6 +418,19 @@ def test_it_looks_again_in_time(world: OperatorWorld) -> None:
     assert look(world) == 7.0
     world.clock.advance(7)
     assert look(world) == 10.0
+
+
+def test_its_backups_tell_it_and_others_do_not(world: OperatorWorld) -> None:
+    queue = WorkQueue()
+    world.make_schedule()
+    world.make_backup("mine")
+    at(world, 3)
+    look(world)
+    for backup in backups(world):
+        watching.tell_of_backup(queue, backup)
+    assert queue.waiting() == 1
+    queue.add(KEY)
+    assert queue.waiting() == 1, "it was this one"
 
 
 def test_time_zones_are_known_where_the_system_has_none() -> None:
