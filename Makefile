@@ -54,7 +54,7 @@ test-system: ## Root: loop devices, mounts, csi-sanity
 
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
-	$(PYTEST) tests/cluster -m "not soak"
+	$(PYTEST) tests/cluster
 
 .PHONY: test-faults
 test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)
@@ -95,6 +95,10 @@ images: toolchain ## Build the product's image and the others, and load them int
 .PHONY: demo
 demo: toolchain ## Tell the whole story on a real cluster, each step checked
 	$(PYTHON) -m mooring_dev.demo
+
+.PHONY: demo-dr
+demo-dr: toolchain ## Lose a whole cluster with its disks, and recover into a new one, each step checked
+	$(PYTHON) -m mooring_dev.demo.disaster
 
 .PHONY: csi-sanity
 csi-sanity: toolchain ## Run csi-sanity in every form; its report comes last

@@ -1,6 +1,7 @@
 """`mooring backup`: an image file or block device into a repository."""
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +9,10 @@ from typing import Annotated
 import typer
 
 import mooring
-from mooring.backup import capture, devices, mover
+from mooring.backup import capture, devices, mover, repository
 from mooring.domain import backups
 from mooring.planning import backup_parents
-from mooring_cli import options, render
+from mooring_cli import compose, options, render
 
 NO_PARENT = "none"
 
@@ -27,31 +28,70 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     volume: Annotated[
         str | None, typer.Option(help="Identity of the volume; its path by default.")
     ] = None,
+    track: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder on the file's own XFS or btrfs: keeps a clone of the file there, as last "
+            "backed up, so that the next backup reads only what changed."
+        ),
+    ] = None,
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
-    """Backs up an image file or block device; nobody may write to it meanwhile."""
+    """Backs up an image file or block device; nobody may write to it meanwhile.
+
+    With --track a clone is backed up, so the file may be written to, and what was written later
+    is left out.
+    """
     opened = options.open_repository(repo, key_file)
     now = datetime.now(UTC)
-    with devices.VolumeSource(source) as reading:
-        found = mover.identify(reading) or (None, None)
-        request = capture.BackupRequest(
-            backup_id=backups.parse_backup_id(
-                name or f"{now:%Y%m%dt%H%M%Sz}-{secrets.token_hex(4)}"
-            ),
-            volume=backups.VolumeFacts(
-                uid=_identity(source) if volume is None else backups.check_volume_uid(volume),
-                size_bytes=reading.size_bytes,
-                filesystem=found[0],
-                filesystem_uuid=found[1],
-            ),
-            point_in_time=now,
-            parent=None if parent == NO_PARENT else parent,
-            tool_version=mooring.__version__,
-        )
-        with render.watching("backing up") as watch:
-            outcome = capture.back_up(opened, reading, request, watch)
+    asked = capture.BackupRequest(
+        backup_id=backups.parse_backup_id(name or f"{now:%Y%m%dt%H%M%Sz}-{secrets.token_hex(4)}"),
+        volume=backups.VolumeFacts(
+            uid=_identity(source) if volume is None else backups.check_volume_uid(volume),
+            size_bytes=0,
+        ),
+        point_in_time=now,
+        parent=None if parent == NO_PARENT else parent,
+        tool_version=mooring.__version__,
+    )
+    if track is None:
+        outcome = _back_up(opened, source, asked)
+    else:
+        outcome = _back_up_tracked(opened, source, asked, track)
     described = mover.describe(outcome.manifest)
     render.show({**described, "existed": outcome.existed, "notes": list(outcome.notes)}, output)
+
+
+def _back_up_tracked(
+    opened: repository.Repository, source: Path, asked: capture.BackupRequest, folder: Path
+) -> capture.BackupOutcome:
+    devices.VolumeSource(source).close()  # nothing is made for what cannot be read
+    repository_id = opened.config.repository_id
+    with compose.open_base_clones(folder, asked.volume.uid, repository_id) as clones:
+        clone = clones.make(source)
+        with clones.changed() as (changes, why_not):
+            outcome = _back_up(opened, clone, replace(asked, changes=changes))
+        if not outcome.existed:  # what exists may be of another moment than the clone
+            clones.keep(outcome.manifest.backup_id)
+        if why_not:
+            noted = (f"everything was read, because {why_not}", *outcome.notes)
+            outcome = replace(outcome, notes=noted)
+    return outcome
+
+
+def _back_up(
+    opened: repository.Repository, source: Path, asked: capture.BackupRequest
+) -> capture.BackupOutcome:
+    with devices.VolumeSource(source) as reading:
+        found = mover.identify(reading) or (None, None)
+        facts = replace(
+            asked.volume,
+            size_bytes=reading.size_bytes,
+            filesystem=found[0],
+            filesystem_uuid=found[1],
+        )
+        with render.watching("backing up") as watch:
+            return capture.back_up(opened, reading, replace(asked, volume=facts), watch)
 
 
 def _identity(source: Path) -> str:

@@ -17,9 +17,11 @@ def backups(
     """Lists the backups of a repository, oldest first."""
     opened = options.open_repository(repo, key_file)
     rows: list[dict[str, Any]] = []
+    damaged = opened.damaged()
     for backup_id, found in opened.catalogue():
         if isinstance(found, domain_backups.BackupManifest):
-            rows.append(mover.describe(found))
+            problem = {"problem": "something of it is lost"} if backup_id in damaged else {}
+            rows.append(mover.describe(found) | problem)
         else:
             rows.append({"backupId": backup_id, "pointInTime": "", "problem": str(found)})
     rows.sort(key=lambda row: (row["pointInTime"], row["backupId"]))

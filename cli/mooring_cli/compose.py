@@ -1,16 +1,24 @@
 """Where the command line picks its adapters; nothing else here imports them."""
 
+import os
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.adapters.blobstores import opening
+from mooring.adapters.host import base_clones
 from mooring.adapters.kubernetes import client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
+from mooring.backup import mover_spec
 from mooring.backup.repository import Surroundings
-from mooring.domain import errors
+from mooring.domain import backups, store_locations
 from mooring.ports import blobstores, cluster
 from mooring.volumes.fleet.farewell import Farewell
+from mooring.volumes.fleet.recovery import Recovery
 from mooring.volumes.fleet.undeletion import Undeletion
+
+CREDENTIALS_VARIABLE = "MOORING_STORE_CREDENTIALS"
+CA_BUNDLE_VARIABLE = "MOORING_STORE_CA_BUNDLE"
 
 
 class _SystemClock:
@@ -23,27 +31,48 @@ def surroundings() -> Surroundings:
     return Surroundings(clock=_SystemClock())
 
 
-def open_store(location: Path, *, create: bool = False) -> blobstores.BlobStore:
-    """Opens the store at a location: a folder.
+def open_store(location: str, *, create: bool = False) -> blobstores.BlobStore:
+    """Opens the store that a person names, with what the environment says of a bucket.
 
     Args:
-        location: Its path.
+        location: A folder's path or a bucket's URL; see `store_locations`.
         create: Whether to make the folder, in a folder that exists.
 
     Raises:
+        InvalidInput: It is no location.
         NotFound: There is no such folder.
         PermissionDenied: It may not be made or entered.
     """
-    if create:
-        try:
-            location.mkdir(exist_ok=True)
-        except FileExistsError as error:
-            raise errors.InvalidInput(f"{location} is a file, not a folder") from error
-        except FileNotFoundError as error:
-            raise errors.NotFound(f"there is no folder {location.parent}: make it first") from error
-        except OSError as error:
-            raise errors.PermissionDenied(f"cannot make {location}: {error.strerror}") from error
-    return DirectoryBlobStore(location)
+    return opening.open_store(
+        store_locations.parse(location),
+        credentials=_path_of(CREDENTIALS_VARIABLE),
+        ca_bundle=_path_of(CA_BUNDLE_VARIABLE),
+        create=create,
+    )
+
+
+def open_mover_store(spec: mover_spec.RepositorySpec) -> blobstores.BlobStore:
+    """Opens the store that a mover's spec names; the environment has no say in it.
+
+    Raises:
+        InvalidInput: It is no location.
+        NotFound: There is no such folder, or a file is missing.
+    """
+    return opening.open_store(
+        spec.location(), credentials=spec.credentials, ca_bundle=spec.ca_bundle
+    )
+
+
+def _path_of(variable: str) -> Path | None:
+    text = os.environ.get(variable)
+    return Path(text) if text else None
+
+
+def open_base_clones(
+    folder: Path, volume_uid: str, repository_id: backups.RepositoryId
+) -> AbstractContextManager[base_clones.BaseClones]:
+    """Opens the clones that tell what changed in a volume; see `base_clones.opened`."""
+    return base_clones.opened(folder, volume_uid, repository_id)
 
 
 def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
@@ -64,6 +93,15 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     """
     volumes, objects = _connected(kubeconfig, context)
     return Farewell(volumes, volumes, objects)
+
+
+def open_recovery(kubeconfig: str | None, context: str | None) -> Recovery:
+    """Connects to a cluster, to recover the claims of a namespace.
+
+    Raises:
+        PreconditionFailed: There is no cluster to talk to.
+    """
+    return Recovery(client.connect(kubeconfig, context))
 
 
 def open_cluster(kubeconfig: str | None, context: str | None) -> cluster.ClusterObjects:

@@ -39,10 +39,10 @@ _CODES: dict[type[errors.MooringError], int] = {
 }
 
 _NEXT: dict[type[errors.MooringError], str] = {
-    errors.NotFound: "mooring backups --repo FOLDER --key-file FILE",
-    errors.DataCorrupt: "mooring repo check --full --repo FOLDER --key-file FILE",
-    errors.PermissionDenied: "ls -ld FOLDER, and mooring repo info --repo FOLDER --key-file FILE",
-    errors.SpaceExhausted: "df FOLDER, and run the same command again: what was sent is kept",
+    errors.NotFound: "mooring backups --repo REPO --key-file FILE",
+    errors.DataCorrupt: "mooring repo check --full --repo REPO --key-file FILE",
+    errors.PermissionDenied: "mooring repo info --repo REPO --key-file FILE",
+    errors.SpaceExhausted: "make room there, and the same command again: what was sent is kept",
     errors.Busy: "the same command again",
     errors.Unreachable: "the same command again: what was sent is kept",
     errors.Cancelled: "the same command again: what was sent is kept",
@@ -53,6 +53,7 @@ _NEXT: dict[type[errors.MooringError], str] = {
 
 _NEXT_IN_CLUSTER: dict[type[errors.MooringError], str] = {
     errors.NotFound: "kubectl mooring undelete, for what is in the trash",
+    errors.Busy: "the same command again",
     errors.Unreachable: "the same command again",
     errors.InvalidInput: "the command with --help",
 }
@@ -64,6 +65,7 @@ _NEXT_OF_SCHEDULES: dict[type[errors.MooringError], str] = {
 _TABLES = {
     "undelete": _NEXT_IN_CLUSTER,
     "forget-node": _NEXT_IN_CLUSTER,
+    "recover": _NEXT_IN_CLUSTER,
     "backup-now": _NEXT_OF_SCHEDULES,
 }
 """By command; others work on a repository."""

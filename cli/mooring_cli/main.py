@@ -14,7 +14,9 @@ from mooring_cli import (
     backups,
     exits,
     forget_node,
+    keygen,
     mover,
+    recover,
     repo,
     restore,
     undelete,
@@ -29,12 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(repo.app, name="repo")
+app.command("keygen")(keygen.keygen)
 app.command("backup")(backup.backup)
 app.command("restore")(restore.restore)
 app.command("backups")(backups.backups)
 app.command(backup_now.NAME)(backup_now.backup_now)
 app.command(undelete.NAME)(undelete.undelete)
 app.command(forget_node.NAME)(forget_node.forget_node)
+app.command(recover.NAME)(recover.recover)
 app.add_typer(mover.app, name="mover")
 
 

@@ -17,7 +17,7 @@ import structlog
 import typer
 
 import mooring
-from mooring.backup import mover, mover_spec, progress
+from mooring.backup import listing, mover, mover_spec, progress
 from mooring.domain import errors
 from mooring.runtime import logging as log
 from mooring_cli import compose, exits
@@ -34,7 +34,7 @@ def probe(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Opens the repository, makes it if wanted, and tries to write."""
 
     def work(read: mover_spec.ProbeSpec, _: progress.Watch) -> dict[str, Any]:
-        return mover.probe(read, compose.open_store(read.repository.path), compose.surroundings())
+        return mover.probe(read, compose.open_mover_store(read.repository), compose.surroundings())
 
     _run(spec, mover_spec.ProbeSpec, work)
 
@@ -44,7 +44,7 @@ def backup(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Backs a device up."""
 
     def work(read: mover_spec.BackupSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_store(read.repository.path)
+        store = compose.open_mover_store(read.repository)
         repository = mover.open_for(read, store, compose.surroundings())
         return mover.back_up(read, repository, watch, mooring.__version__)
 
@@ -56,7 +56,7 @@ def restore(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Fills a device from a backup."""
 
     def work(read: mover_spec.RestoreSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_store(read.repository.path)
+        store = compose.open_mover_store(read.repository)
         repository = mover.open_for(read, store, compose.surroundings())
         return mover.restore(read, repository, watch)
 
@@ -68,10 +68,25 @@ def forget(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Removes a backup from the catalogue."""
 
     def work(read: mover_spec.ForgetSpec, _: progress.Watch) -> dict[str, Any]:
-        store = compose.open_store(read.repository.path)
+        store = compose.open_mover_store(read.repository)
         return mover.forget(read, mover.open_for(read, store, compose.surroundings()))
 
     _run(spec, mover_spec.ForgetSpec, work)
+
+
+@app.command("list")
+def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Writes one page of a namespace's backups to the log."""
+
+    def work(read: mover_spec.ListSpec, _: progress.Watch) -> dict[str, Any]:
+        store = compose.open_mover_store(read.repository)
+        repository = mover.open_for(read, store, compose.surroundings())
+        page = listing.read_page(repository, read.namespace, read.after, read.limit)
+        for entry in page.entries:
+            structlog.get_logger().info(listing.EVENT, entry=entry)
+        return page.summary()
+
+    _run(spec, mover_spec.ListSpec, work)
 
 
 def _run(

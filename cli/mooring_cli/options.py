@@ -6,15 +6,29 @@ from typing import Annotated
 
 import typer
 
-from mooring.backup import mover, repository
-from mooring_cli import compose
+from mooring.backup import repository
+from mooring_cli import compose, key_files
 
 Repo = Annotated[
-    Path,
-    typer.Option("--repo", "-r", envvar="MOORING_REPOSITORY", help="Folder of the repository."),
+    str,
+    typer.Option(
+        "--repo",
+        "-r",
+        envvar="MOORING_REPOSITORY",
+        help="Where the repository is: a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME, "
+        "azure://CONTAINER/PREFIX?account=NAME, gs://BUCKET/PREFIX. A bucket's credentials come "
+        "from the environment, or from the folder $MOORING_STORE_CREDENTIALS with a file for each; "
+        "$MOORING_STORE_CA_BUNDLE is a file of certificates to trust.",
+    ),
 ]
 KeyFile = Annotated[
-    Path, typer.Option("--key-file", "-k", envvar="MOORING_KEY_FILE", help="File with its key.")
+    Path,
+    typer.Option(
+        "--key-file",
+        "-k",
+        envvar="MOORING_KEY_FILE",
+        help="File with its key or with a recovery key; `-` asks for a passphrase.",
+    ),
 ]
 
 
@@ -28,7 +42,9 @@ class OutputFormat(enum.StrEnum):
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to write the result.")]
 
 
-def open_repository(repo: Path, key_file: Path) -> repository.Repository:
+def open_repository(repo: str, key_file: Path) -> repository.Repository:
     """Opens the repository that the options name."""
     store = compose.open_store(repo)
-    return repository.open_repository(store, mover.read_key_file(key_file), compose.surroundings())
+    return repository.open_repository(
+        store, key_files.read_unlock(key_file), compose.surroundings()
+    )

@@ -1,18 +1,29 @@
-"""`mooring repo`: make a repository, look at it, check it."""
+"""`mooring repo`: make a repository and look at it; check, prune, repair are beside."""
 
-import os
 import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mooring.backup import mover, repository, verify
-from mooring.backup.format import slots
+from mooring.backup import key_ring, mover, repository
 from mooring.domain import backups, errors, quantities
-from mooring_cli import compose, options, render
+from mooring_cli import (
+    compose,
+    key_files,
+    options,
+    prune,
+    render,
+    repo_check,
+    repo_keys,
+    repo_repair,
+)
 
-app = typer.Typer(help="Make, show and check repositories.", no_args_is_help=True)
+app = typer.Typer(help="Make, show, check, prune and repair repositories.", no_args_is_help=True)
+app.command("check")(repo_check.check)
+app.command("prune")(prune.prune)
+app.command("repair")(repo_repair.repair)
+app.add_typer(repo_keys.app, name="keys")
 Passphrase = Annotated[
     Path | None, typer.Option(help="File with a passphrase that shall open it as well.")
 ]
@@ -27,11 +38,11 @@ def init(
     chunk_size: ChunkSize = "64Ki",
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
-    """Makes a repository in a folder; makes the key file when there is none."""
+    """Makes a repository in a folder or bucket; makes the key file when there is none."""
     chunk_size_bytes = backups.check_chunk_size(quantities.parse_bytes(chunk_size))
     unlock_with = []
     if passphrase_file is not None:
-        unlock_with.append(_read_passphrase(passphrase_file))
+        unlock_with.append(key_files.read_passphrase(passphrase_file))
     store = compose.open_store(repo, create=True)
     made_key = _make_key_file(key_file)
     unlock_with.insert(0, mover.read_key_file(key_file))
@@ -42,6 +53,7 @@ def init(
             "location": store.location,
             "keyFile": str(key_file),
             "keyFileMade": made_key,
+            "conditionalWrites": store.conditional_writes(),
             "note": "keep a copy of the key file elsewhere: without it every backup is lost",
         },
         output,
@@ -64,7 +76,9 @@ def info(
             "format": 1,
             "createdAt": opened.config.created_at.isoformat(),
             "chunkSizeBytes": opened.config.chunk_size_bytes,
-            "keySlots": [slot.get("type") for slot in opened.config.slots],
+            "keySlots": [
+                slot.type for slot in key_ring.read_slots(opened.store, opened.config).slots
+            ],
             "backups": len(opened.backup_ids()),
             "objects": len(sizes),
             "bytesStored": sum(sizes),
@@ -73,62 +87,10 @@ def info(
     )
 
 
-@app.command()
-def check(
-    repo: options.Repo,
-    key_file: options.KeyFile,
-    full: Annotated[bool, typer.Option("--full", help="Read and re-hash every byte.")] = False,
-    backup: Annotated[str | None, typer.Option(help="Check only this backup.")] = None,
-    output: options.Output = options.OutputFormat.TEXT,
-) -> None:
-    """Checks that backups are whole; exit code 8 when one is damaged."""
-    opened = options.open_repository(repo, key_file)
-    with render.watching("checking") as watch:
-        if backup is None:
-            report = verify.check_repository(opened, watch, full=full)
-        else:
-            backup_id = backups.parse_backup_id(backup)
-            report = verify.check_backup(opened, backup_id, watch, full=full)
-    render.show(
-        {
-            "healthy": report.healthy,
-            "backups": report.backups,
-            "chunks": report.chunks,
-            "bytesRead": report.bytes_read,
-            "problems": report.problems,
-            "problemCount": report.problem_count,
-        },
-        output,
-    )
-    if not report.healthy:
-        raise errors.DataCorrupt(
-            f"{report.problem_count} problems were found; the backups they name cannot be "
-            "restored whole"
-        )
-
-
 def _make_key_file(path: Path) -> bool:
     """Makes a key file that only its owner may read; an existing one is left alone."""
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+        key_files.write_new(path, secrets.token_hex(32) + "\n")
+    except errors.AlreadyExists:
         return False
-    except OSError as error:
-        raise errors.PermissionDenied(
-            f"cannot make the key file {path}: {error.strerror}"
-        ) from error
-    with os.fdopen(file, "w") as stream:
-        stream.write(secrets.token_hex(32) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
     return True
-
-
-def _read_passphrase(path: Path) -> slots.Unlock:
-    try:
-        words = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.InvalidInput(f"cannot read a passphrase from {path}") from error
-    if not words:
-        raise errors.InvalidInput(f"{path} is empty: it must hold a passphrase")
-    return slots.Unlock(passphrase=words)

@@ -1,6 +1,5 @@
 """Where the CSI driver picks its adapters; nothing else here imports them."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import mooring
 from mooring.adapters import registry
 from mooring.adapters.catalogue.directory import DirectoryCatalogue
 from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.adapters.host.change_lists import ChangeLists
 from mooring.adapters.host.repository_folders import RepositoryFolders
 from mooring.adapters.kubernetes import agent_addresses, authority, client
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
@@ -28,9 +28,7 @@ from mooring.agent import (
     upkeep,
 )
 from mooring.agent import client as agent_client
-from mooring.agent import server as agent_server
 from mooring.agent import service as agent_service
-from mooring.agent._generated import agent_pb2_grpc
 from mooring.api import keys
 from mooring.domain import errors, ids
 from mooring.planning import repository_plan
@@ -44,13 +42,20 @@ from mooring.runtime.settings import AgentSettings
 from mooring.volumes.fleet.fleet import Fleet
 from mooring.volumes.local.node import LocalNode
 from mooring.volumes.local.outgoing import Transfers
-from mooring_csi import controller, identity, interceptors, registration, server
+from mooring_csi import (
+    agent_serving,
+    controller,
+    identity,
+    interceptors,
+    registration,
+    server,
+    snapshot_metadata,
+)
 from mooring_csi import node as node_service
 from mooring_csi._generated import csi_pb2_grpc
 
 _log = structlog.get_logger("csi")
 _GRACE_SECONDS = 25.0
-_RETRY_SECONDS = 5.0
 
 
 class Part(Protocol):
@@ -193,7 +198,7 @@ def build_node(
     if options.agent_listen is not None:
         storage = reporting.ReportingStorage(node, reporter)
         process.parts.append(
-            AgentServer(
+            agent_serving.AgentServer(
                 agent_service.NodeAgent(node.name, storage, node.outgoing.read),
                 options.agent_listen,
                 found.certificate,
@@ -236,65 +241,6 @@ class OneNode:
         return self._storage
 
 
-class AgentServer:
-    """The agent's own server. It waits for a certificate and for the first report.
-
-    The report's first half carries out deletions that were recorded while the node was away, so
-    they are done before anything is served. The kubelet's socket waits for neither.
-    """
-
-    def __init__(
-        self,
-        service: agent_service.NodeAgent,
-        address: str,
-        certificate: renewal.CurrentCertificate,
-        reporter: reporting.Reporter,
-    ) -> None:
-        self._address = address
-        self._service = service
-        self._certificate = certificate
-        self._reporter = reporter
-        self._stopping = threading.Event()
-        self._server: grpc.Server | None = None
-        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
-
-    def start(self) -> None:
-        """Serves once it can, in the background."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Takes no more calls, and gives those under way time to end."""
-        self._stopping.set()
-        self._thread.join(timeout=2)
-        if self._server is not None:
-            self._server.stop(_GRACE_SECONDS).wait()
-
-    def _run(self) -> None:
-        for ready in (self._certificate.wait, self._reporter.wait_for_first):
-            while not ready(1.0):
-                if self._stopping.is_set():
-                    return
-        while not self._stopping.is_set():
-            try:
-                self._server, port = agent_server.start(
-                    self._address,
-                    self._certificate,
-                    interceptors=[agent_service.CallGuard(authorization.AGENT_RULES)],
-                    register=[self._register],
-                )
-            except errors.MooringError as error:
-                _log.error("the agent does not serve yet", message=str(error))
-                self._stopping.wait(_RETRY_SECONDS)
-            else:
-                _log.info("the agent serves", port=port)
-                return
-
-    def _register(self, target: grpc.Server) -> None:
-        agent_pb2_grpc.add_NodeAgentServicer_to_server(  # type: ignore[no-untyped-call]
-            self._service, target
-        )
-
-
 class _Closing:
     """Closes connections at the end."""
 
@@ -331,6 +277,9 @@ def _open_node(
     node = LocalNode(settings.node, parts, ThreadLocks(), registry.system_clock(), transfers)
     for note in node.recover():
         _log.info("recovered", note=note)
+    # The guard thawed what stood still for want of room: it stops again before anything is served.
+    for note in node.space_watch.check():
+        _log.warning("space-watch", note=note)
     return node
 
 
@@ -365,6 +314,9 @@ def _controller_part(fleet: Fleet) -> server.Register:
         csi_pb2_grpc.add_ControllerServicer_to_server(  # type: ignore[no-untyped-call]
             controller.Controller(fleet), target
         )
+        csi_pb2_grpc.add_SnapshotMetadataServicer_to_server(  # type: ignore[no-untyped-call]
+            snapshot_metadata.SnapshotMetadata(fleet), target
+        )
 
     return add
 
@@ -376,10 +328,12 @@ def _node_part(
         registry.kernel_host(), lambda: _folder_entries(options.folders_file), keys.MOVER_GROUP_ID
     )
     mounts = node_service.FolderMounts(folders.publish, folders.unpublish)
+    lists = ChangeLists(registry.kernel_host().paths, node.changes.since_base)
+    published = node_service.ChangeLists(lists.publish, lists.unpublish)
 
     def add(target: grpc.Server) -> None:
         csi_pb2_grpc.add_NodeServicer_to_server(  # type: ignore[no-untyped-call]
-            node_service.Node(node, mounts, changed), target
+            node_service.Node(node, mounts, published, changed), target
         )
 
     return add

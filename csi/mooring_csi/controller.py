@@ -192,7 +192,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             except errors.NotFound:
                 return []
         else:
-            found = list(self._fleet.list_snapshots())
+            # What is kept for the next backup is Mooring's own, and may go at any moment.
+            found = [one for one in self._fleet.list_snapshots() if one.base is None]
         return [
             record
             for record in found

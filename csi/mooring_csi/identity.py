@@ -11,6 +11,7 @@ from mooring_csi._generated import csi_pb2, csi_pb2_grpc
 _SERVICES = (
     csi_pb2.PluginCapability.Service.CONTROLLER_SERVICE,
     csi_pb2.PluginCapability.Service.VOLUME_ACCESSIBILITY_CONSTRAINTS,
+    csi_pb2.PluginCapability.Service.SNAPSHOT_METADATA_SERVICE,
 )
 
 

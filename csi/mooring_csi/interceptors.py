@@ -4,6 +4,7 @@ The answer to an error is its code and message and nothing else: CSI demands emp
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -19,28 +20,63 @@ _LONGEST_MESSAGE_BYTES = 2000
 
 
 def call_interceptor() -> interceptors.CallInterceptor:
-    """Returns what maps errors and logs calls of every unary method."""
-    return interceptors.CallInterceptor(_around)
+    """Returns what maps errors and logs calls of every method."""
+    return interceptors.CallInterceptor(_around, _around_stream)
 
 
 def _around(method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
     def call(request: Any, context: grpc.ServicerContext) -> Any:
-        started = time.monotonic()
-        code, message = grpc.StatusCode.OK, ""
-        try:
+        ending = _Ending(method, request)
+        with ending:
             return behaviour(request, context)
-        except errors.MooringError as error:
-            code, message = statuses.code_of(error), str(error)
-        except NotImplementedError:  # what the generated base class raises
-            code, message = grpc.StatusCode.UNIMPLEMENTED, "this driver does not advertise it"
-        except Exception:  # the shell's one boundary
-            code, message = grpc.StatusCode.INTERNAL, "a fault in the driver; see its log"
-            _log.exception("fault", method=method)
-        finally:
-            _write(method, request, code, message, time.monotonic() - started)
-        return context.abort(code, _fitting(message))  # raises
+        return ending.abort(context)  # raises
 
     return call
+
+
+def _around_stream(method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
+    def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        ending = _Ending(method, request)
+        with ending:
+            yield from behaviour(request, context)
+        if ending.code is not grpc.StatusCode.OK:
+            ending.abort(context)
+
+    return call
+
+
+class _Ending:
+    """How a call ends: the shell's one boundary, which turns errors into codes and logs them."""
+
+    def __init__(self, method: str, request: Any) -> None:
+        self.code, self._message = grpc.StatusCode.OK, ""
+        self._method = method
+        self._request = request
+        self._started = time.monotonic()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        swallowed = isinstance(error, Exception)
+        if isinstance(error, errors.MooringError):
+            self.code, self._message = statuses.code_of(error), str(error)
+        elif isinstance(error, NotImplementedError):  # what the generated base class raises
+            self.code = grpc.StatusCode.UNIMPLEMENTED
+            self._message = "this driver does not advertise it"
+        elif swallowed:
+            self.code = grpc.StatusCode.INTERNAL
+            self._message = "a fault in the driver; see its log"
+            _log.exception("fault", method=self._method, exc_info=error)
+        seconds = time.monotonic() - self._started
+        _write(self._method, self._request, self.code, self._message, seconds)
+        return swallowed
+
+    def abort(self, context: grpc.ServicerContext) -> Any:
+        """Ends the call with its code; never returns."""
+        return context.abort(self.code, _fitting(self._message))
 
 
 def _fitting(message: str) -> str:

@@ -48,6 +48,19 @@ class FolderMounts:
     unpublish: Callable[[handles.RepositoryFolder, str], None]
 
 
+@dataclass(frozen=True)
+class ChangeLists:
+    """How lists of changes are published on this node.
+
+    Attributes:
+        publish: Takes the snapshot and the target path.
+        unpublish: Takes the target path.
+    """
+
+    publish: Callable[[ids.SnapshotId, str], None]
+    unpublish: Callable[[str], None]
+
+
 class Node(csi_pb2_grpc.NodeServicer):
     """Staging and publishing on this node."""
 
@@ -55,9 +68,11 @@ class Node(csi_pb2_grpc.NodeServicer):
         self,
         node: local_node.LocalNode,
         folders: FolderMounts,
+        lists: ChangeLists,
         changed: Changed,
     ) -> None:
-        """Takes the node's storage, its folders, and what to tell when a volume's use changed."""
+        """Takes the node's storage, what else it shows, and whom to tell of a volume's use."""
+        self._lists = lists
         self._node = node
         self._folders = folders
         self._changed = changed
@@ -120,6 +135,8 @@ class Node(csi_pb2_grpc.NodeServicer):
                 self._publish(volume_id, target, request, capability)
             case handles.RepositoryFolder():
                 self._folders.publish(handle, target, request.readonly)
+            case handles.ChangeList(snapshot_id):
+                self._lists.publish(snapshot_id, target)
             case handles.SnapshotReader() | handles.PopulateWriter():
                 self._expose(handle, target, request, capability)
         self._changed()
@@ -137,6 +154,8 @@ class Node(csi_pb2_grpc.NodeServicer):
                 self._node.publisher.unpublish(volume_id, target)
             case handles.RepositoryFolder():
                 self._folders.unpublish(handle, target)
+            case handles.ChangeList():
+                self._lists.unpublish(target)
             case handles.SnapshotReader() | handles.PopulateWriter():
                 self._node.exposures.unexpose(handles.render(handle), target)
         self._changed()

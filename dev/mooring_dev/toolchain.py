@@ -95,6 +95,7 @@ TOOL_MODULES = (
         160,
         kept_files=(("crds", f"{_SNAPSHOTTER}/client/v8", "config/crd/*.yaml"),),
     ),
+    ToolModule("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}, 60),
     ToolModule("coredns", {"coredns": "github.com/coredns/coredns"}, 180),
     ToolModule(
         "local-path-provisioner",

@@ -3,20 +3,36 @@
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
-from mooring.planning import repository_plan, verdicts
+from mooring.planning import recovery_slots, repository_plan, verdicts
 from mooring.planning.movers import MoverState
 from mooring.ports import clock, cluster
 from mooring_operator import parsing, resources, statuses
-from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.builders import (
+    jobs,
+    mover_specs,
+    owners,
+    persistent_volumes,
+    repository_mounts,
+)
+from mooring_operator.listings import Listings
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
-from mooring_operator.repository_access import RepositoryAccess, claim_of
+from mooring_operator.repository_access import (
+    RepositoryAccess,
+    is_usable,
+    mount_of,
+    was_ready,
+    was_ready_before_slots,
+)
 from mooring_operator.work_queue import Key
 
 KIND = "BackupRepository"
 _PROBE_DEADLINE_SECONDS = 600
 _WAIT_SECONDS = 30.0
 _SOON_SECONDS = 1.0
+_KEPT = frozenset(
+    {"probed", "lastCheckTime", "repositoryId", "recoverySlots", "firstReadyTime", "listing"}
+)
 
 
 class BackupRepositories:
@@ -30,6 +46,7 @@ class BackupRepositories:
         access: RepositoryAccess,
         time: clock.Clock,
     ) -> None:
+        self._listings = Listings(objects, recorder, movers, time)
         self._objects = objects
         self._recorder = recorder
         self._movers = movers
@@ -50,14 +67,18 @@ class BackupRepositories:
         except errors.MooringError as error:
             if verdicts.is_transient(error):
                 raise
-            self._report(obj, _refusal(error), {})
+            known = obj.get("status", {})
+            kept = {name: known[name] for name in known if name not in ("probed", "lastCheckTime")}
+            self._report(obj, _refusal(error), kept)
             return _WAIT_SECONDS
 
     def _put_away(self, obj: cluster.Object) -> float | None:
         """Deletes what was made for it, and no byte of the repository."""
         owner = owners.owner_of(obj)
-        probe_gone = self._movers.remove(owner, keys.ROLE_PROBE)
-        if probe_gone and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
+        movers_gone = [
+            self._movers.remove(owner, role) for role in (keys.ROLE_PROBE, keys.ROLE_LIST)
+        ]
+        if all(movers_gone) and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
             self._recorder.let_go(resources.BACKUP_REPOSITORIES, obj)
             return None
         text = "waits until no mover uses it any more"
@@ -72,27 +93,56 @@ class BackupRepositories:
         decision = repository_plan.decide(seen, self._time.now())
         status = dict(obj.get("status", {}))
         if decision.action is repository_plan.Action.PROBE:
-            self._probe(owner, spec, seen.wanted, claim_of(obj, spec))
+            self._probe(owner, spec, seen.wanted, mount_of(obj, spec))
         if decision.verdict is not None:
             if decision.concluded:
-                status["probed"] = seen.wanted
-                status["lastCheckTime"] = statuses.timestamp(self._time.now())
-                status["repositoryId"] = seen.probe.result.get(
-                    "repositoryId", status.get("repositoryId")
-                )
+                status |= self._found(seen, decision.verdict, status)
             self._report(obj, decision.verdict, status)
         if decision.action is repository_plan.Action.CLEAR:
             self._movers.remove(owner, keys.ROLE_PROBE)
         waiting = decision.action is repository_plan.Action.WAIT
-        idle = waiting and seen.probe.state is MoverState.ABSENT
-        return _WAIT_SECONDS if idle else _SOON_SECONDS
+        if not waiting or seen.probe.state is not MoverState.ABSENT:
+            return _SOON_SECONDS
+        return self._list(obj, spec, status)
+
+    def _list(
+        self, obj: cluster.Object, spec: models.BackupRepositorySpec, status: cluster.Object
+    ) -> float:
+        """Shows what it holds as objects, a step at a look; returns when to look again."""
+        if not is_usable(obj, to_write=False):
+            return _WAIT_SECONDS
+        listing, again = self._listings.advance(obj, mount_of(obj, spec))
+        self._report(obj, _said(obj), status | {"listing": listing})
+        return _WAIT_SECONDS if again is None else again
+
+    def _found(
+        self,
+        seen: repository_plan.Observed,
+        verdict: verdicts.Verdict,
+        status: cluster.Object,
+    ) -> cluster.Object:
+        """Returns the status fields that a probe's answer changes."""
+        result, now = seen.probe.result, statuses.timestamp(self._time.now())
+        found: cluster.Object = {"probed": seen.wanted, "lastCheckTime": now}
+        found["repositoryId"] = result.get("repositoryId", status.get("repositoryId"))
+        if seen.probe.state is MoverState.SUCCEEDED:
+            found["recoverySlots"] = recovery_slots.slots_in(result)
+        is_new = "listing" not in status and seen.probe.state is MoverState.SUCCEEDED
+        if is_new and (was_ready_before_slots(status) or not result.get("backups")):
+            found["listing"] = {"done": True}  # its backups have objects, or had ones, or none
+        if verdict.outcome is verdicts.Outcome.DONE or seen.recovery.was_ready:
+            found["firstReadyTime"] = status.get("firstReadyTime", now)
+        return found
 
     def _reach(self, obj: cluster.Object, spec: models.BackupRepositorySpec) -> bool:
-        """Checks that the folder may be used, and makes the claim that movers mount.
+        """Checks that the place may be used, and makes the claim through which movers see a folder.
 
         True once movers can mount it.
         """
         metadata = obj["metadata"]
+        if spec.directory is None:
+            mount_of(obj, spec)  # which refuses what cannot be a bucket
+            return True
         if spec.directory.folder is not None:
             entry = self._access.folder(spec.directory.folder, metadata["namespace"])
             owner = owners.owner_of(obj)
@@ -118,6 +168,12 @@ class BackupRepositories:
         status = obj.get("status", {})
         job = self._movers.job(owner, keys.ROLE_PROBE) or {"metadata": {}}
         generation = obj["metadata"].get("generation", 1)
+        recovery = recovery_slots.Wish(
+            owner.namespace,
+            owner.name,
+            waived=spec.encryption.recovery is models.Recovery.NONE,
+            was_ready=was_ready(status),
+        )
         return repository_plan.Observed(
             wanted=str(generation),
             probed=status.get("probed"),
@@ -126,33 +182,41 @@ class BackupRepositories:
             probe=self._movers.observe(owner, keys.ROLE_PROBE),
             probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
             probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
+            recovery=recovery,
             key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "
             f"copy outside the cluster: kubectl -n {owner.namespace} create secret generic "
             f'{secret} --from-literal={entry}="$(openssl rand -base64 32)"',
         )
 
     def _probe(
-        self, owner: owners.Owner, spec: models.BackupRepositorySpec, wanted: str, claim: str
+        self,
+        owner: owners.Owner,
+        spec: models.BackupRepositorySpec,
+        wanted: str,
+        repository: repository_mounts.RepositoryMount,
     ) -> None:
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_PROBE,
-            repository_claim=claim,
-            key_secret=spec.encryption.key_secret_name,
+            repository=repository,
             deadline_seconds=_PROBE_DEADLINE_SECONDS,
             annotations={keys.PROBED_SPEC: wanted},
         )
-        self._movers.start(run, mover_specs.probe())
+        self._movers.start(run, mover_specs.probe(spec.encryption.recovery_keys))
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, fields: cluster.Object
     ) -> None:
-        kept = {
-            name: value
-            for name, value in fields.items()
-            if name in ("probed", "lastCheckTime", "repositoryId")
-        }
+        kept = {name: value for name, value in fields.items() if name in _KEPT}
         self._recorder.report(resources.BACKUP_REPOSITORIES, obj, "Ready", verdict, kept)
+
+
+def _said(obj: cluster.Object) -> verdicts.Verdict:
+    """Returns what its condition says now."""
+    ready = statuses.condition(obj, "Ready")
+    is_ready = ready.get("status") == "True"
+    word = verdicts.done if is_ready else verdicts.stuck
+    return word(str(ready.get("reason", "")), str(ready.get("message", "")))
 
 
 def _refusal(error: errors.MooringError) -> verdicts.Verdict:

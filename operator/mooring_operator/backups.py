@@ -11,7 +11,17 @@ from mooring.domain import errors, ids
 from mooring.planning import backup_run_plan, movers, verdicts
 from mooring.planning.backup_run_plan import Action, Need
 from mooring.ports import cluster
-from mooring_operator import observing, parsing, resources, restores, run_statuses, statuses
+from mooring_operator import (
+    backup_documents,
+    listings,
+    observing,
+    parsing,
+    resources,
+    restores,
+    run_statuses,
+    statuses,
+)
+from mooring_operator.backup_bases import BackupBases
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
@@ -60,6 +70,7 @@ class Backups:
         self._movers = movers
         self._access = access
         self._nodes = surroundings.nodes
+        self._bases = BackupBases(surroundings.nodes, movers)
         self._fleet = surroundings.fleet
         self._time = surroundings.time
 
@@ -79,6 +90,8 @@ class Backups:
             else:
                 self._report(obj, verdicts.failed(error.reason, str(error)), {"released": True})
             return _NEVER
+        if listings.is_imported(obj) and not deleting and not obj.get("status"):
+            return _NEVER  # it is being made from what the repository holds
         if not deleting:
             self._recorder.hold(resources.BACKUPS, obj)
         seen, found = self._observe(obj, spec)
@@ -110,7 +123,9 @@ class Backups:
         access, repository = None, Need(True)
         if needs or deleting:
             home = None if volume is None else volume.node
-            access, repository = self._access.find(spec.repository_name, owner.namespace, home)
+            access, repository = self._access.find(
+                spec.repository_name, owner.namespace, home, to_write=needs
+            )
         seen = backup_run_plan.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))
             or self._time.now(),
@@ -284,21 +299,29 @@ class Backups:
         exposure = persistent_volumes.snapshot_exposure(
             owner, snapshot_id, int(status["sizeBytes"]), node
         )
-        if not self._movers.expose(exposure):
+        changes = self._bases.changes(owner, snapshot_id, node)
+        exposed = [self._movers.expose(one) for one in (exposure, changes) if one is not None]
+        if not all(exposed):
             return
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_BACKUP,
-            repository_claim=found.access.claim,
-            key_secret=found.access.key_secret,
+            repository=found.access.repository,
             deadline_seconds=spec.active_deadline_seconds,
             device_claim=exposure.name,
             read_only_device=True,
+            changes_claim=None if changes is None else changes.name,
             node=node,
             taints=self._movers.taints(node),
         )
-        task = mover_specs.BackupTask(
-            backup_id=backup_id_of(owner),
+        task = self._task(obj, status, found, tracked=changes is not None)
+        self._movers.start(run, mover_specs.backup(task))
+
+    def _task(
+        self, obj: cluster.Object, status: dict[str, Any], found: _Found, *, tracked: bool
+    ) -> mover_specs.BackupTask:
+        return mover_specs.BackupTask(
+            backup_id=backup_id_of(owners.owner_of(obj)),
             volume=mover_specs.BackedUpVolume(
                 uid=str(status["volumeId"]),
                 size_bytes=int(status["sizeBytes"]),
@@ -307,20 +330,9 @@ class Backups:
             ),
             consistency=str(status["consistency"]),
             point_in_time=str(status["snapshotTime"]),
-            documents=self._documents(found.claim),
+            documents=backup_documents.documents(self._objects, obj, found.claim),
+            tracked=tracked,
         )
-        self._movers.start(run, mover_specs.backup(task))
-
-    def _documents(self, claim: cluster.Object | None) -> dict[str, Any]:
-        """Returns the manifests of claim and class, without what belongs to this cluster alone."""
-        if claim is None:
-            return {}
-        name = claim["spec"].get("storageClassName") or ""
-        storage_class = self._objects.get(cluster.STORAGE_CLASSES, name)
-        return {
-            "persistentVolumeClaim": run_statuses.portable(claim),
-            "storageClass": None if storage_class is None else run_statuses.portable(storage_class),
-        }
 
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
         if found.access is None:
@@ -328,8 +340,7 @@ class Backups:
         run = jobs.MoverRun(
             owner=owners.owner_of(obj),
             role=keys.ROLE_FORGET,
-            repository_claim=found.access.claim,
-            key_secret=found.access.key_secret,
+            repository=found.access.repository,
             deadline_seconds=3600,
         )
         self._movers.start(run, mover_specs.forget(str(status["backupId"])))
@@ -337,18 +348,27 @@ class Backups:
     def _release(self, obj: cluster.Object, status: dict[str, Any]) -> bool:
         """Puts away mover, claim, volume and snapshot, in this order; True once all are gone."""
         owner = owners.owner_of(obj)
-        mover_gone = self._movers.remove(owner, keys.ROLE_BACKUP)
-        if not mover_gone or not self._movers.withdraw(owner, keys.ROLE_BACKUP):
+        if not self._stopped(owner):
             return False
         if "snapshotId" not in status:
             return True
+        snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
         try:
-            self._fleet.delete_snapshot(ids.parse_snapshot_id(str(status["snapshotId"])))
+            if not self._bases.keep(snapshot_id, status):
+                self._fleet.delete_snapshot(snapshot_id)
         except errors.NotFound:
             return True
         except (errors.InUse, errors.Busy):
             return False
         return True
+
+    def _stopped(self, owner: owners.Owner) -> bool:
+        """Puts away the mover and what was exposed to it; True once all of it is gone."""
+        if not self._movers.remove(owner, keys.ROLE_BACKUP):
+            return False
+        roles = (keys.ROLE_BACKUP, keys.ROLE_CHANGES)
+        gone = [self._movers.withdraw(owner, role) for role in roles]
+        return all(gone)
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, status: dict[str, Any]

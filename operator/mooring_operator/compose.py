@@ -35,6 +35,7 @@ from mooring_operator import (
     restores,
     resync,
     volume_claims,
+    waiting_claims,
     watching,
 )
 from mooring_operator.builders import jobs
@@ -235,6 +236,7 @@ def _rounds(
         ).reconcile,
         fleet_surveys.KIND: fleet_surveys.FleetSurveys(objects, recorder, world).reconcile,
         relocations.KIND: relocations.Relocations(objects).reconcile,
+        waiting_claims.KIND: waiting_claims.WaitingClaims(objects, recorder).reconcile,
         protection_rounds.KIND: protection_rounds.ProtectionRounds(
             objects, recorder, world.time, unprotected
         ).reconcile,

@@ -4,12 +4,12 @@ One loop for the whole fleet instead of a timer an object. A node that does not 
 last words, its pools are shown as unreachable, and nobody else waits for it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mooring.api import keys
 from mooring.domain import ids, pools, quantities
-from mooring.planning import verdicts
+from mooring.planning import pool_ownership, verdicts
 from mooring.ports import cluster
 from mooring.volumes.fleet import surveys
 from mooring_operator import resources
@@ -64,8 +64,9 @@ class FleetSurveys:
         """Writes what is known of one pool; a node that answered without it has it no more."""
         before = obj.get("status", {}).get("nodes", [])
         known = {entry["node"]: entry for entry in before if entry["node"] not in answered}
+        heirs = {**_remembered(before, known, answers), **pool_ownership.originals(answers)}
         for status in answers:
-            known[status.node] = _entry(status)
+            known[status.node] = {**_entry(status), **_adopted(status, heirs.get(status.node))}
         for name, entry in known.items():
             if name not in answered:
                 known[name] = {**entry, **_SILENT}
@@ -80,23 +81,25 @@ class FleetSurveys:
         self._recorder.report(resources.POOLS, obj, "Ready", pool_verdict(entries), fields)
 
 
+_STUCK: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], bool]]] = (
+    ("Degraded", "no new volumes on ", lambda entry: not entry["healthy"]),
+    ("WritesWait", "volumes are frozen on ", lambda entry: bool(entry.get("waitingVolumes"))),
+    ("AdoptedElsewhere", "", lambda entry: bool(entry.get("adoptedBy"))),
+    (
+        "LowSpace",
+        "no new volumes on ",
+        lambda entry: bool(entry["message"]) and not entry.get("evacuating"),
+    ),
+)
+"""What somebody has to look after, the worst first: reason, how it is said, and of which nodes."""
+
+
 def pool_verdict(entries: Sequence[Mapping[str, Any]]) -> verdicts.Verdict:
     """Says how a pool stands over its nodes."""
-    faults = [f"{entry['node']}: {entry['message']}" for entry in entries if not entry["healthy"]]
-    if faults:
-        return verdicts.stuck("Degraded", f"no new volumes on {'; '.join(faults)}")
-    waiting = [
-        f"{entry['node']}: {entry['message']}" for entry in entries if entry.get("waitingVolumes")
-    ]
-    if waiting:
-        return verdicts.stuck("WritesWait", f"volumes are frozen on {'; '.join(waiting)}")
-    short = [
-        f"{entry['node']}: {entry['message']}"
-        for entry in entries
-        if entry["message"] and not entry.get("evacuating")
-    ]
-    if short:
-        return verdicts.stuck("LowSpace", f"no new volumes on {'; '.join(short)}")
+    for reason, opening, concerns in _STUCK:
+        said = [f"{entry['node']}: {entry['message']}" for entry in entries if concerns(entry)]
+        if said:
+            return verdicts.stuck(reason, f"{opening}{'; '.join(said)}")
     emptied = [f"{entry['node']} {entry['message']}" for entry in entries if entry["message"]]
     if emptied:
         return verdicts.working("Evacuating", "; ".join(emptied))
@@ -123,6 +126,29 @@ def _entry(status: pools.PoolStatus) -> dict[str, Any]:
         "waitingVolumes": status.waiting_volumes,
         **_evacuation(status.evacuation),
     }
+
+
+def _remembered(
+    before: Sequence[Mapping[str, Any]],
+    silent: Collection[str],
+    answers: Sequence[pools.PoolStatus],
+) -> dict[ids.NodeName, ids.NodeName]:
+    """Returns what was said of adoptions by nodes that cannot repeat it, or whose disk failed."""
+    present = {(str(one.node), one.pool_uuid) for one in answers}
+    return {
+        ids.NodeName(entry["node"]): ids.NodeName(heir)
+        for entry in before
+        if (heir := entry.get("adoptedBy"))
+        and (heir in silent or (heir, entry["poolUuid"]) in present)
+    }
+
+
+def _adopted(status: pools.PoolStatus, heir: ids.NodeName | None) -> dict[str, Any]:
+    """Says of a node's entry that another one has this pool, too, and rightly."""
+    if heir is None:
+        return {}
+    said = pool_ownership.original_message(status.pool_uuid, heir)
+    return {"adoptedBy": heir, "message": "; ".join(filter(None, [status.message, said]))}
 
 
 def _evacuation(found: pools.Evacuation | None) -> dict[str, Any]:

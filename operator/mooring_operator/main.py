@@ -22,6 +22,7 @@ from mooring_operator import (
     protection_rounds,
     relocations,
     resync,
+    waiting_claims,
     watch_supervision,
 )
 from mooring_operator.health import HealthServer
@@ -61,6 +62,7 @@ async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     operator.queue.add(lost_nodes.KEY)
     operator.queue.add(resync.KEY)
     operator.queue.add(relocations.KEY)
+    operator.queue.add(waiting_claims.KEY)
     operator.queue.add(protection_rounds.KEY)
     health.start()
     if operator.metrics is not None:

@@ -29,8 +29,7 @@ class MoverJobs:
 
     def start(self, run: jobs.MoverRun, spec: Mapping[str, Any]) -> None:
         """Makes the mover's settings and Job; a no-op when they are there."""
-        text = json.dumps(spec, indent=1, sort_keys=True)
-        self._make(cluster.CONFIG_MAPS, jobs.spec_config_map(run, text))
+        self._make(cluster.CONFIG_MAPS, jobs.spec_config_map(run, spec))
         self._make(cluster.JOBS, jobs.job(run, self._settings))
 
     def _make(self, resource: cluster.Resource, body: cluster.Object) -> cluster.Object:
@@ -104,6 +103,19 @@ class MoverJobs:
             if entry.get("event") == "progress":
                 return entry
         return {}
+
+    def said(
+        self, owner: owners.Owner, role: str, event: str, *, lines: int
+    ) -> list[dict[str, Any]]:
+        """Returns what a mover that succeeded wrote to its log under one name."""
+        for pod in reversed(self._pods(owner, role)):
+            metadata = pod["metadata"]
+            if pod.get("status", {}).get("phase") != "Succeeded":
+                continue
+            text = self._objects.log_tail(metadata["name"], metadata["namespace"], lines=lines)
+            entries = map(_json_object, text.splitlines())
+            return [entry for entry in entries if entry.get("event") == event]
+        return []
 
     def _why_pending(self, about: cluster.Object) -> tuple[str, str]:
         status = about.get("status", {})

@@ -1,8 +1,10 @@
 """Reads facts out of Kubernetes' own objects: claims, volumes, classes, nodes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mooring.api import keys
+from mooring.api.v1alpha1 import volumes as models
 from mooring.domain import errors, handles, ids, quantities
 from mooring.planning import claim_holders, claim_plan, placement_plan
 from mooring.ports import cluster
@@ -119,6 +121,23 @@ def bound_volume(objects: cluster.ClusterObjects, claim: cluster.Object) -> Boun
             f"claim {claim['metadata']['name']} belongs to a mover; name a claim of yours"
         )
     return BoundVolume(name, handle.volume_id, node_of(volume))
+
+
+def writes_wait(objects: cluster.ClusterObjects, volume: BoundVolume | None) -> str:
+    """Returns why a volume is frozen for want of room, as its node says; empty if it is not."""
+    record = objects.get(resources.VOLUMES, volume.volume_id) if volume is not None else None
+    status = (record or {}).get("status", {})
+    return str(status["message"]) if status.get("health") == models.WRITES_WAIT else ""
+
+
+def volumes_by_handle(objects: cluster.ClusterObjects) -> Mapping[str, cluster.Object]:
+    """Returns the PersistentVolumes of Mooring's driver by the id of what is behind them."""
+    found: dict[str, cluster.Object] = {}
+    for volume in objects.find(cluster.PERSISTENT_VOLUMES):
+        csi = volume.get("spec", {}).get("csi", {})
+        if csi.get("driver") == keys.DRIVER and "volumeHandle" in csi:
+            found[csi["volumeHandle"]] = volume
+    return found
 
 
 def node_of(volume: cluster.Object) -> ids.NodeName:

@@ -278,8 +278,7 @@ class Populator:
         run = jobs.MoverRun(
             owner=owner,
             role=keys.ROLE_RESTORE,
-            repository_claim=access.claim,
-            key_secret=access.key_secret,
+            repository=access.repository,
             deadline_seconds=source.deadline_seconds,
             device_claim=exposure.name,
             node=node,

@@ -15,7 +15,7 @@ import structlog
 from mooring.api import keys, persistent_volumes
 from mooring.domain import errors, volumes
 from mooring.ports import cluster
-from mooring_operator import resources
+from mooring_operator import observing, resources
 from mooring_operator.work_queue import Key
 
 KIND = "Relocations"
@@ -32,8 +32,7 @@ class Relocations:
 
     def reconcile(self, _: Key) -> float | None:
         """Looks at all of them once; returns when to do it again, in seconds."""
-        found = self._objects.find(cluster.PERSISTENT_VOLUMES)
-        by_handle = {handle: volume for volume in found if (handle := _handle(volume)) is not None}
+        by_handle = observing.volumes_by_handle(self._objects)
         for obj in self._objects.find(resources.VOLUMES):
             try:
                 self._follow(obj, by_handle.get(_name(obj)))
@@ -91,11 +90,6 @@ def _is_stale(volume: cluster.Object, obj: cluster.Object) -> bool:
     if obj.get("status", {}).get("state") != volumes.VolumeState.READY.value:
         return False
     return not persistent_volumes.is_on(volume, spec.get("node", ""))
-
-
-def _handle(volume: cluster.Object) -> str | None:
-    csi = volume.get("spec", {}).get("csi", {})
-    return csi.get("volumeHandle") if csi.get("driver") == keys.DRIVER else None
 
 
 def _name(obj: cluster.Object) -> str:

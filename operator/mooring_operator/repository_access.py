@@ -7,10 +7,11 @@ import yaml
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_repositories as models
 from mooring.domain import errors
-from mooring.planning import backup_run_plan, repository_plan
+from mooring.planning import backup_run_plan, recovery_slots, repository_plan
 from mooring.ports import cluster
 from mooring_operator import observing, parsing, resources, statuses
 from mooring_operator.builders import owners
+from mooring_operator.builders.repository_mounts import RepositoryMount
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,11 @@ class Access:
     """A repository that movers can mount.
 
     Attributes:
-        claim: The claim that holds it.
-        key_secret: The Secret with its key.
+        repository: What movers get to see of it.
         repository_id: As the last probe found it.
     """
 
-    claim: str
-    key_secret: str
+    repository: RepositoryMount
     repository_id: str
 
 
@@ -36,9 +35,12 @@ class RepositoryAccess:
         self._namespace = namespace
 
     def find(
-        self, name: str, namespace: str, node: str | None = None
+        self, name: str, namespace: str, node: str | None = None, *, to_write: bool = False
     ) -> tuple[Access | None, backup_run_plan.Need]:
-        """Returns a repository when it is Ready and a node can mount it, and else what it lacks."""
+        """Returns a repository when it is Ready and a node can mount it, and else what it lacks.
+
+        One that lacks only a recovery slot is read; `to_write`, only if it was Ready before.
+        """
         obj = self._objects.get(resources.BACKUP_REPOSITORIES, name, namespace)
         if obj is None:
             return None, backup_run_plan.Need(
@@ -46,11 +48,8 @@ class RepositoryAccess:
                 reason="RepositoryNotFound",
                 message=f"there is no BackupRepository {name} in namespace {namespace}",
             )
-        ready = statuses.condition(obj, "Ready")
-        current = obj["metadata"].get("generation", 1)
-        fresh = ready.get("observedGeneration") == current
-        if ready.get("status") != "True" or not fresh or "deletionTimestamp" in obj["metadata"]:
-            why = ready.get("message", "it was not opened yet")
+        if not is_usable(obj, to_write=to_write):
+            why = statuses.condition(obj, "Ready").get("message", "it was not opened yet")
             return None, backup_run_plan.Need(
                 ready=False,
                 reason="RepositoryNotReady",
@@ -58,13 +57,13 @@ class RepositoryAccess:
             )
         spec = parsing.spec_of(obj, models.BackupRepositorySpec)
         access = Access(
-            claim_of(obj, spec),
-            spec.encryption.key_secret_name,
+            mount_of(obj, spec),
             str(obj.get("status", {}).get("repositoryId", "")),
         )
-        home = self._home(access.claim, namespace) if spec.directory.claim_name and node else ""
+        claim = None if spec.directory is None else spec.directory.claim_name
+        home = self._home(claim, namespace) if claim and node else ""
         if home not in ("", node):
-            return None, _elsewhere(name, access.claim, home, str(node))
+            return None, _elsewhere(name, str(claim), home, str(node))
         return access, backup_run_plan.Need(ready=True)
 
     def _home(self, claim_name: str, namespace: str) -> str:
@@ -93,6 +92,31 @@ class RepositoryAccess:
         return repository_plan.allowed_folder(entries, name, namespace)
 
 
+def was_ready(status: cluster.Object) -> bool:
+    """Whether a repository has ever been Ready, also under a Mooring that noted no such time."""
+    return "firstReadyTime" in status or was_ready_before_slots(status)
+
+
+def was_ready_before_slots(status: cluster.Object) -> bool:
+    """Whether a Mooring that knew no recovery slots opened it."""
+    return bool(status.get("repositoryId")) and "recoverySlots" not in status
+
+
+def is_usable(obj: cluster.Object, *, to_write: bool) -> bool:
+    """Whether movers may read a repository as it stands, or write to it."""
+    ready = statuses.condition(obj, "Ready")
+    current = obj["metadata"].get("generation", 1)
+    if ready.get("observedGeneration") != current or "deletionTimestamp" in obj["metadata"]:
+        return False
+    if ready.get("status") == "True":
+        return True
+    reason = str(ready.get("reason", ""))
+    if to_write:
+        before = was_ready(obj.get("status", {}))
+        return recovery_slots.takes_backups(reason, was_ready=before)
+    return recovery_slots.may_be_read(reason)
+
+
 def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.Need:
     return backup_run_plan.Need(
         ready=False,
@@ -104,8 +128,22 @@ def _elsewhere(name: str, claim: str, home: str, node: str) -> backup_run_plan.N
     )
 
 
-def claim_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> str:
-    """Returns the claim that a repository is in: the user's, or the one made for a folder."""
-    if spec.directory.claim_name is not None:
-        return spec.directory.claim_name
-    return owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
+def mount_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> RepositoryMount:
+    """Returns what movers get to see: a claim, the user's or made for a folder, or a bucket.
+
+    Raises:
+        InvalidInput: Not exactly one place is named.
+    """
+    secret = spec.encryption.key_secret_name
+    bucket = spec.bucket()
+    if bucket is not None:
+        return RepositoryMount(
+            secret,
+            url=str(bucket.location()),
+            credentials_secret=bucket.credentials_secret_name,
+            ca_bundle=bucket.ca_bundle,
+        )
+    if spec.directory is None:
+        raise errors.InvalidInput("spec: set exactly one of directory, s3, azure, gcs")
+    made = owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
+    return RepositoryMount(secret, claim=spec.directory.claim_name or made)

@@ -124,11 +124,12 @@ class VolumeClaims:
         return replace(facts, trouble=observing.last_warning(self._objects, claim))
 
     def _with_node(self, facts: claim_plan.Claim, claim: cluster.Object) -> claim_plan.Claim:
-        """Adds where the data is, or shall be, and how that node is."""
+        """Adds where the data is, or shall be, how that node is, and whether the pool has room."""
         node = facts.selected_node
         if facts.bound and facts.ours:
             volume = observing.bound_volume(self._objects, claim)
             node = volume.node if volume is not None else None
+            facts = replace(facts, writes_wait=observing.writes_wait(self._objects, volume))
         if not node:
             return facts
         return replace(facts, node=node, node_state=self._nodes.of(node))

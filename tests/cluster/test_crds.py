@@ -18,7 +18,10 @@ _numbers = itertools.count()
 CLAIM = {"size": "10Gi"}
 SCHEDULE = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
 BACKUP = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
-REPOSITORY = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": "key"}}
+REPOSITORY = {
+    "directory": {"folder": "backups"},
+    "encryption": {"keySecretName": "key", "recovery": "None"},
+}
 RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
 GOOD = {
     "VolumeClaim": CLAIM,

@@ -41,6 +41,34 @@ def test_a_pod_waits_for_whole_data_while_its_mover_is_killed(shop: Shop) -> Non
     assert size > 400_000, "the filesystem grew to the larger claim"
 
 
+def test_the_next_backup_reads_only_what_changed(shop: Shop) -> None:
+    shop.filled()
+    first = shop.backed_up("one")
+    shop.until(
+        "its snapshot to be kept", lambda: shop.get("backup", "one")["status"].get("released")
+    )
+    command = "dd if=/dev/urandom of=/data/file bs=1M seek=9 count=1 conv=notrunc && sync"
+    shop.in_pod("writer", command)
+    checksum = shop.checksum("writer")
+    second = shop.backed_up("two")
+    assert second["progress"]["bytesRead"] < first["progress"]["bytesRead"] // 4
+    assert second["progress"]["bytesSent"] >= 1 << 20
+
+    def kept() -> bool:
+        found = [one for v in shop.volumes() for one in v["status"].get("snapshots", [])]
+        return [one.get("baseOf") for one in found] == [second["backupId"]]
+
+    shop.until("the base of the second backup alone", kept)
+    target = {"claimName": "restored"}
+    placement = {"node": shop.cluster.node_names[1]}
+    shop.create("Restore", "back", {"backupName": "two", "target": target, "placement": placement})
+    shop.until("the new claim", lambda: shop.get("pvc", "restored"))
+    shop.pod("reader", "restored", "exec sleep 3600")
+    shop.until_condition("restore", "back", "Succeeded", "True")
+    shop.until("the reader", lambda: shop.running("reader"))
+    assert shop.checksum("reader") == checksum
+
+
 def test_a_mover_sees_its_own_device_and_no_other(shop: Shop) -> None:
     shop.filled(megabytes=100)
     shop.until_condition("backuprepository", "main", "Ready", "True")

@@ -199,7 +199,7 @@ def test_sources_and_targets_that_cannot_be_say_what_to_do(three_points: Shop) -
 def test_a_repository_on_a_claim_and_none_in_etc(shop: Shop) -> None:
     home, other = shop.cluster.node_names
     shop.claim("vault", home)
-    encryption = {"keySecretName": "key"}
+    encryption = {"keySecretName": "key", "recovery": "None"}
     vault = {"directory": {"claimName": "vault"}, "encryption": encryption}
     shop.create("BackupRepository", "vault", vault)
     for folder in ("/etc", "../etc", "backups/../../etc", "."):

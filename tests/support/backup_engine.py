@@ -41,6 +41,7 @@ class Engine:
         uid: str = "volume-1",
         parent: str | None = "latest",
         watch: progress.Watch | None = None,
+        changes: backups.Changes | None = None,
     ) -> capture.BackupOutcome:
         image = self.folder / "image"
         image.write_bytes(content)
@@ -52,6 +53,7 @@ class Engine:
                 point_in_time=self.clock.now(),
                 parent=parent,
                 documents={"persistentVolumeClaim": {"kind": "PersistentVolumeClaim"}},
+                changes=changes,
             )
             return capture.back_up(self.open(), source, request, watch or progress.Watch())
 
@@ -80,7 +82,11 @@ class Engine:
     def damage(self, key: str, change: Callable[[bytearray], None]) -> None:
         data = bytearray(self.store.get(key, limit_bytes=1 << 30))
         change(data)
-        self.store.put(key, bytes(data), create_only=False)
+        self.overwrite(key, bytes(data))
+
+    def overwrite(self, key: str, data: bytes) -> None:
+        self.store.delete(key)
+        self.store.put(key, data)
 
 
 def opener(target: Path) -> Callable[[backups.BackupManifest], devices.VolumeTarget]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import grpc
 
+from mooring.adapters import registry
 from mooring.adapters.catalogue.memory import MemoryCatalogue
+from mooring.adapters.host import change_lists
 from mooring.domain import handles
 from mooring.ports import nodes as nodes_port
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
-from mooring_csi import controller, identity, interceptors, server
+from mooring_csi import controller, identity, interceptors, server, snapshot_metadata
 from mooring_csi import node as node_service
 from mooring_csi._generated import csi_pb2 as pb
 from mooring_csi._generated import csi_pb2_grpc as rpc
@@ -52,10 +54,16 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
             folders.remove((handles.render(handle), target))
 
     mounts = node_service.FolderMounts(publish, unpublish)
+    listed = change_lists.ChangeLists(registry.kernel_host().paths, local.changes.since_base)
+    lists = node_service.ChangeLists(listed.publish, listed.unpublish)
     services = (
         (rpc.add_IdentityServicer_to_server, identity.Identity("test", lambda: True)),
         (rpc.add_ControllerServicer_to_server, controller.Controller(fleet)),
-        (rpc.add_NodeServicer_to_server, node_service.Node(local, mounts, lambda: None)),
+        (
+            rpc.add_SnapshotMetadataServicer_to_server,
+            snapshot_metadata.SnapshotMetadata(fleet),
+        ),
+        (rpc.add_NodeServicer_to_server, node_service.Node(local, mounts, lists, lambda: None)),
     )
     endpoint = folder / "csi.sock"
     serving = server.SocketServer(

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from mooring.domain import errors, ids, pools, transfers, volumes
+from mooring.domain import errors, extents, ids, pools, transfers, volumes
 
 CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GIB = 1 << 30
@@ -16,6 +17,7 @@ class FakeNode:
 
     Attributes:
         silent: Every call raises NeverReached.
+        keeps_no_bases: Its pool cannot tell what changed.
         pulls_left: How often a copy from another node is still under way when it is asked for.
         loses_answers: Changes are carried out, then Unreachable is raised.
         calls: Names of the methods that were called, in order.
@@ -29,6 +31,7 @@ class FakeNode:
         self.silent = False
         self.loses_answers = False
         self.no_room_to_undelete = False
+        self.keeps_no_bases = False
         self.in_use: set[ids.VolumeId] = set()
         self.calls: list[str] = []
         self.volumes: dict[ids.VolumeId, volumes.VolumeRecord] = {}
@@ -179,6 +182,30 @@ class FakeNode:
             yield transfers.Sent(piece, chain)
         yield transfers.Ending(chain)
 
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        self._reach("keep_base")
+        if self.keeps_no_bases:
+            raise errors.Unsupported("this pool copies whole images")
+        if snapshot_id not in self.snapshots:
+            raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+        volume_id = ids.source_volume_id(snapshot_id)
+        for other, record in list(self.snapshots.items()):
+            if record.base and record.source_volume_id == volume_id:
+                del self.snapshots[other]
+        self.snapshots[snapshot_id] = replace(self.snapshots[snapshot_id], base=base)
+        self._answer()
+
+    @contextmanager
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> Iterator[extents.ImageRanges]:
+        self._reach("read_ranges")
+        if snapshot_id not in self.snapshots:
+            raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+        size_bytes = self.snapshots[snapshot_id].size_bytes
+        self._answer()
+        yield extents.ImageRanges(size_bytes, True, [extents.Range(0, size_bytes)])
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         self._reach("delete_snapshot")
         self.snapshots.pop(snapshot_id, None)
@@ -214,6 +241,9 @@ class FakeNodes:
         if node not in self._nodes:
             raise errors.NotFound(f"there is no node {node}")
         return self._nodes[node]
+
+    def add(self, node: FakeNode) -> None:
+        self._nodes[node.name] = node
 
     def remove(self, node: FakeNode) -> None:
         del self._nodes[node.name]

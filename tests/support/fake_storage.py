@@ -13,6 +13,7 @@ from typing import Any
 
 from mooring.adapters.pools.memory import MemoryPool
 from mooring.domain import errors, ids, volumes
+from mooring.domain.extents import Range
 from mooring.ports import host
 from mooring.ports.pools import FailedPool, NodeParts, OpenPool
 from mooring.ports.records import Listing
@@ -80,6 +81,10 @@ class AttachablePool(MemoryPool):
         self._require(image)
         return IMAGES / image
 
+    def pieces(self, image: ids.ImageId) -> dict[int, bytes]:
+        self._require(image)
+        return dict(self._pieces[image])
+
     def copy(
         self, source: ids.ImageId, target: ids.ImageId, size_bytes: int, *, preallocate: bool
     ) -> None:
@@ -98,6 +103,41 @@ class AttachablePool(MemoryPool):
     def remove(self, image: ids.ImageId) -> None:
         super().remove(image)
         self.content.pop(image, None)
+
+
+class ListedRanges:
+    """Ranges in a list; `ports.extents.KeptRanges`."""
+
+    trusted = True
+
+    def __init__(self, ranges: Sequence[Range]) -> None:
+        self._ranges = ranges
+        self.length_bytes = sum(one.length_bytes for one in ranges)
+
+    def __iter__(self) -> Iterator[Range]:
+        return iter(self._ranges)
+
+    def __enter__(self) -> "ListedRanges":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
+class MemoryTracking:
+    """What changed between images in memory, told by their pieces."""
+
+    def __init__(self, images: AttachablePool) -> None:
+        self._images = images
+
+    def changed(self, base: ids.ImageId, image: ids.ImageId) -> ListedRanges:
+        before, after = self._images.pieces(base), self._images.pieces(image)
+        names = sorted(before.keys() | after.keys())
+        differing = [name for name in names if before.get(name) != after.get(name)]
+        return ListedRanges([Range(name, 4096) for name in differing])
+
+    def allocated(self, image: ids.ImageId) -> ListedRanges:
+        return ListedRanges([Range(name, 4096) for name in sorted(self._images.pieces(image))])
 
 
 class MemoryRecords:
@@ -398,6 +438,9 @@ class World:
             images,  # type: ignore[arg-type]
             records,  # type: ignore[arg-type]
             1.0,
+            tracking=MemoryTracking(self.images)
+            if self.images.properties.copies_on_write
+            else None,
             trash_retention=self.trash_retention,
         )
         opened = () if any(one.name == POOL for one in failed) else (pool,)

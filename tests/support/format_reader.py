@@ -4,13 +4,15 @@ It imports nothing of Mooring: the page is enough, and the bytes are as it says.
 """
 
 import hashlib
+import hmac
 import json
 import struct
 from pathlib import Path
 
 import blake3
 import zstandard
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -24,7 +26,7 @@ def derive(secret: bytes, salt: bytes, info: bytes, length: int = 32) -> bytes:
 class Reader:
     """Opens a folder with a secret, and restores backups from it."""
 
-    def __init__(self, folder: Path, secret: bytes) -> None:
+    def __init__(self, folder: Path, secret: bytes, *, recovery: bool = False) -> None:
         self.folder = folder
         config = json.loads((folder / "config").read_text())
         assert (config["mooring"], config["format"], config["requires"]) == ("repository", 1, [])
@@ -32,7 +34,7 @@ class Reader:
         text = json.dumps(config, sort_keys=True, separators=(",", ":"))
         assert checksum == hashlib.sha256(text.encode()).hexdigest()
         self.repository = bytes.fromhex(config["id"])
-        key = self.unwrap(config, secret)
+        key = self.unseal_key(config, secret) if recovery else self.unwrap(config, secret)
         self.id_keys = {
             1: derive(key, self.repository, b"mooring/1/data-id"),
             2: derive(key, self.repository, b"mooring/1/node-id"),
@@ -53,6 +55,21 @@ class Reader:
                 context += struct.pack("<II", 1, config["chunkSize"])
                 return AESGCM(wrapping).decrypt(bytes(12), bytes.fromhex(slot["wrapped"]), context)
         raise AssertionError("no slot is for this secret")
+
+    def unseal_key(self, config: dict, secret: bytes) -> bytes:  # type: ignore[type-arg]  # JSON
+        private = X25519PrivateKey.from_private_bytes(secret)
+        context = b"mooring/1/slot" + self.repository + struct.pack("<II", 1, config["chunkSize"])
+        suite = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+        for path in (self.folder / "keys").iterdir():
+            slot = json.loads(path.read_text())
+            if slot["type"] == "x25519":
+                key = suite.decrypt(bytes.fromhex(slot["wrapped"]), private, info=context)
+                mac_key = derive(key, self.repository, b"mooring/1/slot-seal")
+                seal = slot.pop("seal")
+                text = json.dumps(slot, sort_keys=True, separators=(",", ":"))
+                assert seal == hmac.new(mac_key, text.encode(), hashlib.sha256).hexdigest()
+                return key
+        raise AssertionError("no recovery slot")
 
     def unseal(self, name: str) -> bytes:
         data = (self.folder / name).read_bytes()

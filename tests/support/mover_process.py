@@ -30,8 +30,11 @@ class MoverFolder:
         self.key_file = folder / "key"
         self.key_file.write_bytes(bytes(range(32)))
 
-    def start(self, command: str, **fields: Any) -> "subprocess.Popen[str]":
-        """Starts `mooring mover <command>`; `repository` and the message's path are filled in."""
+    def start(self, command: str, prelude: str = "", **fields: Any) -> "subprocess.Popen[str]":
+        """Starts `mooring mover <command>`, after some lines of Python.
+
+        Of its spec `repository` and the message's path are filled in.
+        """
         extra = fields.pop("repository", {})
         repository = {"path": str(self.repository), "keyFile": str(self.key_file), **extra}
         spec = {
@@ -42,22 +45,22 @@ class MoverFolder:
         path = self.folder / f"{command}.json"
         path.write_text(json.dumps(spec))
         return subprocess.Popen(
-            [sys.executable, "-c", _MEASURED, "mover", command, "--spec", str(path)],
+            [sys.executable, "-c", prelude + _MEASURED, "mover", command, "--spec", str(path)],
             env={"PYTHONPATH": _PATH, "PATH": "/usr/bin:/bin"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, command: str, **fields: Any) -> dict[str, Any]:
+    def run(self, command: str, prelude: str = "", **fields: Any) -> dict[str, Any]:
         """Runs a command that must succeed and returns its result."""
-        code, message = self.attempt(command, **fields)
+        code, message = self.attempt(command, prelude, **fields)
         assert code == 0, message
         return message
 
-    def attempt(self, command: str, **fields: Any) -> tuple[int, dict[str, Any]]:
+    def attempt(self, command: str, prelude: str = "", **fields: Any) -> tuple[int, dict[str, Any]]:
         """Runs a command and returns exit code and result."""
-        with self.start(command, **fields) as process:
+        with self.start(command, prelude, **fields) as process:
             out, err = process.communicate(timeout=240)
         assert not err, err
         result: dict[str, Any] = json.loads(out.splitlines()[-1])

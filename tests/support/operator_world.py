@@ -9,6 +9,7 @@ from typing import Any
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.api import keys
 from mooring.domain import ids, volumes
+from mooring.planning import listed_backups
 from mooring.ports import cluster
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
@@ -29,6 +30,7 @@ from support.set_clock import SetClock
 
 GIB = 1 << 30
 NAMESPACE = "shop"
+RECOVERY_KEY = "mooring-recovery-" + "a" * 58
 _RESOURCES = {
     VOLUME_CLAIM: resources.VOLUME_CLAIMS,
     REPOSITORY: resources.BACKUP_REPOSITORIES,
@@ -62,11 +64,13 @@ class OperatorWorld:
         self.unprotected = UnprotectedClaims()
         self.reconcilers = compose.reconcilers(settings, self.cluster, world, self.unprotected)
         self.mover_answers: dict[str, dict[str, Any]] = {
-            "probe": {"repositoryId": "r" * 32},
+            "probe": {"repositoryId": "r" * 32, "recoverySlots": ["x25519:" + "ab" * 8]},
             "backup": {"bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3},
             "restore": {"bytesTotal": GIB, "bytesRead": 9, "bytesWritten": 8},
             "forget": {},
         }
+        self.held: list[dict[str, Any]] = []
+        self.page_size = 100
         self.failing: dict[str, dict[str, str]] = {}
         self.paused: set[str] = set()
         self.ended: list[str] = []
@@ -92,7 +96,7 @@ class OperatorWorld:
         for node in self.nodes:
             taint = {"key": "role", "value": "db", "effect": "NoSchedule"}
             body = {
-                "metadata": {"name": node.name},
+                "metadata": {"name": node.name, "labels": {"kubernetes.io/os": "linux"}},
                 "spec": {"taints": [taint]},
                 "status": {"conditions": [{"type": "Ready", "status": "True"}]},
             }
@@ -109,7 +113,8 @@ class OperatorWorld:
         return self.cluster.create(resource, {"metadata": metadata, "spec": spec})
 
     def make_repository(self, name: str = "main", folder: str = "backups") -> None:
-        spec = {"directory": {"folder": folder}, "encryption": {"keySecretName": "key"}}
+        encryption = {"keySecretName": "key", "recoveryKeys": [RECOVERY_KEY]}
+        spec = {"directory": {"folder": folder}, "encryption": encryption}
         self.apply(resources.BACKUP_REPOSITORIES, name, spec)
 
     def make_volume(self, name: str = "data", node: int = 0, size_bytes: int = GIB) -> None:
@@ -249,8 +254,29 @@ class OperatorWorld:
         }
         self.cluster.create(cluster.PODS, pod)
         line = {"event": "progress", "bytesTotal": GIB, "bytesRead": GIB // 2, "percent": 50.0}
-        self.cluster.set_log(pod["metadata"]["name"], metadata["namespace"], json.dumps(line))
+        log = json.dumps(line)
+        if self._role(job) == keys.ROLE_LIST:
+            log = self._list(json.loads(self._told(metadata)))
+        self.cluster.set_log(pod["metadata"]["name"], metadata["namespace"], log)
         self._set(job, {"active": 1})
+
+    def _told(self, metadata: cluster.Object) -> str:
+        name, namespace = metadata["name"], metadata["namespace"]
+        found = self.cluster.must_get(cluster.CONFIG_MAPS, name, namespace)
+        return str(found["data"]["spec.json"])
+
+    def _list(self, spec: dict[str, Any]) -> str:
+        """Plays `mooring mover list` over what is held."""
+        rest = [entry for entry in self.held if entry["backupId"] > (spec["after"] or "")]
+        page = rest[: self.page_size]
+        self.mover_answers["list"] = {
+            "listed": len(page),
+            "skipped": 0,
+            "digest": listed_backups.digest(page),
+            "nextAfter": page[-1]["backupId"] if len(rest) > len(page) else None,
+        }
+        lines = [{"event": listed_backups.EVENT, "entry": entry} for entry in page]
+        return "\n".join(map(json.dumps, lines))
 
     def _end(self, job: cluster.Object) -> None:
         role, metadata = self._role(job), job["metadata"]

@@ -42,7 +42,8 @@ class Shop:
         self.kubectl.run("create", "secret", "generic", name, "-n", self.namespace, literal)
 
     def repository(self, name: str = "main", key: str = "key") -> None:
-        spec = {"directory": {"folder": "backups"}, "encryption": {"keySecretName": key}}
+        encryption = {"keySecretName": key, "recovery": "None"}
+        spec = {"directory": {"folder": "backups"}, "encryption": encryption}
         self.create("BackupRepository", name, spec)
 
     def claim(self, name: str, node: str, **spec: Any) -> None:
@@ -142,7 +143,7 @@ class Shop:
 
     def leftovers(self) -> list[str]:
         """Returns what movers leave behind when they are not put away; repositories keep theirs."""
-        selector = "mooring.dev/role in (backup, restore, probe, forget)"
+        selector = "mooring.dev/role in (backup, changes, restore, probe, list, forget)"
         found = []
         for kind in ("jobs", "pods", "configmaps", "pvc"):
             items = self.kubectl.json("get", kind, "-n", self.namespace, "-l", selector)["items"]
@@ -152,7 +153,7 @@ class Shop:
                 found.append(f"pv {volume['metadata']['name']}")
         for volume in self.volumes():
             taken = volume.get("status", {}).get("snapshots", [])
-            found += [f"snapshot {snapshot['snapshotId']}" for snapshot in taken]
+            found += [f"snapshot {one['snapshotId']}" for one in taken if "baseOf" not in one]
         return found
 
 

@@ -1,6 +1,10 @@
 """The story, chapter by chapter. Each chapter ends in checks; the first that fails ends it."""
 
+import tempfile
+from pathlib import Path
+
 from mooring_dev import kubectl
+from mooring_dev.demo import disaster_kit
 from mooring_dev.demo.database import Database, new_repository_key
 from mooring_dev.demo.stage import NAMESPACE, Stage, StoryError
 
@@ -32,7 +36,9 @@ def tell(stage: Stage) -> None:
     home = claim_and_database(stage)
     other = next(node for node in stage.nodes if node != home)
     pod_returns_to_its_data(stage, home, other)
-    acknowledged = backup_while_it_writes(stage)
+    with tempfile.TemporaryDirectory() as folder:
+        public_key = disaster_kit.new_recovery_key(Path(folder) / "recovery.key")
+    acknowledged = backup_while_it_writes(stage, public_key)
     destroy(stage, home)
     restore_elsewhere(stage, other, acknowledged)
 
@@ -73,14 +79,14 @@ def pod_returns_to_its_data(stage: Stage, home: str, other: str) -> None:
     )
 
 
-def backup_while_it_writes(stage: Stage) -> int:
+def backup_while_it_writes(stage: Stage, recovery_key: str) -> int:
     """A Backup under writes; returns a row that was acknowledged before it began."""
     stage.chapter("A Backup while the database writes")
     secret = new_repository_key()
     stage.cluster.run(
         "create", "secret", "generic", "backup-key", "-n", NAMESPACE, f"--from-literal=key={secret}"
     )
-    stage.apply("4-repository.yaml")
+    stage.apply("4-repository.yaml", RECOVERY_KEY=recovery_key)
     stage.wait_condition("backuprepository", "main", "Ready", timeout_seconds=60)
     database = Database(stage.cluster, "pg")
     writer = database.start_writer()

@@ -15,6 +15,7 @@ from mooring.adapters.pools.known_pools import KnownPool, KnownPools
 from mooring.adapters.pools.ownership import Ownership
 from mooring.adapters.pools.records import FolderRecords
 from mooring.adapters.pools.reflink import ReflinkPool
+from mooring.adapters.pools.tracking import FolderTracking
 from mooring.domain import errors, ids, pools
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
@@ -131,6 +132,10 @@ class PoolOpener:
         extents = layout.of_folder(folder / "images") if images.properties.copies_on_write else None
         if extents is not None:
             self._closers.append(extents.close)
+        tracking = FolderTracking(
+            folder / "images", shares_blocks=images.properties.copies_on_write
+        )
+        self._closers.append(tracking.close)
         return pool_ports.OpenPool(
             configuration.name,
             identity.pool_uuid,
@@ -138,6 +143,7 @@ class PoolOpener:
             records,
             configuration.overcommit,
             extents=extents,
+            tracking=tracking,
             trash_retention=configuration.trash_retention,
             read_only=identity.newer,
             use=configuration.use,

@@ -112,6 +112,7 @@ AGENT_RULES = Rules(
             "CreateSnapshot",
             "DeleteSnapshot",
             "OfferSnapshot",
+            "ReadRanges",
             *_READS,
         ),
         Role.OPERATOR: _methods(
@@ -120,6 +121,7 @@ AGENT_RULES = Rules(
             "ExpandVolume",
             "FinishFilling",
             "CreateSnapshot",
+            "KeepBase",
             "DeleteSnapshot",
             "OfferSnapshot",
             *_READS,

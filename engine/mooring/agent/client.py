@@ -6,15 +6,17 @@ nothing was done (NeverReached); a failure afterwards may have come after the ac
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import grpc
 
 from mooring.agent import authorization, certificates, failures, messages, renewal
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import errors, extents, ids, pools, volumes
 from mooring.ports import transfers as transfers_port
 
 _GREETING_TIMEOUT_SECONDS = 3.0
@@ -170,6 +172,13 @@ class RemoteNode:
             "OfferSnapshot", agent_pb2.OfferSnapshotRequest(snapshot_id=snapshot_id, node=node)
         )
 
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup."""
+        request = agent_pb2.KeepBaseRequest(
+            snapshot_id=snapshot_id, base=messages.base_message(base)
+        )
+        self._change("KeepBase", request)
+
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""
         self._change("DeleteSnapshot", agent_pb2.SnapshotRequest(snapshot_id=snapshot_id))
@@ -188,15 +197,38 @@ class RemoteNode:
         )
         call = self._call("ReadSnapshot", request, _STREAM_TIMEOUT_SECONDS)
         try:
-            # The next one is received only when it is asked for, so memory stays bounded.
-            for message in call:
+            for message in self._received(call):
                 part = messages.part(message)
                 if part is not None:
                     yield part
-        except grpc.RpcError as failure:
-            raise failures.error_of(failure, f"the agent of {self._node}") from failure
         finally:
             call.cancel()
+
+    @contextmanager
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> Iterator[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or changed."""
+        request = agent_pb2.ReadRangesRequest(
+            snapshot_id=snapshot_id, base_snapshot_id=base_id or ""
+        )
+        call = self._call("ReadRanges", request, _STREAM_TIMEOUT_SECONDS)
+        try:
+            messages_sent = self._received(call)
+            first = next(messages_sent, None)
+            if first is None:
+                raise errors.HostFailure(f"the agent of {self._node} said nothing of {snapshot_id}")
+            ranges = messages.ranges(chain([first], messages_sent))
+            yield extents.ImageRanges(first.size_bytes, first.trusted, ranges)
+        finally:
+            call.cancel()
+
+    def _received(self, call: Any) -> Iterator[Any]:
+        """Yields the messages of a stream; the next is received only when it is asked for."""
+        try:
+            yield from call
+        except grpc.RpcError as failure:
+            raise failures.error_of(failure, f"the agent of {self._node}") from failure
 
     def _read(self, method: str, request: Any) -> Any:
         return self._call(method, request, _READ_TIMEOUT_SECONDS)

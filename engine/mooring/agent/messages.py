@@ -1,9 +1,13 @@
 """Domain values as messages of the agent's wire, and back. Both ends run the same version."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from mooring.agent._generated import agent_pb2
-from mooring.domain import ids, pools, transfers, volumes
+from mooring.domain import extents, ids, pools, transfers, volumes
+
+_RANGES_A_MESSAGE = 8192
 
 
 def spec_message(spec: volumes.VolumeSpec) -> agent_pb2.VolumeSpec:
@@ -142,7 +146,18 @@ def snapshot_message(record: volumes.SnapshotRecord) -> agent_pb2.SnapshotRecord
         state=record.state,
         created_at=record.created_at,
         formatted=record.formatted,
+        base=base_message(record.base) if record.base else None,
     )
+
+
+def base_message(base: volumes.BackupBase) -> agent_pb2.BackupBase:
+    """Writes which backup has the content of a snapshot."""
+    return agent_pb2.BackupBase(repository_id=base.repository_id, backup_id=base.backup_id)
+
+
+def base(message: agent_pb2.BackupBase) -> volumes.BackupBase:
+    """Reads which backup has the content of a snapshot."""
+    return volumes.BackupBase(message.repository_id, message.backup_id)
 
 
 def snapshot(message: agent_pb2.SnapshotRecord) -> volumes.SnapshotRecord:
@@ -159,7 +174,29 @@ def snapshot(message: agent_pb2.SnapshotRecord) -> volumes.SnapshotRecord:
         state=volumes.SnapshotState(message.state),
         created_at=message.created_at.ToDatetime(tzinfo=UTC),
         formatted=message.formatted,
+        base=base(message.base) if message.HasField("base") else None,
     )
+
+
+def ranges_messages(found: extents.ImageRanges) -> Iterator[agent_pb2.SnapshotRanges]:
+    """Writes ranges of a snapshot; at least one message, which tells its size."""
+    ranges = iter(found.ranges)
+    some = list(itertools.islice(ranges, _RANGES_A_MESSAGE))
+    while True:
+        numbers = itertools.chain.from_iterable(some)
+        yield agent_pb2.SnapshotRanges(
+            size_bytes=found.size_bytes, trusted=found.trusted, numbers=numbers
+        )
+        some = list(itertools.islice(ranges, _RANGES_A_MESSAGE))
+        if not some:
+            return
+
+
+def ranges(messages: Iterable[agent_pb2.SnapshotRanges]) -> Iterator[extents.Range]:
+    """Reads the ranges in messages."""
+    for message in messages:
+        numbers = iter(message.numbers)
+        yield from map(extents.Range, numbers, numbers)
 
 
 def status_message(status: volumes.VolumeStatus) -> agent_pb2.VolumeStatus:
@@ -170,6 +207,7 @@ def status_message(status: volumes.VolumeStatus) -> agent_pb2.VolumeStatus:
         published=status.published,
         abnormal=status.condition.abnormal,
         message=status.condition.message,
+        writes_wait=status.condition.writes_wait,
         extents=status.extents,
     )
 
@@ -180,7 +218,7 @@ def status(message: agent_pb2.VolumeStatus) -> volumes.VolumeStatus:
         record=record(message.record),
         used_bytes=message.used_bytes,
         published=message.published,
-        condition=volumes.VolumeCondition(message.abnormal, message.message),
+        condition=volumes.VolumeCondition(message.abnormal, message.message, message.writes_wait),
         extents=message.extents if message.HasField("extents") else None,
     )
 

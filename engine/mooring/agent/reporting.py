@@ -8,11 +8,12 @@ a report that began before it.
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import structlog
 
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import errors, extents, ids, pools, volumes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
 from mooring.volumes.fleet import surveys, tombstones
@@ -187,6 +188,17 @@ class ReportingStorage:
     def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
         """Lets one other node read a snapshot for a while."""
         self._storage.offer_snapshot(snapshot_id, node)
+
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> AbstractContextManager[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or changed."""
+        return self._storage.read_ranges(snapshot_id, base_id)
+
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup."""
+        self._storage.keep_base(snapshot_id, base)
+        self._reporter.changed()
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error."""

@@ -96,6 +96,14 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
         )
         return messages.snapshot_message(record)
 
+    def KeepBase(  # noqa: N802
+        self, request: agent_pb2.KeepBaseRequest, context: grpc.ServicerContext
+    ) -> agent_pb2.Done:
+        """See `ports.nodes.NodeSnapshots.keep_base`."""
+        base = messages.base(request.base)
+        self._storage.keep_base(ids.parse_snapshot_id(request.snapshot_id), base)
+        return agent_pb2.Done()
+
     def DeleteSnapshot(  # noqa: N802
         self, request: agent_pb2.SnapshotRequest, context: grpc.ServicerContext
     ) -> agent_pb2.Done:
@@ -109,6 +117,17 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
         """See `ports.nodes.NodeSnapshots.list_snapshots`."""
         records = self._storage.list_snapshots()
         return agent_pb2.Snapshots(snapshots=[messages.snapshot_message(item) for item in records])
+
+    def ReadRanges(  # noqa: N802
+        self, request: agent_pb2.ReadRangesRequest, context: grpc.ServicerContext
+    ) -> Iterator[agent_pb2.SnapshotRanges]:
+        """See `ports.nodes.NodeSnapshots.read_ranges`."""
+        base = request.base_snapshot_id
+        with self._storage.read_ranges(
+            ids.parse_snapshot_id(request.snapshot_id),
+            ids.parse_snapshot_id(base) if base else None,
+        ) as found:
+            yield from messages.ranges_messages(found)
 
     def OfferSnapshot(  # noqa: N802
         self, request: agent_pb2.OfferSnapshotRequest, context: grpc.ServicerContext

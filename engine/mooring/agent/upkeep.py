@@ -77,7 +77,7 @@ def space(node: LocalNode) -> Upkeep:
 
     def work(_: defragment.Pause) -> None:
         for pool, count in node.free_trash_for_low_space().items():
-            _log.info("freed trash because space was low", pool=pool, volumes=count)
+            _log.info("freed trash and backup bases because space was low", pool=pool, count=count)
 
     return Upkeep("space", _SPACE_SECONDS, work)
 

@@ -75,6 +75,12 @@ RELOCATING = f"{GROUP}/relocating"
 """On a Volume whose pool came to another node: the PersistentVolume that is being made anew."""
 PROBED_SPEC = f"{GROUP}/probed"
 """On a probe Job: the generation and key version that it looked at."""
+LISTED_AFTER = f"{GROUP}/listed-after"
+"""On a listing Job: the backup behind which its page begins, and for which request."""
+LIST = f"{GROUP}/list"
+"""On a BackupRepository: whenever its value changes, the repository is listed again."""
+IMPORTED = f"{GROUP}/imported"
+"""On a Backup that was found in a repository, not made here: its id there."""
 
 # Finalizers.
 FINALIZER = f"{GROUP}/cleanup"
@@ -84,9 +90,11 @@ POPULATE_FINALIZER = f"{GROUP}/populate"
 
 # Roles of child objects.
 ROLE_BACKUP = "backup"
+ROLE_CHANGES = "changes"
 ROLE_RESTORE = "restore"
 ROLE_PROBE = "probe"
 ROLE_FORGET = "forget"
+ROLE_LIST = "list"
 ROLE_REPOSITORY = "repository"
 
 # Kubernetes' own.
@@ -104,6 +112,10 @@ REPOSITORY_PATH = "/repository"
 """Where a mover finds the repository's folder."""
 MOVER_SPEC_PATH = "/etc/mooring/spec/spec.json"
 KEY_PATH = "/etc/mooring/key/key"
+CREDENTIALS_PATH = "/etc/mooring/credentials"
+CA_BUNDLE_PATH = "/etc/mooring/spec/ca.pem"
+CHANGES_PATH = "/changes/changes"
+"""Where a mover finds the list of what changed in its device; see `planning.change_lists`."""
 KEY_SECRET_ENTRY = "key"  # noqa: S105 - the name of an entry, not a secret
 DEVICE_PATH = "/dev/mooring-volume"
 """Where a mover finds the block device it reads or fills."""

@@ -17,6 +17,7 @@ _KEPT = (
     "type", "format", "description", "enum", "default", "minLength", "maxLength", "pattern",
     "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties",
     "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-preserve-unknown-fields",
 )  # fmt: skip
 
 

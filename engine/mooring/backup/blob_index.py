@@ -1,78 +1,79 @@
-"""Where chunks lie: all index segments that matter, in one flat hash table.
+"""Where chunks lie: all index segments that matter, in flat tables.
 
-The table is fixed-size records in a memory map, not a dictionary: 48 bytes an entry instead of
-several hundred, and beyond a few MiB it lies in an unlinked temporary file, so that the memory of
-a backup or restore does not grow with the repository.
+Segments come and go while a reader works: a collector writes what it merges anew before it takes
+the old ones away. So nothing is said to be missing before a listing has brought nothing new, and a
+reader that meets a pack which is gone looks again.
 """
 
-import contextlib
-import mmap
-import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
+from mooring.backup import chunk_table
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, packs, sealed, segments
 from mooring.domain import backups, errors
 from mooring.planning import backup_reads
 
-_SMALL_BYTES = 8 << 20
-_FREE = bytes(layout.ID_BYTES)
+GOOD, DOOMED, GONE = range(3)
+_LISTINGS = 8
+
+Judge = Callable[[segments.PackInfo], int]
+"""Tells what a pack is: GOOD, DOOMED or GONE, as far as is known."""
 
 
-class _Table:
-    """Open addressing over a map; ids are uniform, so their first bytes are the hash."""
-
-    def __init__(self, expected: int) -> None:
-        self._slots = expected + expected // 3 + 8
-        self._room = expected
-        self._size = segments.ENTRY.size
-        size_bytes = self._slots * self._size
-        self._map = _map(size_bytes)
-
-    def find(self, ident: bytes) -> int:
-        """Returns the position of the entry, or of the free slot where it belongs."""
-        slot = int.from_bytes(ident[:8], "little") % self._slots
-        while True:
-            position = slot * self._size
-            there = self._map[position : position + layout.ID_BYTES]
-            if there in (ident, _FREE):
-                return position
-            slot = (slot + 1) % self._slots
-
-    def get(self, position: int) -> bytes:
-        return self._map[position : position + self._size]
-
-    def put(self, position: int, record: bytes) -> None:
-        if self._map[position : position + layout.ID_BYTES] == _FREE:
-            if not self._room:  # never full, so that a search always ends
-                raise errors.DataCorrupt("an index segment is longer than the store had said")
-            self._room -= 1
-        self._map[position : position + self._size] = record
+def _trust(_: segments.PackInfo) -> int:
+    return GOOD
 
 
-def _map(size_bytes: int) -> mmap.mmap:
-    if size_bytes > _SMALL_BYTES:
-        # Without a folder for temporary files there is still memory.
-        with contextlib.suppress(OSError), tempfile.TemporaryFile(prefix="mooring-index-") as file:
-            file.truncate(size_bytes)
-            return mmap.mmap(file.fileno(), size_bytes)
-    return mmap.mmap(-1, size_bytes)
+@dataclass(frozen=True)
+class Marked:
+    """A chunk that was marked.
+
+    Attributes:
+        fresh: Whether it had no mark before.
+        rank: What its preferred copy is: GOOD, DOOMED or GONE.
+    """
+
+    fresh: bool
+    rank: int
 
 
 class BlobIndex:
-    """Finds chunks of one kind by id. Lookups are thread-safe."""
+    """Finds chunks of one kind by id. Lookups are thread-safe.
 
-    def __init__(self, repository: repositories.Repository, kind: layout.BlobKind) -> None:
+    Of several copies of a chunk one in a pack without a tombstone is preferred, and one in a pack
+    that is gone comes last.
+    """
+
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        kind: layout.BlobKind,
+        judge: Judge = _trust,
+        problems: dict[str, str] | None = None,
+    ) -> None:
+        """Loads nothing yet.
+
+        Args:
+            repository: Which.
+            kind: Of which chunks.
+            judge: Asked once for each pack that a segment names.
+            problems: Where to say, by key, which segments cannot be read, and why; without it that
+                is an error.
+        """
         self.kind = kind
         self._repository = repository
-        self._tables: list[_Table] = []
+        self._judge_pack = judge
+        self._problems = problems
+        self._tables: list[chunk_table.ChunkTable] = []
         self._packs: list[segments.PackInfo] = []
+        self._ranks: list[int] = []
         self._numbers: dict[bytes, int] = {}
         self._loaded: set[str] = set()
         self._whole = False
         self._lock = threading.Lock()
-        self._tombstones = _tombstones(repository)
+        self._tombstones = tombstones(repository)
         self._ciphers: dict[int, packs.PackCipher] = {}
 
     def load(self, sessions: Iterable[backups.SessionId]) -> None:
@@ -83,6 +84,17 @@ class BlobIndex:
         with self._lock:
             self._load(wanted)
 
+    def load_all(self) -> None:
+        """Loads every segment.
+
+        Raises:
+            DataCorrupt: A segment is damaged.
+        """
+        with self._lock:
+            if not self._whole:
+                self._load(None)
+                self._whole = True
+
     def find(self, ident: bytes) -> backup_reads.StoredChunk | None:
         """Returns where a chunk lies, or None if no index segment knows it.
 
@@ -90,17 +102,51 @@ class BlobIndex:
             DataCorrupt: A segment is damaged.
         """
         found = self._find(ident)
-        if (found is None or self._doomed(found.pack)) and not self._whole:
-            with self._lock:
-                if not self._whole:
-                    self._load(None)
-                    self._whole = True
+        if (found is None or self._ranks[found.pack] != GOOD) and not self._whole:
+            self.load_all()
             found = self._find(ident)
         return found
 
     def known(self, ident: bytes) -> bool:
-        """Tells whether a chunk is in what was loaded; loads nothing more."""
-        return self._find(ident) is not None
+        """Tells whether a chunk is in what was loaded and is there to stay; loads nothing more."""
+        where = self._where(ident)
+        return where is not None and self._rank(where[0].get(where[1])) == GOOD
+
+    def lose(self, number: int) -> None:
+        """Takes note that a pack is gone, and looks for other copies of what was in it.
+
+        Raises:
+            DataCorrupt: A segment is damaged.
+        """
+        with self._lock:
+            if self._ranks[number] != GONE:
+                self._ranks[number] = GONE
+                self._load_anew()
+
+    def mark(self, ident: bytes) -> Marked | None:
+        """Marks a chunk of an index that is loaded whole; None when it is not there."""
+        where = self._where(ident)
+        if where is None:
+            return None
+        table, position = where
+        return Marked(table.mark(position), self._rank(table.get(position)))
+
+    def marked(self) -> Iterator[backup_reads.StoredChunk]:
+        """Yields the chunks that are marked, each in its preferred copy."""
+        for table in self._tables:
+            for record in table.marked():
+                yield backup_reads.StoredChunk(*segments.ENTRY.unpack(record))
+
+    def marked_count(self) -> int:
+        """Returns how many chunks are marked."""
+        return sum(table.marked_count() for table in self._tables)
+
+    def find_marked(self, ident: bytes) -> backup_reads.StoredChunk | None:
+        """Returns the preferred copy of a chunk if it is marked."""
+        where = self._where(ident)
+        if where is None or not where[0].is_marked(where[1]):
+            return None
+        return self._find(ident)
 
     def pack(self, number: int) -> segments.PackInfo:
         """Returns the pack of that number."""
@@ -109,6 +155,14 @@ class BlobIndex:
     def pack_list(self) -> list[segments.PackInfo]:
         """Returns all packs seen so far."""
         return list(self._packs)
+
+    def usable(self, number: int) -> bool:
+        """Tells whether a pack is there, and not doomed."""
+        return self._ranks[number] == GOOD
+
+    def gone(self, number: int) -> bool:
+        """Tells whether a pack is known not to be there."""
+        return self._ranks[number] == GONE
 
     def cipher(self, number: int) -> packs.PackCipher:
         """Returns the cipher of the pack of that number."""
@@ -122,34 +176,69 @@ class BlobIndex:
         return cipher
 
     def _find(self, ident: bytes) -> backup_reads.StoredChunk | None:
+        where = self._where(ident)
+        if where is None:
+            return None
+        return backup_reads.StoredChunk(*segments.ENTRY.unpack(where[0].get(where[1])))
+
+    def _where(self, ident: bytes) -> tuple[chunk_table.ChunkTable, int] | None:
         found = None
+        best = GONE + 1
         for table in self._tables:
-            record = table.get(table.find(ident))
+            position = table.find(ident)
+            record = table.get(position)
             if record.startswith(ident):
-                found = backup_reads.StoredChunk(*segments.ENTRY.unpack(record))
-                if not self._doomed(found.pack):
-                    return found
+                rank = self._rank(record)
+                if rank == GOOD:
+                    return table, position
+                if rank < best:
+                    found, best = (table, position), rank
         return found
 
-    def _load(self, sessions: set[backups.SessionId] | None) -> None:
-        found = []
-        expected = 0
-        for info in self._repository.store.list(layout.INDEX):
-            parts = layout.segment_parts(info.key)
-            if parts is None or parts[1] is not self.kind or info.key in self._loaded:
-                continue
-            if sessions is None or parts[0] in sessions:
-                found.append(info.key)
-                expected += max(0, info.size_bytes - sealed.OVERHEAD_BYTES) // segments.ENTRY.size
-        if not found:
-            return
-        table = _Table(expected)
-        for key in found:
-            self._add(table, key)
-            self._loaded.add(key)
-        self._tables.append(table)
+    def _load_anew(self) -> None:
+        self._tombstones = tombstones(self._repository)
+        for number, pack in enumerate(self._packs):
+            if self._ranks[number] != GONE:
+                self._ranks[number] = self._judge(pack)
+        before = self._tables
+        self._loaded.clear()
+        self._load(None)
+        self._tables = self._tables[len(before) :]
+        self._whole = True
 
-    def _add(self, table: _Table, key: str) -> None:
+    def _load(self, sessions: set[backups.SessionId] | None) -> None:
+        """Loads segments until a listing brings nothing new: they may be merged meanwhile."""
+        for _ in range(_LISTINGS):
+            found = []
+            expected = 0
+            for info in self._repository.store.list(layout.INDEX):
+                parts = layout.segment_parts(info.key)
+                if parts is None or parts[1] is not self.kind or info.key in self._loaded:
+                    continue
+                if sessions is None or parts[0] in sessions:
+                    found.append(info.key)
+                    content_bytes = max(0, info.size_bytes - sealed.OVERHEAD_BYTES)
+                    expected += content_bytes // segments.ENTRY.size
+            if not found:
+                return
+            self._add_table(found, expected)
+            if sessions is not None:
+                return  # what is missing makes the rest be loaded
+        raise errors.Busy("the index is being rewritten again and again: try again")
+
+    def _add_table(self, found: list[str], expected: int) -> None:
+        table = chunk_table.ChunkTable(expected)
+        for key in found:
+            try:
+                self._add(table, key)
+            except errors.DataCorrupt as error:
+                if self._problems is None:
+                    raise
+                self._problems[key] = str(error)
+            self._loaded.add(key)
+        self._tables = [*self._tables, table]
+
+    def _add(self, table: chunk_table.ChunkTable, key: str) -> None:
         try:
             content = self._repository.get_sealed(key, layout.MAXIMUM_SEGMENT_BYTES)
         except errors.NotFound:
@@ -157,30 +246,35 @@ class BlobIndex:
         listed, entries = segments.decode(content, key)
         numbers = [self._number(pack) for pack in listed]
         for ident, pack, offset, length, raw_length in segments.iterate(entries):
-            if pack >= len(numbers) or ident == _FREE:
+            if pack >= len(numbers) or ident == chunk_table.FREE:
                 raise errors.DataCorrupt(f"index segment {key} cannot be right")
             position = table.find(ident)
             there = table.get(position)
-            if there.startswith(ident) and not self._doomed(segments.ENTRY.unpack(there)[1]):
+            if there.startswith(ident) and self._rank(there) <= self._ranks[numbers[pack]]:
                 continue
             record = segments.ENTRY.pack(ident, numbers[pack], offset, length, raw_length)
             table.put(position, record)
 
-    def _doomed(self, pack: int) -> bool:
+    def _rank(self, record: bytes) -> int:
         """A chunk that was sent again is read from its new pack: the old one may go any moment."""
-        return bool(self._tombstones) and self._packs[pack].name in self._tombstones
+        pack: int = segments.ENTRY.unpack(record)[1]
+        return self._ranks[pack]
+
+    def _judge(self, pack: segments.PackInfo) -> int:
+        doomed = DOOMED if pack.name in self._tombstones else GOOD
+        return max(doomed, self._judge_pack(pack))
 
     def _number(self, pack: segments.PackInfo) -> int:
         number = self._numbers.get(pack.name)
         if number is None:
-            number = self._numbers[pack.name] = len(self._packs)
+            number = len(self._packs)
             self._packs.append(pack)
+            self._ranks.append(self._judge(pack))
+            self._numbers[pack.name] = number
         return number
 
 
-def _tombstones(repository: repositories.Repository) -> set[bytes]:
-    return {
-        bytes.fromhex(name)
-        for info in repository.store.list(layout.TOMBSTONES)
-        if len(name := info.key.removeprefix(layout.TOMBSTONES)) == 2 * layout.PACK_NAME_BYTES
-    }
+def tombstones(repository: repositories.Repository) -> set[bytes]:
+    """Returns the names of all doomed packs."""
+    found = (layout.tombstone_name(info.key) for info in repository.store.list(layout.TOMBSTONES))
+    return {name for name in found if name is not None}

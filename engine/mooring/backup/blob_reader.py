@@ -13,8 +13,23 @@ from mooring.planning import backup_reads
 class BlobReader:
     """Fetches chunks of one kind. Thread-safe."""
 
-    def __init__(self, repository: repositories.Repository, index: blob_index.BlobIndex) -> None:
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        index: blob_index.BlobIndex,
+        *,
+        follow: bool = True,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            repository: Which.
+            index: Knows where the chunks are.
+            follow: Whether to look for other copies when a pack is gone; the index is then loaded
+                anew, and its marks are lost.
+        """
         self._repository = repository
+        self._follow = follow
         self._index = index
         self._id_key = repository.keys.id_key(index.kind)
         self._thread = threading.local()
@@ -43,14 +58,21 @@ class BlobReader:
         Raises:
             DataCorrupt: Pack or chunk is missing, truncated or damaged.
         """
+        for chunk, _, data in self.read_stored(planned):
+            yield chunk.ident, data
+
+    def read_stored(
+        self, planned: backup_reads.PackRead
+    ) -> Iterator[tuple[backup_reads.StoredChunk, bytes, bytes]]:
+        """The same as `read`, with the chunk's stored form beside its content."""
         pack = self._index.pack(planned.pack)
         key = layout.pack_key(pack.name)
         try:
             data = self._repository.store.get_range(key, planned.offset, planned.length)
-        except errors.NotFound as error:
-            raise errors.DataCorrupt(
-                f"pack {key} is missing from {self._repository.store.location}"
-            ) from error
+        except errors.NotFound:
+            for other in self._elsewhere(planned):
+                yield from self.read_stored(other)
+            return
         view = memoryview(data)
         cipher = self._index.cipher(planned.pack)
         for chunk in planned.chunks:
@@ -59,10 +81,18 @@ class BlobReader:
                 self._index.kind, chunk.ident, chunk.offset, chunk.length, chunk.raw_length
             )
             stored = cipher.unseal(entry, view[start : start + chunk.length])
-            yield (
-                chunk.ident,
-                self._decoder().decode(stored, chunk.raw_length, chunk.ident, self._id_key),
-            )
+            content = self._decoder().decode(stored, chunk.raw_length, chunk.ident, self._id_key)
+            yield chunk, stored, content
+
+    def _elsewhere(self, planned: backup_reads.PackRead) -> list[backup_reads.PackRead]:
+        """A collector may have copied the chunks to another pack since the index was loaded."""
+        if self._follow:
+            self._index.lose(planned.pack)
+            again = self.locate(chunk.ident for chunk in planned.chunks)
+            if not any(self._index.gone(other.pack) for other in again):
+                return again
+        key = layout.pack_key(self._index.pack(planned.pack).name)
+        raise errors.DataCorrupt(f"pack {key} is missing from {self._repository.store.location}")
 
     def _decoder(self) -> chunks.ChunkDecoder:
         decoder: chunks.ChunkDecoder | None = getattr(self._thread, "decoder", None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mooring.backup import capture_pipeline, devices, progress, sessions
+from mooring.backup import capture_pipeline, devices, progress, sessions, standing
 from mooring.backup import repository as repositories
 from mooring.domain import backups, errors
 from mooring.planning import backup_parents
@@ -29,6 +29,8 @@ class BackupRequest:
         chunk_size_bytes: None for the parent's, or the repository's default.
         documents: Kubernetes objects to keep with the backup.
         tool_version: For the manifest.
+        changes: What is known to have changed; only that is read, if the parent may be the backup
+            since which it is known. None to read everything.
     """
 
     backup_id: backups.BackupId
@@ -39,6 +41,7 @@ class BackupRequest:
     chunk_size_bytes: int | None = None
     documents: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = ""
+    changes: backups.Changes | None = None
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,16 @@ def back_up(
         pass
     _check(request, source)
     notes: list[str] = []
-    choice = backup_parents.choose_parent(
-        _candidates(repository, request, notes),
-        request.volume,
-        request.chunk_size_bytes,
-        request.parent,
-    )
-    notes.append(choice.reason)
-    opened = sessions.announce(
-        repository, _draft(repository, request, choice.parent), choice.parent
-    )
-    capture = capture_pipeline.Capture(repository, source, opened.session, choice.parent, watch)
+    basis, reused = _basis(repository, request, notes)
+    parent = basis.parent
+    draft = replace(_draft(repository, request, parent), sessions=reused)
+    opened = sessions.announce(repository, draft, parent)
+    capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
-    manifest = _manifest(repository, request, opened.session, choice.parent, capture.stats(), root)
+    manifest = _manifest(repository, request, opened.session, parent, capture.stats(), root)
+    if capture.parent_lost:  # readers shall find what was sent again, and not what is damaged
+        own = (opened.session.session_id, *opened.session.sessions)
+        manifest = replace(manifest, origins=own)
     made = sessions.commit(repository, opened, manifest)
     notes.extend(capture.notes)
     return BackupOutcome(made, existed=made.session != manifest.session, notes=tuple(notes))
@@ -115,6 +115,45 @@ def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
             f"the volume should have {request.volume.size_bytes} bytes, but the device has "
             f"{source.size_bytes}"
         )
+
+
+def _basis(
+    repository: repositories.Repository, request: BackupRequest, notes: list[str]
+) -> tuple[capture_pipeline.Basis, tuple[backups.SessionId, ...]]:
+    """Chooses the parent, and whether all is read or only what changed since.
+
+    Returns:
+        What it builds on; and, where that is nothing because much of the parent is lost or given
+        up, the sessions that wrote the parent: what can be read there is not sent again.
+    """
+    changes = request.changes
+    if changes is not None and request.parent in (backup_parents.LATEST, changes.since):
+        parent = None
+        with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
+            parent = repository.manifest(changes.since)
+        why_not: str | None = backup_parents.why_untracked(
+            changes,
+            repository.config.repository_id,
+            parent,
+            (request.volume, request.chunk_size_bytes),
+        )
+        if not why_not and parent is not None:
+            why_not = standing.why_not_parent(repository, parent)
+        if not why_not:
+            notes.append(f"only what changed since backup {changes.since} is read")
+            return capture_pipeline.Basis(parent, changes.ranges), ()
+        notes.append(f"everything is read, because {why_not}")
+    choice = backup_parents.choose_parent(
+        _candidates(repository, request, notes),
+        request.volume,
+        request.chunk_size_bytes,
+        request.parent,
+    )
+    if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
+        notes.append(f"{why}, so it is not the parent")
+        return capture_pipeline.Basis(None), standing.sessions_to_reuse(repository, choice.parent)
+    notes.append(choice.reason)
+    return capture_pipeline.Basis(choice.parent), ()
 
 
 def _candidates(

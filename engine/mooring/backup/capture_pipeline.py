@@ -2,15 +2,20 @@
 
 Worker threads read, hash and compress batches of chunks; one thread takes their results in order,
 encrypts and streams them. What is held in memory is a few batches, whatever the volume's size.
+Where it is known what has changed since the parent, nothing else is read, neither of the source
+nor of the parent's tree.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 
 from mooring.backup import (
     blob_index,
     blob_reader,
+    capture_jobs,
     chunk_hashing,
     devices,
     pack_writer,
@@ -19,24 +24,48 @@ from mooring.backup import (
 )
 from mooring.backup import repository as repositories
 from mooring.backup.format import chunks, layout, trees
-from mooring.domain import backups, errors
+from mooring.domain import backups, errors, extents
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a backup builds on.
+
+    Attributes:
+        parent: The backup that it is compared with, or None.
+        changed: What may differ from the parent; None when everything may.
+    """
+
+    parent: backups.BackupManifest | None
+    changed: Iterable[extents.Range] | None = None
+
+
+class _ParentLost(errors.DataCorrupt):
+    """The parent is damaged where a backup that reads only what changed cannot do without it."""
 
 
 class Capture:
-    """One run: the pipeline from source to packs, index segments and tree."""
+    """One run: the pipeline from source to packs, index segments and tree.
+
+    Attributes:
+        notes: Things worth knowing, for a log.
+        parent_lost: Whether the parent turned out to be damaged.
+    """
 
     def __init__(
         self,
         repository: repositories.Repository,
         source: devices.VolumeSource,
         session: backups.BackupSession,
-        parent: backups.BackupManifest | None,
+        basis: Basis,
         watch: progress.Watch,
     ) -> None:
         self.notes: list[str] = []
-        chunk_size = session.chunk_size_bytes
+        self.parent_lost = False
+        self._chunk_size = chunk_size = session.chunk_size_bytes
         self._repository = repository
-        self._meter = progress.ProgressMeter(watch, source.size_bytes)
+        self._watch = watch
+        self._source = source
         self._chunk_count = -(-source.size_bytes // chunk_size)
         self._data = pack_writer.PackWriter(
             repository, session.session_id, layout.BlobKind.DATA, chunk_size
@@ -47,21 +76,35 @@ class Capture:
         self._recent = chunk_hashing.RecentIds()
         self._node_encoder = chunks.ChunkEncoder()
         self._node_id_key = repository.keys.id_key(layout.BlobKind.NODE)
-        self._parent = self._parent_tree(parent)
+        self._changed = basis.changed if basis.parent is not None else None
+        self._parent = self._parent_tree(basis.parent)
+        self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(
             source, repository.keys.id_key(layout.BlobKind.DATA), chunk_size, earlier
         )
-        self._tree = trees.TreeBuilder(self._chunk_count, self._emit)
-        self._leaf = bytearray()
-        self._leaf_index = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._meter = progress.ProgressMeter(self._watch, self._source.size_bytes)
+        self._leaf: tuple[int, bytearray] | None = None
+        if self._changed is None:
+            self._tree = trees.TreeBuilder(self._chunk_count, self._emit)
+        else:
+            self._tree = trees.TreeBuilder(
+                self._chunk_count, self._emit, self._node_before, self._parent_root
+            )
 
     def run(self) -> bytes:
-        """Reads everything and returns the root's id."""
+        """Reads everything, or everything that changed, and returns the root's id."""
         try:
-            self._pump()
-            root = self._tree.finish()
+            try:
+                root = self._run()
+            except _ParentLost:
+                self._changed = None
+                self._begin()
+                root = self._run()
             self._data.finish()
             self._nodes.finish()
         except BaseException:
@@ -81,40 +124,64 @@ class Capture:
             chunks_sent=self._data.chunks_stored,
         )
 
-    def _pump(self) -> None:
+    def _run(self) -> bytes:
         workers = chunk_hashing.worker_count()
-        pending: deque[Future[chunk_hashing.Batch]] = deque()
+        pending: deque[tuple[capture_jobs.Job, bytes, Future[chunk_hashing.Batch]]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-hash")
         try:
-            for first in range(0, self._chunk_count, self._hasher.batch_chunks):
-                pending.append(pool.submit(self._hasher.work, first, self._parent_ids(first)))
+            for job in self._jobs():
+                before = self._leaf_before(job.leaf)
+                pending.append((job, before, pool.submit(self._hasher.work, job, before)))
                 if len(pending) > 2 * workers:
-                    self._take(pending.popleft().result())
+                    self._take(*pending.popleft())
             while pending:
-                self._take(pending.popleft().result())
+                self._take(*pending.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
+        self._end_leaf()
+        root = self._tree.finish()
+        self._meter.add(done=self._source.size_bytes - self._meter.progress.done)
+        return root
 
-    def _take(self, batch: chunk_hashing.Batch) -> None:
+    def _jobs(self) -> Iterator[capture_jobs.Job]:
+        most = self._hasher.batch_chunks
+        if self._changed is None:
+            yield from capture_jobs.everything(self._chunk_count, most)
+            return
+        jobs = capture_jobs.changed(self._changed, self._chunk_size, self._source.size_bytes, most)
+        while some := list(islice(jobs, tree_reader.AHEAD)):
+            self._want({job.leaf for job in some})
+            yield from some
+
+    def _take(
+        self, job: capture_jobs.Job, before: bytes, work: Future[chunk_hashing.Batch]
+    ) -> None:
+        batch = work.result()
         self._meter.check()
-        before = self._data.bytes_stored + self._nodes.bytes_stored
+        stored_before = self._data.bytes_stored + self._nodes.bytes_stored
         sent = 0
         for ident, stored, raw_length in batch.fresh:
             if not self._recent.seen(ident):
                 self._data.add(ident, stored, raw_length)
                 sent += raw_length
-        self._leaf += batch.ids
-        if len(self._leaf) == trees.NODE_BYTES:
+        if self._leaf is None or self._leaf[0] != job.leaf:
             self._end_leaf()
-        stored_bytes = self._data.bytes_stored + self._nodes.bytes_stored - before
-        self._meter.add(done=batch.length, read=batch.read, sent=sent, stored=stored_bytes)
-        if self._meter.progress.done == self._meter.progress.total and self._leaf:
-            self._end_leaf()
+            self._leaf = (job.leaf, bytearray(self._start_of(before)))
+        for (first, _), ids in zip(job.runs, batch.ids, strict=True):
+            start = first % trees.FANOUT * layout.ID_BYTES
+            self._leaf[1][start : start + len(ids)] = ids
+        done = min(job.end * self._chunk_size, self._source.size_bytes) - self._meter.progress.done
+        stored_bytes = self._data.bytes_stored + self._nodes.bytes_stored - stored_before
+        self._meter.add(done=done, read=batch.read, sent=sent, stored=stored_bytes)
+
+    def _start_of(self, before: bytes) -> bytes:
+        """What of a leaf is there until its chunks are read."""
+        return trees.ZERO_NODE if self._changed is None else before
 
     def _end_leaf(self) -> None:
-        self._tree.add_leaf(bytes(self._leaf))
-        self._leaf.clear()
-        self._leaf_index += 1
+        if self._leaf is not None:
+            self._tree.put_leaf(self._leaf[0], bytes(self._leaf[1]))
+            self._leaf = None
 
     def _emit(self, level: int, index: int, node: bytes) -> bytes:
         ident = chunks.chunk_id(self._node_id_key, node)
@@ -137,19 +204,28 @@ class Capture:
         index = blob_index.BlobIndex(self._repository, layout.BlobKind.NODE)
         index.load(parent.origins)
         reader = blob_reader.BlobReader(self._repository, index)
-        return tree_reader.TreeReader(reader, parent.root, parent.chunk_count)
+        return tree_reader.TreeReader(
+            reader, parent.root, parent.chunk_count, walks=self._changed is None
+        )
 
-    def _parent_ids(self, first_chunk: int) -> bytes:
+    def _want(self, leaves: set[int]) -> None:
+        if self._parent is not None:
+            try:
+                self._parent.want(leaves)
+            except errors.DataCorrupt as error:
+                self._lose_parent(error)
+
+    def _leaf_before(self, leaf: int) -> bytes:
+        return self._node_before(0, leaf) if self._parent is not None else b""
+
+    def _node_before(self, level: int, index: int) -> bytes:
         if self._parent is None:
             return b""
-        start = first_chunk % trees.FANOUT * layout.ID_BYTES
-        length = self._hasher.batch_chunks * layout.ID_BYTES
         try:
-            leaf = self._parent.leaf(first_chunk // trees.FANOUT)
+            return self._parent.node(level, index)
         except errors.DataCorrupt as error:
             self._lose_parent(error)
             return b""
-        return leaf[start : start + length]
 
     def _parent_node(self, level: int, index: int) -> bytes:
         if self._parent is None:
@@ -163,4 +239,7 @@ class Capture:
     def _lose_parent(self, error: errors.DataCorrupt) -> None:
         """A damaged parent costs the saving, never the backup."""
         self._parent = None
+        self.parent_lost = True
         self.notes.append(f"the parent cannot be read, so everything after it is sent: {error}")
+        if self._changed is not None:
+            raise _ParentLost(str(error)) from error

@@ -3,9 +3,9 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from mooring.backup import devices
+from mooring.backup import capture_jobs, devices
 from mooring.backup.format import chunks, layout, trees
 
 _BATCH_BYTES = 2 << 20
@@ -19,14 +19,19 @@ def worker_count() -> int:
     return max(1, min(_MAXIMUM_WORKERS, len(os.sched_getaffinity(0))))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """What a worker made of some neighbouring chunks: all ids, and the chunks to send."""
+    """What a worker made of some chunks of one leaf.
 
-    ids: bytes
-    fresh: list[tuple[bytes, bytes, int]]
-    length: int
-    read: int
+    Attributes:
+        ids: For each run of neighbouring chunks their ids, one after the other.
+        fresh: The chunks to send: id, encoded content, length.
+        read: Bytes that were read.
+    """
+
+    ids: list[bytes] = field(default_factory=list)
+    fresh: list[tuple[bytes, bytes, int]] = field(default_factory=list)
+    read: int = 0
 
 
 class RecentIds:
@@ -68,33 +73,44 @@ class ChunkHasher:
         }
         self._thread = threading.local()
 
-    def work(self, first_chunk: int, parent_ids: bytes) -> Batch:
-        """Handles the batch that begins at a chunk; `parent_ids` may be shorter than it."""
-        offset = first_chunk * self._chunk_size
-        length = min(len(self._zeros), self._source.size_bytes - offset)
-        count = -(-length // self._chunk_size)
-        if self._source.is_hole(offset, length):
-            return Batch(bytes(count * layout.ID_BYTES), [], length, 0)
-        buffer, encoder = self._tools()
-        self._source.read_into(memoryview(buffer)[:length], offset)
-        if self._is_zero(buffer, length):
-            return Batch(bytes(count * layout.ID_BYTES), [], length, length)
-        return self._hash(memoryview(buffer)[:length], encoder, parent_ids)
+    def work(self, job: capture_jobs.Job, before: bytes) -> Batch:
+        """Handles the runs of a job; `before` are the ids of its leaf in the parent, or empty."""
+        batch = Batch()
+        for first, count in job.runs:
+            start = first % trees.FANOUT * layout.ID_BYTES
+            batch.ids.append(
+                self._run(first, count, before[start : start + count * layout.ID_BYTES], batch)
+            )
+        return batch
 
-    def _hash(self, data: memoryview, encoder: chunks.ChunkEncoder, parent_ids: bytes) -> Batch:
+    def _run(self, first: int, count: int, before: bytes, batch: Batch) -> bytes:
+        offset = first * self._chunk_size
+        length = min(count * self._chunk_size, self._source.size_bytes - offset)
+        if self._source.is_hole(offset, length):
+            return bytes(count * layout.ID_BYTES)
+        buffer, encoder = self._tools()
+        data = memoryview(buffer)[:length]
+        self._source.read_into(data, offset)
+        batch.read += length
+        if self._is_zero(buffer, length):
+            return bytes(count * layout.ID_BYTES)
+        return self._hash(data, encoder, before, batch)
+
+    def _hash(
+        self, data: memoryview, encoder: chunks.ChunkEncoder, before: bytes, batch: Batch
+    ) -> bytes:
         ids = bytearray()
-        fresh = []
         for start in range(0, len(data), self._chunk_size):
             chunk = data[start : start + self._chunk_size]
             ident = chunks.chunk_id(self._id_key, chunk)
             if ident in self._zero_ids:
                 ids += layout.ZERO_ID
                 continue
-            same = parent_ids[len(ids) : len(ids) + layout.ID_BYTES] == ident
+            same = before[len(ids) : len(ids) + layout.ID_BYTES] == ident
             ids += ident
             if not same and not self._known(ident):
-                fresh.append((ident, encoder.encode(chunk), len(chunk)))
-        return Batch(bytes(ids), fresh, len(data), len(data))
+                batch.fresh.append((ident, encoder.encode(chunk), len(chunk)))
+        return bytes(ids)
 
     def _is_zero(self, buffer: bytearray, length: int) -> bool:
         if length == len(buffer):

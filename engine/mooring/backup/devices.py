@@ -53,6 +53,10 @@ class VolumeSource:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of it."""
         os.close(self._file)
 
     def read_into(self, buffer: memoryview, offset: int) -> None:

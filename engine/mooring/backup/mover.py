@@ -4,21 +4,23 @@ Every command may run again: a backup that exists, a repository that is made and
 forgotten are successes, and a restore starts over.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mooring.backup import capture, devices, mover_spec, progress, superblocks
+from mooring.backup import capture, change_files, devices, mover_spec, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
-from mooring.backup.format import layout, slots
+from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
 
 MAXIMUM_KEY_FILE_BYTES = 4096
+_SHOWN_SLOTS = 32  # a termination message has 4096 bytes
 
 
 def read_key_file(path: Path) -> slots.Unlock:
-    """Reads the key that a Secret, or a person, put in a file.
+    """Reads the key, or the recovery key, that a Secret or a person put in a file.
 
     Raises:
         NotFound: There is no such file.
@@ -34,7 +36,7 @@ def read_key_file(path: Path) -> slots.Unlock:
         raise errors.PermissionDenied(f"the key file {path} may not be read") from error
     except OSError as error:
         raise errors.HostFailure(f"cannot read the key file {path}: {error.strerror}") from error
-    return slots.Unlock(secret=slots.parse_key_file(content))
+    return slots.parse_unlock(content)
 
 
 def open_for(
@@ -57,22 +59,49 @@ def probe(
     Two probes that make the same repository at once end with one repository.
 
     Returns:
-        `repositoryId`, `chunkSizeBytes`, `created` and `backups`, their number.
+        `repositoryId`, `chunkSizeBytes`, `created`, `conditionalWrites` (see the port of stores),
+        `backups`, their number, and what `_key_slots` returns.
 
     Raises:
         NotFound: There is no repository, and it shall not be made.
         PermissionDenied: The key is wrong, or the store is read-only.
+        InvalidInput: A recovery key has a typing error; nothing was made.
     """
+    wanted = [recovery_keys.parse_public(text) for text in spec.recovery_keys]
     created = spec.repository.initialize and _make(spec, store, surroundings)
     repository = open_for(spec, store, surroundings)
-    trial = layout.PROBES + surroundings.entropy(8).hex()
-    store.put(trial, b"mooring")
-    store.delete(trial)
+    conditional = store.conditional_writes()  # which tries to write
     return {
         "repositoryId": repository.config.repository_id,
+        "conditionalWrites": conditional,
         "chunkSizeBytes": repository.config.chunk_size_bytes,
         "created": created,
         "backups": len(repository.backup_ids()),
+        **_key_slots(spec, store, surroundings, wanted),
+    }
+
+
+def _key_slots(
+    spec: mover_spec.ProbeSpec,
+    store: blobstores.BlobStore,
+    surroundings: repositories.Surroundings,
+    wanted: Sequence[bytes],
+) -> dict[str, Any]:
+    """Adds slots for recovery keys that have none.
+
+    Returns:
+        `recoverySlots`, each as `type:fingerprint`, `openedWith`, the purpose of the slot that
+        opened the repository, and `notes`, what was skipped.
+    """
+    key = read_key_file(spec.repository.key_file)
+    ring = repositories.open_key_ring(store, key, surroundings)
+    for public in wanted:
+        ring.add_recovery_key(public, "named by a BackupRepository")
+    found = [f"{slot.type}:{slot.fingerprint}" for slot in ring.recovery_slots()]
+    return {
+        "recoverySlots": found[:_SHOWN_SLOTS],
+        "openedWith": ring.opened_by.purpose,
+        "notes": list(ring.notes)[:_SHOWN_SLOTS],
     }
 
 
@@ -88,6 +117,9 @@ def back_up(
         What `describe` says of it, with `existed` and `notes`.
     """
     with devices.VolumeSource(spec.device) as source:
+        changes, why_not = None, ""
+        if spec.changes is not None:
+            changes, why_not = change_files.read(spec.changes, source.size_bytes)
         request = capture.BackupRequest(
             backup_id=backups.parse_backup_id(spec.backup_id),
             volume=_facts(spec.volume, source),
@@ -97,13 +129,17 @@ def back_up(
             chunk_size_bytes=spec.chunk_size_bytes,
             documents=spec.documents,
             tool_version=tool_version,
+            changes=changes,
         )
         outcome = capture.back_up(repository, source, request, watch)
     return {
         **describe(outcome.manifest),
         "repositoryId": repository.config.repository_id,
         "existed": outcome.existed,
-        "notes": list(outcome.notes),
+        "notes": [
+            *([f"everything was read, because {why_not}"] if why_not else []),
+            *outcome.notes,
+        ],
     }
 
 

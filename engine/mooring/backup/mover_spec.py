@@ -12,10 +12,11 @@ import pydantic
 import yaml
 from pydantic.alias_generators import to_camel
 
-from mooring.domain import backups, errors
+from mooring.domain import backups, errors, store_locations
 from mooring.planning import backup_parents
 
 MAXIMUM_SPEC_BYTES = 8 << 20
+MAXIMUM_RECOVERY_KEYS = 16
 _Size = Annotated[int, pydantic.Field(gt=0, le=backups.MAXIMUM_VOLUME_SIZE_BYTES)]
 
 
@@ -30,17 +31,36 @@ class RepositorySpec(_Document):
 
     Attributes:
         type: Kind of store.
-        path: Folder, as the mover's container sees it.
+        path: `directory`: the folder, as the mover's container sees it.
+        url: `bucket`: see `store_locations`.
+        credentials: `bucket`: the folder with files of credentials.
+        ca_bundle: `bucket`: a file with further certificates to trust.
         key_file: File with the key; see `slots.parse_key_file`.
         initialize: `probe` only: make the repository when there is none.
         chunk_size_bytes: For a repository that is made; None for the default.
     """
 
-    type: Literal["directory"] = "directory"
-    path: Path
+    type: Literal["directory", "bucket"] = "directory"
+    path: Path | None = None
+    url: str | None = None
+    credentials: Path | None = None
+    ca_bundle: Path | None = None
     key_file: Path
     initialize: bool = False
     chunk_size_bytes: int | None = None
+
+    def location(self) -> store_locations.StoreLocation:
+        """Returns where the repository is.
+
+        Raises:
+            InvalidInput: It says nothing of that kind, or no location.
+        """
+        if self.type == "directory" and self.path is not None:
+            return store_locations.FolderLocation(str(self.path))
+        if self.type == "bucket" and self.url is not None:
+            return store_locations.parse(self.url)
+        needed = "path" if self.type == "directory" else "url"
+        raise errors.InvalidInput(f"repository.{needed} is missing in the mover's spec")
 
 
 class MoverSpec(_Document):
@@ -58,7 +78,15 @@ class MoverSpec(_Document):
 
 
 class ProbeSpec(MoverSpec):
-    """`mooring mover probe`: can the repository be opened, read and written?"""
+    """`mooring mover probe`: can the repository be opened, read and written?
+
+    Attributes:
+        recovery_keys: Public halves of recovery keys; slots for them are added where missing.
+    """
+
+    recovery_keys: Annotated[list[str], pydantic.Field(max_length=MAXIMUM_RECOVERY_KEYS)] = (
+        pydantic.Field(default_factory=list)
+    )
 
 
 class VolumeSpec(_Document):
@@ -86,6 +114,7 @@ class BackupSpec(MoverSpec):
         consistency: `Crash`, `Filesystem` or `Application`.
         chunk_size_bytes: None for the parent's, or the repository's default.
         documents: Kubernetes objects to keep with the backup, by role.
+        changes: File that lists what changed in the device since a backup; None for none.
     """
 
     device: Path = Path("/dev/mooring-volume")
@@ -96,6 +125,7 @@ class BackupSpec(MoverSpec):
     consistency: backups.Consistency = backups.Consistency.CRASH
     chunk_size_bytes: int | None = None
     documents: dict[str, Any] = pydantic.Field(default_factory=dict)
+    changes: Path | None = None
 
     def moment(self, now: datetime) -> datetime:
         """Returns the moment that the content stands for."""
@@ -120,6 +150,20 @@ class ForgetSpec(MoverSpec):
     """`mooring mover forget`: removes a backup from the catalogue; absent is success."""
 
     backup_id: str
+
+
+class ListSpec(MoverSpec):
+    """`mooring mover list`: one page of what the repository holds of a namespace.
+
+    Attributes:
+        namespace: Backups of claims of another one are left out.
+        after: The page begins behind this backup; None for the first.
+        limit: Most backups that one page looks at.
+    """
+
+    namespace: Annotated[str, pydantic.Field(min_length=1, max_length=63)]
+    after: str | None = None
+    limit: Annotated[int, pydantic.Field(gt=0, le=1000)] = 100
 
 
 S = TypeVar("S", bound=MoverSpec)

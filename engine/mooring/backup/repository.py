@@ -1,13 +1,22 @@
 """A repository that is open: its store, its configuration and its keys."""
 
 import contextlib
-import json
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from mooring.backup.format import config, keys, layout, manifests, sealed, slots
+from mooring.backup import key_ring
+from mooring.backup.format import (
+    config,
+    keys,
+    layout,
+    manifests,
+    sealed,
+    slot_records,
+    slots,
+)
+from mooring.backup.format.slot_records import Purpose
 from mooring.domain import backups, errors
 from mooring.ports import blobstores, clock
 
@@ -117,9 +126,26 @@ class Repository:
     def forget(self, backup_id: backups.BackupId) -> None:
         """Removes a backup from the catalogue; an absent one is no error.
 
-        No other backup needs it. Its chunks stay until garbage collection finds them unused.
+        No other backup needs it. Its chunks stay until garbage collection finds them unused. Its
+        session is closed first: without a backup it would look like one that is under way.
         """
+        with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
+            self.close_session(self.manifest(backup_id).session)
         self.store.delete(layout.manifest_key(backup_id))
+        self.store.delete(layout.damaged_key(backup_id))
+
+    def damaged(self) -> set[backups.BackupId]:
+        """Returns the backups of which a repair found something lost."""
+        found = set()
+        for info in self.store.list(layout.DAMAGED):
+            with contextlib.suppress(errors.InvalidInput):
+                found.add(backups.parse_backup_id(info.key.removeprefix(layout.DAMAGED)))
+        return found
+
+    def close_session(self, session: backups.SessionId) -> None:
+        """Gives up on a session, so that its writer fails; closing it again is no error."""
+        with contextlib.suppress(errors.AlreadyExists):
+            self.store.put(layout.closed_key(session), b"")
 
 
 def initialise(
@@ -141,29 +167,37 @@ def initialise(
         DataCorrupt: There are objects of a repository whose `config` is missing.
     """
     backups.check_chunk_size(chunk_size_bytes)
-    if store.head(layout.CONFIG) is None:
-        for prefix in _EVERYTHING:
-            if next(iter(store.list(prefix)), None) is not None:
-                raise errors.DataCorrupt(
-                    f"{store.location} holds a repository whose object `config` is missing: "
-                    "put it back from a copy; a new one could not read what is there"
-                )
+    taken = f"there is a repository in {store.location} already"
+    if store.head(layout.CONFIG) is not None:
+        raise errors.AlreadyExists(taken)
+    for prefix in _EVERYTHING:
+        if next(iter(store.list(prefix)), None) is not None:
+            raise errors.DataCorrupt(
+                f"{store.location} holds a repository whose object `config` is missing: "
+                "put it back from a copy; a new one could not read what is there"
+            )
     repository = surroundings.entropy(16)
     repository_key = surroundings.entropy(layout.KEY_BYTES)
     context = config.slot_context(repository, chunk_size_bytes)
+    now = surroundings.clock.now()
+
+    def first_slot(one: slots.Unlock) -> dict[str, Any]:
+        salt = surroundings.entropy(layout.SALT_BYTES)
+        wrapped = slots.wrap(one, repository_key, context, salt)
+        purpose = Purpose.CLUSTER if one.secret is not None else Purpose.RECOVERY
+        values = slot_records.described(wrapped, purpose, "", now)
+        return slot_records.sealed(values, repository_key, repository)
+
     made = config.RepositoryConfig(
         repository=repository,
         chunk_size_bytes=chunk_size_bytes,
-        created_at=surroundings.clock.now(),
-        slots=tuple(
-            slots.wrap(one, repository_key, context, surroundings.entropy(layout.SALT_BYTES))
-            for one in unlock_with
-        ),
+        created_at=now,
+        slots=tuple(first_slot(one) for one in unlock_with),
     )
     try:
         store.put(layout.CONFIG, config.encode(made))
     except errors.AlreadyExists as error:
-        raise errors.AlreadyExists(f"there is a repository in {store.location} already") from error
+        raise errors.AlreadyExists(taken) from error
     return Repository(store, made, keys.RepositoryKeys(repository_key, repository), surroundings)
 
 
@@ -178,26 +212,27 @@ def open_repository(
         Unsupported: A newer Mooring made it.
         DataCorrupt: `config` is damaged.
     """
+    found = read_config(store)
+    opened = key_ring.open_keys(store, found, unlock_with)
+    repository_keys = keys.RepositoryKeys(opened.repository_key, found.repository)
+    return Repository(store, found, repository_keys, surroundings)
+
+
+def open_key_ring(
+    store: blobstores.BlobStore, unlock_with: slots.Unlock, surroundings: Surroundings
+) -> key_ring.KeyRing:
+    """Opens a repository to manage its key slots; errors as for `open_repository`."""
+    found = read_config(store)
+    opened = key_ring.open_keys(store, found, unlock_with)
+    return key_ring.KeyRing(store, found, opened, surroundings.clock, surroundings.entropy)
+
+
+def read_config(store: blobstores.BlobStore) -> config.RepositoryConfig:
+    """Reads what a repository is, without its key; errors as for `open_repository`."""
     try:
         data = store.get(layout.CONFIG, limit_bytes=layout.MAXIMUM_CONFIG_BYTES)
     except errors.NotFound as error:
         raise errors.NotFound(
             f"there is no repository in {store.location}: make one with `mooring repo init`"
         ) from error
-    found = config.decode(data)
-    found = replace(found, slots=found.slots + tuple(_added_slots(store)))
-    repository_key = config.unlock(found, unlock_with)
-    return Repository(
-        store, found, keys.RepositoryKeys(repository_key, found.repository), surroundings
-    )
-
-
-def _added_slots(store: blobstores.BlobStore) -> Iterator[dict[str, Any]]:
-    """Slots that were added later lie beside `config`, which is never rewritten."""
-    for info in store.list(layout.KEYS):
-        try:
-            slot = json.loads(store.get(info.key, limit_bytes=layout.MAXIMUM_CONFIG_BYTES))
-        except (errors.NotFound, ValueError, RecursionError):
-            continue
-        if isinstance(slot, dict):
-            yield slot
+    return config.decode(data)

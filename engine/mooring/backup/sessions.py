@@ -9,6 +9,7 @@ is in docs/reference/repository-format.md.
 from dataclasses import dataclass
 
 from mooring.backup import repository as repositories
+from mooring.backup import standing
 from mooring.backup.format import layout, manifests
 from mooring.domain import backups, errors
 
@@ -35,7 +36,7 @@ def announce(
 
     Args:
         repository: Where.
-        draft: The session, but for what it pins.
+        draft: The session, but for what it pins; its `sessions` are reused if they still stand.
         parent: What the backup is compared with.
 
     Raises:
@@ -51,7 +52,7 @@ def announce(
         chunk_size_bytes=draft.chunk_size_bytes,
         started_at=draft.started_at,
         parents=pins,
-        sessions=tuple(_earlier_attempts(repository, draft)),
+        sessions=(*_reusable(repository, draft), *_earlier_attempts(repository, draft)),
         tool_version=draft.tool_version,
     )
     tombstones = _tombstones(repository)
@@ -80,19 +81,16 @@ def commit(
         Busy: The session was closed, or packs were doomed meanwhile; the backup does not exist.
         AlreadyExists: The id is taken by a backup of another volume.
     """
-    _check_open(repository, opened)
+    tombstones = _check_before(repository, opened, manifest)
     key = layout.manifest_key(manifest.backup_id)
     try:
         repository.put_sealed(key, manifests.encode_manifest(manifest))
     except errors.AlreadyExists:
         return accept_existing(repository, manifest.backup_id, manifest.volume.uid)
-    try:
-        _check_open(repository, opened)
-        if not _exists(repository, layout.session_key(opened.session.session_id)):
-            raise errors.Busy("the session of this backup was removed while it ran: try again")
-    except errors.Busy:
+    disturbed = not _is_open(repository, opened) or _tombstones(repository) - tombstones
+    if disturbed and not standing.stands(repository, manifest):
         repository.store.delete(key)
-        raise
+        raise errors.Busy("garbage collection took back what this backup needs: try again")
     return manifest
 
 
@@ -104,6 +102,7 @@ def accept_existing(
     Raises:
         NotFound: There is none.
         AlreadyExists: It is of another volume.
+        Busy: It is withdrawn, because a collector took back what it needs; try again.
     """
     existing = repository.manifest(backup_id)
     if existing.volume.uid != volume_uid:
@@ -111,7 +110,24 @@ def accept_existing(
             f"backup {backup_id} exists and is of another volume ({existing.volume.uid}): "
             "choose another id"
         )
+    if not standing.trusted(repository, existing) and not standing.stands(repository, existing):
+        repository.store.delete(layout.manifest_key(backup_id))
+        raise errors.Busy(
+            f"backup {backup_id} came too late: garbage collection had given up on it and taken "
+            "back what it needs. It is withdrawn: try again"
+        )
     return existing
+
+
+def _reusable(
+    repository: repositories.Repository, draft: backups.BackupSession
+) -> list[backups.SessionId]:
+    return [
+        session
+        for session in draft.sessions
+        if _exists(repository, layout.session_key(session))
+        and not _exists(repository, layout.closed_key(session))
+    ]
 
 
 def _earlier_attempts(
@@ -134,8 +150,25 @@ def _check_open(repository: repositories.Repository, opened: OpenSession) -> Non
     for session in (opened.session.session_id, *opened.session.sessions):
         if _exists(repository, layout.closed_key(session)):
             raise errors.Busy(f"garbage collection has closed session {session}: try again")
-    if _tombstones(repository) - opened.tombstones:
-        raise errors.Busy("garbage collection has doomed packs while this backup ran: try again")
+
+
+def _check_before(
+    repository: repositories.Repository, opened: OpenSession, manifest: backups.BackupManifest
+) -> frozenset[str]:
+    """Looks whether a collector was at work before the backup is made; returns the tombstones."""
+    _check_open(repository, opened)
+    tombstones = _tombstones(repository)
+    if tombstones - opened.tombstones and not standing.stands(repository, manifest):
+        raise errors.Busy("garbage collection has doomed what this backup needs: try again")
+    return tombstones
+
+
+def _is_open(repository: repositories.Repository, opened: OpenSession) -> bool:
+    try:
+        _check_open(repository, opened)
+    except errors.Busy:
+        return False
+    return _exists(repository, layout.session_key(opened.session.session_id))
 
 
 def _tombstones(repository: repositories.Repository) -> frozenset[str]:

@@ -1,20 +1,32 @@
 """Walks a backup's content tree without ever holding it whole."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from mooring.backup import blob_reader
 from mooring.backup.format import layout, trees
 from mooring.domain import errors
 
-_AHEAD = 64
+AHEAD = 64
+"""How many leaves are fetched together."""
 _CACHED_NODES = 192
 
 
 class TreeReader:
-    """Nodes of one tree by level and index, fetched a few ahead. For one thread."""
+    """Nodes of one tree by level and index. For one thread.
 
-    def __init__(self, reader: blob_reader.BlobReader, root: bytes, chunk_count: int) -> None:
+    Args:
+        reader: Fetches nodes.
+        root: The tree's root.
+        chunk_count: Chunks of its volume.
+        walks: Whether it is gone through from end to end, so that the next nodes are fetched along.
+    """
+
+    def __init__(
+        self, reader: blob_reader.BlobReader, root: bytes, chunk_count: int, *, walks: bool = True
+    ) -> None:
         self._reader = reader
+        self._walks = walks
         self._root = root
         self._levels = trees.level_count(chunk_count)
         self._leaves = trees.leaf_count(chunk_count)
@@ -37,6 +49,26 @@ class TreeReader:
         """
         return self._node(0, index) or trees.ZERO_NODE
 
+    def node(self, level: int, index: int) -> bytes:
+        """Returns the content of a node, as it would be in a tree of any height.
+
+        Raises:
+            DataCorrupt: A node is missing or damaged.
+        """
+        if level == self._levels and index == 0:
+            return self._root.ljust(trees.NODE_BYTES, b"\0")
+        return self._node(level, index) or trees.ZERO_NODE
+
+    def want(self, leaves: Iterable[int]) -> None:
+        """Fetches leaves that are asked for next, together; `AHEAD` at most.
+
+        Raises:
+            DataCorrupt: A node is missing or damaged.
+        """
+        idents = {self.node_id(0, leaf) for leaf in leaves} - {layout.ZERO_ID}
+        if idents - self._cache.keys():
+            self._fetch(idents - self._cache.keys())
+
     def _width(self, level: int) -> int:
         return -(-self._leaves // int(trees.FANOUT**level))
 
@@ -53,14 +85,14 @@ class TreeReader:
 
     def _following(self, level: int, index: int) -> set[bytes]:
         """Ids of the next nodes under the same node above, which are wanted next in a walk."""
-        if level == self._levels - 1:
+        if level == self._levels - 1 or not self._walks:
             return set()
         above = self._node(level + 1, index // trees.FANOUT)
         if above is None:
             return set()
         first = index % trees.FANOUT + 1
         following = {
-            trees.entry(above, slot) for slot in range(first, min(first + _AHEAD, trees.FANOUT))
+            trees.entry(above, slot) for slot in range(first, min(first + AHEAD, trees.FANOUT))
         }
         return following - {layout.ZERO_ID} - self._cache.keys()
 

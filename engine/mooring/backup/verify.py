@@ -1,9 +1,11 @@
-"""Check: is a backup whole, and, if asked, is every byte of it still what was written?
+"""Check of a backup: is it whole, and, if asked, is every byte of it still what was written?
 
 A check names what is damaged and what it touches; it changes nothing.
 """
 
+import threading
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -14,6 +16,7 @@ from mooring.domain import backups, errors
 from mooring.planning import backup_reads
 
 _MAXIMUM_PROBLEMS = 100
+_NAMED_PLACES = 4
 
 
 @dataclass
@@ -22,7 +25,7 @@ class CheckReport:
 
     Attributes:
         backups: Number of backups looked at.
-        chunks: Number of chunks looked at; one counts for each backup that uses it.
+        chunks: Number of chunks looked at.
         bytes_read: Bytes read from packs.
         problems: What is wrong, in words; empty if all is well. At most 100 are kept.
         problem_count: How many there were.
@@ -45,29 +48,10 @@ class CheckReport:
         if len(self.problems) < _MAXIMUM_PROBLEMS:
             self.problems.append(problem)
 
-
-def check_repository(
-    repository: repositories.Repository, watch: progress.Watch, *, full: bool = False
-) -> CheckReport:
-    """Checks every backup, and with `full` reads every pack.
-
-    Args:
-        repository: Which.
-        watch: Told of progress, backup by backup.
-        full: Whether to read, decrypt and re-hash everything.
-
-    Raises:
-        Unreachable: The store does not answer; nothing is known.
-        Cancelled: The watch said so.
-    """
-    report = CheckReport()
-    for backup_id, found in repository.catalogue():
-        if isinstance(found, backups.BackupManifest):
-            _check(repository, found, watch, report, full=full)
-        else:
-            report.backups += 1
-            report.add(f"backup {backup_id}: {found}")
-    return report
+    def take(self, other: "CheckReport") -> None:
+        """Notes all problems of another report."""
+        self.problem_count += other.problem_count
+        self.problems.extend(other.problems[: _MAXIMUM_PROBLEMS - len(self.problems)])
 
 
 def check_backup(
@@ -77,10 +61,18 @@ def check_backup(
     *,
     full: bool = False,
 ) -> CheckReport:
-    """Checks one backup; arguments and errors as for `check_repository`.
+    """Checks one backup.
+
+    Args:
+        repository: Which.
+        backup_id: Of the backup.
+        watch: Told of progress.
+        full: Whether to read, decrypt and re-hash all of it.
 
     Raises:
         NotFound: There is no such backup.
+        Unreachable: The store does not answer; nothing is known.
+        Cancelled: The watch said so.
     """
     report = CheckReport()
     try:
@@ -104,7 +96,66 @@ def _check(
     try:
         _Check(repository, manifest, watch, report).run(full=full)
     except errors.DataCorrupt as error:
-        report.add(f"backup {manifest.backup_id}: {error}")
+        report.add(f"{_of(manifest)}: {error}")
+
+
+def name_places(
+    repository: repositories.Repository,
+    manifest: backups.BackupManifest,
+    bad: Mapping[bytes, str],
+    report: CheckReport,
+) -> set[bytes]:
+    """Says where in a backup certain chunks are.
+
+    Args:
+        repository: Which.
+        manifest: Of the backup.
+        bad: Ids, each with what is wrong with it.
+        report: Told of each place.
+
+    Returns:
+        The ids that the backup needs for its content.
+    """
+    named: set[bytes] = set()
+    places = _Places(manifest, report)
+    try:
+        for window in tree_walk.Content(repository, manifest).windows():
+            for ident in bad.keys() & window.places.keys():
+                named.add(ident)
+                places.add(window.places[ident], bad[ident])
+    except errors.DataCorrupt as error:
+        report.add(f"{_of(manifest)}: {error}")
+    places.report()
+    return named
+
+
+def _of(manifest: backups.BackupManifest) -> str:
+    moment = manifest.point_in_time.isoformat(timespec="seconds")
+    return f"backup {manifest.backup_id} of {moment} (volume {manifest.volume.uid})"
+
+
+class _Places:
+    """Damaged places of one backup: one problem for all that have the same cause. Thread-safe."""
+
+    def __init__(self, manifest: backups.BackupManifest, report: CheckReport) -> None:
+        self._manifest = manifest
+        self._report = report
+        self._found: dict[str, tuple[int, list[int]]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, numbers: list[int], why: str) -> None:
+        with self._lock:
+            count, first = self._found.get(why, (0, []))
+            first = sorted([*first, *numbers])[:_NAMED_PLACES]
+            self._found[why] = (count + len(numbers), first)
+
+    def report(self) -> None:
+        size = self._manifest.chunk_size_bytes
+        for why, (count, first) in self._found.items():
+            where = ", ".join(str(number * size) for number in first)
+            more = f" and {count - len(first)} more places" if count > len(first) else ""
+            self._report.add(f"{_of(self._manifest)} is damaged at byte {where}{more}: {why}")
+        self._found.clear()
 
 
 class _Check:
@@ -121,6 +172,7 @@ class _Check:
         self._meter = progress.ProgressMeter(watch, manifest.volume.size_bytes)
         self._content = tree_walk.Content(repository, manifest)
         self._judged: dict[int, bool] = {}
+        self._places = _Places(manifest, report)
 
     def run(self, *, full: bool) -> None:
         workers = chunk_hashing.worker_count()
@@ -141,6 +193,7 @@ class _Check:
                 self._collect(pending)
         finally:
             pool.shutdown(cancel_futures=True)
+            self._places.report()
         self._meter.finish()
 
     def _collect(self, pending: "deque[Future[tuple[int, int]]]") -> None:
@@ -154,13 +207,15 @@ class _Check:
         for ident, numbers in window.places.items():
             self._report.chunks += 1
             found = self._content.index.find(ident)
+            if found is not None and not self._pack_is_there(found):
+                found = self._content.index.find(ident) or found
             if found is None:
-                self._damaged(numbers, f"chunk {ident.hex()} is in no index segment")
+                self._places.add(numbers, "chunks are in no index segment")
             elif self._pack_is_there(found):
                 wanted.append(found)
             else:
                 name = self._content.index.pack(found.pack).name
-                self._damaged(numbers, f"pack {name.hex()} is missing or has a wrong size")
+                self._places.add(numbers, f"pack {name.hex()} is missing or has a wrong size")
         return backup_reads.plan_reads(wanted)
 
     def _pack_is_there(self, found: backup_reads.StoredChunk) -> bool:
@@ -168,6 +223,8 @@ class _Check:
             pack = self._content.index.pack(found.pack)
             info = self._repository.store.head(layout.pack_key(pack.name))
             self._judged[found.pack] = info is not None and info.size_bytes == pack.size_bytes
+            if not self._judged[found.pack]:  # a collector may have copied what was in it
+                self._content.index.lose(found.pack)
         end = self._content.index.pack(found.pack).size_bytes - packs.TRAILER_BYTES
         return self._judged[found.pack] and found.offset + found.length <= end
 
@@ -181,7 +238,7 @@ class _Check:
                 self._check_lengths(ident, data, places[ident])
         except errors.DataCorrupt as error:
             if len(planned.chunks) == 1:
-                self._damaged(places[planned.chunks[0].ident], str(error))
+                self._places.add(places[planned.chunks[0].ident], str(error))
                 return done, planned.length
             done = self._one_by_one(planned, places)
         return done, planned.length
@@ -196,13 +253,4 @@ class _Check:
 
     def _check_lengths(self, ident: bytes, data: bytes, numbers: list[int]) -> None:
         if any(len(data) != self._content.chunk_length(number) for number in numbers):
-            self._damaged(numbers, f"chunk {ident.hex()} has a wrong length")
-
-    def _damaged(self, numbers: list[int], what: str) -> None:
-        size = self._manifest.chunk_size_bytes
-        where = ", ".join(str(number * size) for number in numbers[:4])
-        more = f" and {len(numbers) - 4} more places" if len(numbers) > 4 else ""
-        self._report.add(
-            f"backup {self._manifest.backup_id} (volume {self._manifest.volume.uid}) is damaged "
-            f"at byte {where}{more}: {what}"
-        )
+            self._places.add(numbers, f"chunk {ident.hex()} has a wrong length")

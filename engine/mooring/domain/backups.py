@@ -2,16 +2,19 @@
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
 
-from mooring.domain import errors
+from mooring.domain import errors, extents
 
 BackupId = NewType("BackupId", str)
 SessionId = NewType("SessionId", str)
 RepositoryId = NewType("RepositoryId", str)
+
+REPAIR = BackupId("repair")
+"""Sessions of this backup hold what a repair saved, until the next backups build on it."""
 
 DEFAULT_CHUNK_SIZE_BYTES = 64 << 10
 MINIMUM_CHUNK_SIZE_BYTES = 512
@@ -49,6 +52,23 @@ class VolumeFacts:
     sector_size_bytes: int = 4096
     filesystem: str | None = None
     filesystem_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is known to have changed in a volume since one of its backups.
+
+    Attributes:
+        since: The backup.
+        repository_id: The repository that it is in.
+        size_bytes: Size of the volume at the time of that backup.
+        ranges: Everything that may differ from it, in order; can be gone through more than once.
+    """
+
+    since: BackupId
+    repository_id: RepositoryId
+    size_bytes: int
+    ranges: Iterable[extents.Range]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 |---|---|---|
 | `vol-…` | CSI controller, populator | a user's volume |
 | `snapshot/snap-…` | operator, for a Backup | one snapshot, a read-only block device |
+| `changes/snap-…` | operator, for a Backup | a folder with the list of what changed in a snapshot |
 | `populate/vol-…` | operator, for a restore | one Filling volume, a block device |
 | `folder/<entry>/<namespace>/<repository>` | operator | that sub-folder of the entry |
 
@@ -35,6 +36,13 @@ class SnapshotReader:
 
 
 @dataclass(frozen=True)
+class ChangeList:
+    """What changed in a snapshot since the last backup, for the mover of a backup."""
+
+    snapshot_id: ids.SnapshotId
+
+
+@dataclass(frozen=True)
 class PopulateWriter:
     """One Filling volume, writable, for the mover of a restore."""
 
@@ -56,7 +64,7 @@ class RepositoryFolder:
     repository: str
 
 
-Handle = UserVolume | SnapshotReader | PopulateWriter | RepositoryFolder
+Handle = UserVolume | SnapshotReader | ChangeList | PopulateWriter | RepositoryFolder
 
 
 def render(handle: Handle) -> str:
@@ -66,6 +74,8 @@ def render(handle: Handle) -> str:
             return volume_id
         case SnapshotReader(snapshot_id):
             return f"snapshot/{snapshot_id}"
+        case ChangeList(snapshot_id):
+            return f"changes/{snapshot_id}"
         case PopulateWriter(volume_id):
             return f"populate/{volume_id}"
         case RepositoryFolder(entry, namespace, repository):
@@ -83,6 +93,8 @@ def parse(text: str) -> Handle:
         return UserVolume(ids.parse_volume_id(text))
     if head == "snapshot":
         return SnapshotReader(ids.parse_snapshot_id(rest))
+    if head == "changes":
+        return ChangeList(ids.parse_snapshot_id(rest))
     if head == "populate":
         return PopulateWriter(ids.parse_volume_id(rest))
     segments = text.split("/")

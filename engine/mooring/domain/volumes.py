@@ -157,6 +157,19 @@ class VolumeRecord:
 
 
 @dataclass(frozen=True)
+class BackupBase:
+    """Which backup has the content of a snapshot that is kept for the next backup.
+
+    Attributes:
+        repository_id: The repository.
+        backup_id: The backup in it.
+    """
+
+    repository_id: str
+    backup_id: str
+
+
+@dataclass(frozen=True)
 class SnapshotRecord:
     """A node's own record of one read-only snapshot.
 
@@ -172,6 +185,8 @@ class SnapshotRecord:
         state: See `SnapshotState`.
         created_at: The point in time that the content stands for, UTC.
         formatted: Whether the source held a filesystem; what is made from the snapshot inherits it.
+        base: Of a snapshot that is kept so that the next backup reads only what changed; None of
+            any other.
     """
 
     snapshot_id: ids.SnapshotId
@@ -185,6 +200,7 @@ class SnapshotRecord:
     state: SnapshotState
     created_at: datetime
     formatted: bool = True
+    base: BackupBase | None = None
 
     @property
     def source_volume_id(self) -> ids.VolumeId:
@@ -194,10 +210,17 @@ class SnapshotRecord:
 
 @dataclass(frozen=True)
 class VolumeCondition:
-    """Health of a volume as CSI's VolumeCondition wants it."""
+    """Health of a volume as CSI's VolumeCondition wants it, and one cause that claims name.
+
+    Attributes:
+        abnormal: Whether something is wrong.
+        message: What, and what to do about it.
+        writes_wait: Whether it is frozen, because a write could find no room in its pool.
+    """
 
     abnormal: bool
     message: str
+    writes_wait: bool = False
 
 
 @dataclass(frozen=True)

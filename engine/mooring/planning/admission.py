@@ -11,7 +11,7 @@ each of its shared blocks needs a new one when it is rewritten.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mooring.domain import errors, pools, quantities, volumes
 from mooring.planning import space_marks
@@ -36,12 +36,14 @@ class Promise:
         used_bytes: What its image takes now, without what it shares and may rewrite.
         preallocated: Whether its blocks are reserved.
         size_bytes: How large it may get by being written; 0 of what nobody writes any more.
+        base_bytes: Of a base what its image holds; None of anything else.
     """
 
     cost_bytes: int
     used_bytes: int
     preallocated: bool = False
     size_bytes: int = 0
+    base_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Budget:
         trash_bytes: What deleted volumes take that are still kept; promised to nobody.
         owed_bytes: The part of `outstanding_bytes` that belongs to preallocated volumes.
         wanting_bytes: What sparse volumes may still write, whatever `overcommit` counts of it.
+        base_cost_bytes: The part of `promised_bytes` that is kept for the next backups' sake only.
+        base_held_bytes: What the images of those hold, shared with their volumes or not.
     """
 
     capacity: pools.PoolCapacity
@@ -63,6 +67,23 @@ class Budget:
     trash_bytes: int = 0
     owed_bytes: int = 0
     wanting_bytes: int = 0
+    base_cost_bytes: int = 0
+    base_held_bytes: int = 0
+
+    @property
+    def without_bases(self) -> "Budget":
+        """What it would be at best, if everything went that is kept for the next backups.
+
+        What a base shares with its volume is not freed, but need not be written anew any more.
+        """
+        free_bytes = self.capacity.free_bytes + self.base_held_bytes
+        return replace(
+            self,
+            capacity=replace(self.capacity, free_bytes=free_bytes),
+            promised_bytes=self.promised_bytes - self.base_cost_bytes,
+            base_cost_bytes=0,
+            base_held_bytes=0,
+        )
 
     @property
     def available_bytes(self) -> int:
@@ -127,6 +148,8 @@ def budget(
         wanting_bytes=sum(
             _left_bytes(one, one.size_bytes) for one in promises if not one.preallocated
         ),
+        base_cost_bytes=sum(one.cost_bytes for one in promises if one.base_bytes is not None),
+        base_held_bytes=sum(one.base_bytes or 0 for one in promises),
     )
 
 

@@ -57,6 +57,39 @@ def choose_parent(
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
 
 
+def why_untracked(
+    changes: backups.Changes,
+    repository_id: backups.RepositoryId,
+    parent: backups.BackupManifest | None,
+    request: tuple[backups.VolumeFacts, int | None],
+) -> str:
+    """Says why what is known to have changed is of no use for a backup; empty when it is.
+
+    Args:
+        changes: What is known.
+        repository_id: Where the backup goes.
+        parent: The backup since which it is known; None when the repository has it no more.
+        request: The volume as it is now, and the chunk size asked for; None keeps the parent's.
+    """
+    volume, chunk_size_bytes = request
+    if changes.repository_id != repository_id:
+        return f"what changed is known since a backup in repository {changes.repository_id}"
+    if parent is None:
+        return f"backup {changes.since}, since which the changes are known, is there no more"
+    try:
+        _check(parent, volume, chunk_size_bytes)
+    except errors.PreconditionFailed as error:
+        return str(error)
+    if parent.volume.size_bytes != changes.size_bytes:
+        return (
+            f"backup {changes.since} is of {parent.volume.size_bytes} bytes, and the changes are "
+            f"known since {changes.size_bytes}"
+        )
+    if parent.volume.size_bytes > volume.size_bytes:
+        return f"the volume is smaller than in backup {changes.since}"
+    return ""
+
+
 def _check(
     manifest: backups.BackupManifest, volume: backups.VolumeFacts, chunk_size_bytes: int | None
 ) -> None:

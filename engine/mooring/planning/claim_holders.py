@@ -1,4 +1,4 @@
-"""What Kubernetes itself holds back of a claim, and the command that frees it. Pure.
+"""What holds a claim or its data up: pods, finalizers, a node, a full pool; and the cure. Pure.
 
 A claim that is to be deleted stays while a pod has it, and a pod on a node that is gone cannot
 end. Only people know whether such a node is switched off or merely out of reach and still writing,
@@ -137,6 +137,21 @@ def data_away(
         f"and its pods go on, as soon as the node is back{pods}. To go on elsewhere, restore a "
         "Backup to another claim",
     )
+
+
+def writes_wait(claim: str, why: str) -> verdicts.Verdict:
+    """Says of a claim that its volume is frozen for want of room, and what gives it some.
+
+    Args:
+        claim: Its name.
+        why: What the volume's node says.
+    """
+    return verdicts.stuck("WritesWait", f"what pods write to claim {claim} waits: {why}")
+
+
+def writes_go_on(claim: str) -> verdicts.Verdict:
+    """Says that the above is over."""
+    return verdicts.done("WritesWaitOver", f"writes to claim {claim} wait for room no more")
 
 
 def _by_node(holders: Iterable[Holder]) -> Mapping[str, Sequence[Holder]]:

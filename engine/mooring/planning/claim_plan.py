@@ -59,6 +59,7 @@ class Claim:
         finalizers: What keeps its object.
         node: The node that its data is on, or that was chosen for it; None while there is none.
         node_state: How that node is.
+        writes_wait: Why its volume is frozen for want of room; empty when it is not.
         resize_error: What last hindered its growth; empty when nothing did.
         trouble: The last warning that Kubernetes gave about it while it waits; empty without one.
     """
@@ -78,6 +79,7 @@ class Claim:
     finalizers: Sequence[str] = ()
     node: str | None = None
     node_state: claim_holders.NodeState = claim_holders.NodeState.READY
+    writes_wait: str = ""
     resize_error: str = ""
     trouble: str = ""
 
@@ -255,6 +257,8 @@ def _plan_bound(
     away = claim_holders.data_away(wish.name, claim.node or "", claim.node_state, claim.holders)
     if away is not None:
         return Plan(steps, away)
+    if claim.writes_wait:
+        return Plan(steps, claim_holders.writes_wait(wish.name, claim.writes_wait))
     capacity = claim.capacity_bytes or 0
     if claim.requested_bytes < wish.size_bytes:
         if not storage_class.expandable:

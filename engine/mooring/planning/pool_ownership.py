@@ -5,6 +5,7 @@ the same bytes. What no lock tells is a copy of a disk, and a folder that severa
 so a pool changes hands only when its last node surely does not use it, or when somebody says so.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mooring.domain import ids, pools
@@ -57,3 +58,33 @@ def owned(
         before_us = dict.fromkeys((*previous, before.node))
         previous = tuple(one for one in before_us if one != node)
     return replace(before, node=node, previous=previous)
+
+
+def originals(statuses: Sequence[pools.PoolStatus]) -> Mapping[ids.NodeName, ids.NodeName]:
+    """Returns the nodes that have a pool still which another one adopted from them, and which.
+
+    Their owner file names themselves, so they were never asked about it: the other node adopted a
+    copy while they were away. Two that each had it from the other are not told apart.
+
+    Args:
+        statuses: What the nodes that answer say of one pool name.
+    """
+    return {
+        one.node: other.node
+        for one in statuses
+        for other in statuses
+        if one.pool_uuid
+        and one.pool_uuid == other.pool_uuid
+        and one.node in other.adopted_from
+        and other.node not in one.adopted_from
+    }
+
+
+def original_message(pool_uuid: str, heir: str) -> str:
+    """Says of a node what it means that it has such a pool, and the cure."""
+    return (
+        f"node {heir} adopted pool {pool_uuid} from this node, and claims use its volumes there: "
+        "what this node has of them is what they were before. When nothing here is needed any "
+        f"more, name {heir} and not this node under the pool's `nodes` in mooring-config, take the "
+        "disk out of this node or move the pool's folder away, and restart the agents"
+    )

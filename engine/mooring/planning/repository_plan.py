@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mooring.domain import errors
-from mooring.planning import movers, verdicts
+from mooring.planning import movers, recovery_slots, verdicts
 from mooring.planning.movers import MoverState
 
 RECHECK_READY = timedelta(hours=1)
@@ -15,6 +15,7 @@ RECHECK_FAILED = timedelta(seconds=60)
 PENDING_LIMIT = timedelta(seconds=10)
 EVERY_NAMESPACE = "*"
 _KEY_VOLUME = 'volume "key"'  # as the kubelet names it when a mount fails
+_CREDENTIALS_VOLUME = 'volume "credentials"'
 _REPOSITORY_VOLUME = "MountVolume"
 
 
@@ -112,6 +113,7 @@ class Observed:
         probe_of: What that one looks at.
         probe_started_at: When it was made.
         key_advice: How to make the key, for when it is missing.
+        recovery: What it says of recovery slots.
     """
 
     wanted: str
@@ -122,6 +124,7 @@ class Observed:
     probe_of: str | None
     probe_started_at: datetime | None
     key_advice: str
+    recovery: recovery_slots.Wish
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,10 @@ def decide(seen: Observed, now: datetime) -> Decision:
         return _decide_absent(seen, now)
     if seen.probe_of != seen.wanted:
         return Decision(Action.CLEAR)
+    if state is MoverState.SUCCEEDED and not recovery_slots.is_told(seen.probe.result):
+        return Decision(Action.CLEAR)  # an older mover's answer; this one's is asked for
     if state in (MoverState.SUCCEEDED, MoverState.FAILED):
-        return Decision(Action.CLEAR, _conclusion(seen.probe), concluded=True)
+        return Decision(Action.CLEAR, _conclusion(seen), concluded=True)
     return Decision(Action.WAIT, _pending(seen, now))
 
 
@@ -164,10 +169,10 @@ def _decide_absent(seen: Observed, now: datetime) -> Decision:
     return Decision(Action.PROBE, word)
 
 
-def _conclusion(probe: movers.Mover) -> verdicts.Verdict:
+def _conclusion(seen: Observed) -> verdicts.Verdict:
+    probe = seen.probe
     if probe.state is MoverState.SUCCEEDED:
-        found = str(probe.result.get("repositoryId", ""))
-        return verdicts.done("Available", f"repository {found} was opened with its key")
+        return recovery_slots.verdict(probe.result, seen.recovery)
     text = f"{probe.message or 'the repository cannot be opened'}; tried again every minute"
     return verdicts.stuck(probe.reason or "ProbeFailed", text)
 
@@ -179,6 +184,9 @@ def _pending(seen: Observed, now: datetime) -> verdicts.Verdict | None:
     why = seen.probe.message or "its mover does not start"
     if _KEY_VOLUME in why:
         return verdicts.stuck("KeyMissing", seen.key_advice)
+    if _CREDENTIALS_VOLUME in why:
+        text = f"the Secret with its credentials cannot be mounted; is it there? {why}"
+        return verdicts.stuck("CredentialsMissing", text)
     if _REPOSITORY_VOLUME in why:
         return verdicts.stuck("FolderMissing", f"its folder cannot be mounted: {why}")
     return verdicts.stuck(seen.probe.reason or "MoverPending", f"it cannot be opened yet: {why}")

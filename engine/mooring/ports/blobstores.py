@@ -2,8 +2,17 @@
 
 The repository format rests on three promises that every store must keep. An object appears under
 its name whole or not at all. When a write returns, the object survives a power cut of this
-machine (and, on an object store, is acknowledged by it). A create-only write lets exactly one of
-many racing writers through. Nothing else is asked for: no locks, no rename, no listing order.
+machine (and, on an object store, is acknowledged by it). Of many writers that race to create or to
+replace an object exactly one is let through, where `conditional_writes` says so. Nothing else is
+asked for: no locks, no rename, no listing order.
+
+Objects are written once. Only leases are ever replaced, and only as they were read:
+
+```python
+info = store.head(key)  # first, so that what is read is this version or a later one
+content = store.get(key, limit_bytes=...)
+store.replace(key, changed(content), version=info.version)
+```
 
 Keys are `/`-separated parts of lower-case letters, digits, `.`, `_` and `-`; no part is empty or
 begins with a dot. Any method may raise:
@@ -31,11 +40,15 @@ class BlobInfo:
         key: Its name.
         size_bytes: Its length.
         modified_at: When the store says that it was written, by the store's own clock.
+        version: Changes whenever the object is replaced or made anew; to be compared with nothing
+            but other versions of the same key. A store may make it from the content alone, so what
+            is replaced holds something that never comes back.
     """
 
     key: str
     size_bytes: int
     modified_at: datetime
+    version: str
 
 
 class Upload(Protocol):
@@ -67,16 +80,45 @@ class BlobStore(Protocol):
     def location(self) -> str:
         """Where the store is, for people and messages; holds no secret."""
 
-    def put(self, key: str, data: Buffer, *, create_only: bool = True) -> None:
-        """Writes an object whole. With `create_only=False` it replaces an existing one.
+    def conditional_writes(self) -> bool:
+        """Tells whether creating and replacing let one of many racing writers through.
+
+        Where it is false, a race may have two winners, each of which believes that it is the only
+        one. The store finds out by a trial under `probes/`, once for each object of this class.
 
         Raises:
-            AlreadyExists: `create_only`, and the key is taken; the existing object is unharmed.
+            ReadOnly: The trial cannot be written.
+        """
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Creates an object whole.
+
+        Raises:
+            AlreadyExists: The key is taken; the existing object is unharmed.
             SpaceExhausted: The store is full; nothing appeared.
         """
 
+    def replace(self, key: str, data: Buffer, *, version: str) -> str:
+        """Puts other content in the place of an object, if it is still the one that was read.
+
+        When it raises `Unreachable`, the object may be replaced or not: look before a retry.
+
+        Args:
+            key: Its name.
+            data: The new content.
+            version: As `head` or `list` said.
+
+        Returns:
+            The version of the new content.
+
+        Raises:
+            PreconditionFailed: The object is another by now, or gone; nothing was changed.
+            SpaceExhausted: The store is full; nothing was changed.
+            Unsupported: The store cannot; `conditional_writes` is false.
+        """
+
     def upload(self, key: str) -> Upload:
-        """Begins an object that is written in pieces; it is always create-only."""
+        """Begins an object that is written in pieces; as `put`, it creates and never replaces."""
 
     def get(self, key: str, *, limit_bytes: int) -> bytes:
         """Returns a whole object.

@@ -1,6 +1,6 @@
 """The port of how a pool's images lie on its disk; a pool whose disk cannot tell has none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -61,4 +61,50 @@ class ImageExtents(Protocol):
             NotFound: There is no such image.
             SpaceExhausted: The pool has no room; nothing was changed.
             HostFailure: A system call failed; the image has the same bytes all the same.
+        """
+
+
+class KeptRanges(Protocol):
+    """Ranges of an image that were all found before the first of them is used.
+
+    They lie in a file, so that memory does not grow with their number. Closed by a `with`.
+    """
+
+    @property
+    def length_bytes(self) -> int:
+        """How long all of them are together."""
+
+    @property
+    def trusted(self) -> bool:
+        """False when the images could not be compared, so that everything counts as changed."""
+
+    def __iter__(self) -> Iterator[extents.Range]:
+        """Yields them in order; as often as wanted."""
+
+    def __enter__(self) -> "KeptRanges":
+        """Returns itself."""
+
+    def __exit__(self, *_: object) -> None:
+        """Gives the file back."""
+
+
+class ImageTracking(Protocol):
+    """What changed between images of one pool that share blocks."""
+
+    def changed(self, base: ids.ImageId, image: ids.ImageId) -> KeptRanges:
+        """Returns what of an image is not surely the same in an older one; neither is written to.
+
+        Data that became a hole is a change, and all beyond the older one's end.
+
+        Raises:
+            NotFound: There is no such image.
+            HostFailure: The filesystem does not tell.
+        """
+
+    def allocated(self, image: ids.ImageId) -> KeptRanges:
+        """Returns what of an image may hold anything but zeros.
+
+        Raises:
+            NotFound: There is no such image.
+            HostFailure: The filesystem does not tell.
         """

@@ -10,9 +10,10 @@ that lost the answer calls again. Any method may raise:
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mooring.domain import ids, pools, volumes
+from mooring.domain import extents, ids, pools, volumes
 
 
 class NodeStorage(Protocol):
@@ -103,6 +104,33 @@ class NodeSnapshots(Protocol):
 
         Raises:
             NotFound: No such snapshot.
+        """
+
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> AbstractContextManager[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or what changed since another one of its volume.
+
+        Data that became a hole is a change, and all beyond the other one's end; whatever is
+        unclear counts as changed. The ranges can be gone through once, within the block.
+
+        Raises:
+            NotFound: No such snapshot.
+            InvalidInput: The two are of different volumes.
+            Unsupported: The pool cannot tell what changed.
+        """
+
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot, whose content a backup has, so that the next reads only what changed.
+
+        It takes the place of the one kept of the same volume before, which goes only then. It is
+        dropped when its room is needed, or its volume is deleted. Repeating it is no error.
+
+        Raises:
+            NotFound: No such snapshot, or its volume is gone.
+            PreconditionFailed: It or its volume is not ready.
+            Unsupported: The pool cannot tell what changed.
+            InUse: It is exposed to a mover.
         """
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:

@@ -122,6 +122,7 @@ class OpenPool:
         records: What they mean.
         overcommit: See `PoolConfiguration`.
         extents: How the images lie on the disk; None where it cannot tell.
+        tracking: What changed between images; None where nothing tells.
         trash_retention: See `PoolConfiguration`.
         read_only: Why nothing in it may be changed; empty when it may.
         use: See `PoolConfiguration`.
@@ -134,6 +135,7 @@ class OpenPool:
     records: records.VolumeRecords
     overcommit: float
     extents: extents_port.ImageExtents | None = None
+    tracking: extents_port.ImageTracking | None = None
     trash_retention: timedelta = DEFAULT_TRASH_RETENTION
     read_only: str = ""
     use: pools.PoolUse = pools.PoolUse.OPEN

@@ -4,13 +4,16 @@ It passes the restricted Pod Security profile, has no API token and no host path
 repository, one key and at most one device.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mooring.api import keys
 from mooring.domain import ids
 from mooring.ports import cluster
 from mooring_operator.builders import owners
+from mooring_operator.builders.repository_mounts import RepositoryMount
 
 CONTAINER = "mover"
 _RETRIES = 6
@@ -47,36 +50,38 @@ class MoverRun:
 
     Attributes:
         owner: The object that it runs for.
-        role: `backup`, `restore`, `probe` or `forget`; also the mover's sub-command.
-        repository_claim: The claim that holds the repository.
-        key_secret: The Secret with the repository's key.
+        role: `backup`, `restore`, `probe`, `list` or `forget`; also the mover's sub-command.
+        repository: What it gets to see of the repository.
         device_claim: The claim of the device; None without one.
         read_only_device: Whether the device is only read.
         node: The node to run on; None for any.
         taints: That node's taints, all tolerated: the data is there and nowhere else.
         deadline_seconds: How long it may take, retries included.
+        changes_claim: The claim of the list of what changed in the device; None without one.
         annotations: Further annotations of the Job.
     """
 
     owner: owners.Owner
     role: str
-    repository_claim: str
-    key_secret: str
+    repository: RepositoryMount
     deadline_seconds: int
     device_claim: str | None = None
     read_only_device: bool = False
     node: ids.NodeName | None = None
     taints: Sequence[cluster.Object] = ()
+    changes_claim: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
 
 
-def spec_config_map(run: MoverRun, spec_json: str) -> cluster.Object:
-    """Returns the ConfigMap that tells the mover what to do; it holds no secret."""
+def spec_config_map(run: MoverRun, spec: Mapping[str, Any]) -> cluster.Object:
+    """Returns the ConfigMap that tells the mover what to do, and where; it holds no secret."""
+    repository = {**run.repository.spec(), **spec["repository"]}
+    text = json.dumps({**spec, "repository": repository}, indent=1, sort_keys=True)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owners.child_metadata(run.owner, run.role),
-        "data": {"spec.json": spec_json},
+        "data": {"spec.json": text, **run.repository.files()},
     }
 
 
@@ -160,34 +165,30 @@ def _container(run: MoverRun, settings: MoverSettings) -> cluster.Object:
         },
         "volumeMounts": [
             {"name": "spec", "mountPath": _folder(keys.MOVER_SPEC_PATH), "readOnly": True},
-            {"name": "key", "mountPath": _folder(keys.KEY_PATH), "readOnly": True},
-            {"name": "repository", "mountPath": keys.REPOSITORY_PATH},
+            *run.repository.mounts(),
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108
         ],
     }
+    if run.changes_claim is not None:
+        mount = {"name": "changes", "mountPath": _folder(keys.CHANGES_PATH), "readOnly": True}
+        container["volumeMounts"].append(mount)
     if run.device_claim is not None:
         container["volumeDevices"] = [{"name": "device", "devicePath": keys.DEVICE_PATH}]
     return container
 
 
 def _volumes(run: MoverRun) -> list[cluster.Object]:
-    entry = keys.KEY_SECRET_ENTRY
     volumes: list[cluster.Object] = [
         {"name": "spec", "configMap": {"name": run.owner.child_name(run.role)}},
-        {
-            "name": "key",
-            "secret": {
-                "secretName": run.key_secret,
-                "defaultMode": 0o440,
-                "items": [{"key": entry, "path": entry}],
-            },
-        },
-        {"name": "repository", "persistentVolumeClaim": {"claimName": run.repository_claim}},
+        *run.repository.volumes(),
         {"name": "scratch", "emptyDir": {"sizeLimit": _SCRATCH_LIMIT}},
     ]
     if run.device_claim is not None:
         claim = {"claimName": run.device_claim, "readOnly": run.read_only_device}
         volumes.append({"name": "device", "persistentVolumeClaim": claim})
+    if run.changes_claim is not None:
+        claim = {"claimName": run.changes_claim, "readOnly": True}
+        volumes.append({"name": "changes", "persistentVolumeClaim": claim})
     return volumes
 
 

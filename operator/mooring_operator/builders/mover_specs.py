@@ -3,6 +3,7 @@
 Its form is `mooring.backup.mover_spec`; a test reads each document with the mover's own models.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class BackupTask:
         consistency: Filesystem or Crash.
         point_in_time: RFC 3339.
         documents: Kubernetes objects to keep with it, by role.
+        tracked: Whether the mover finds a list of what changed.
     """
 
     backup_id: str
@@ -43,20 +45,17 @@ class BackupTask:
     consistency: str
     point_in_time: str
     documents: dict[str, Any]
+    tracked: bool = False
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
-    return {
-        "type": "directory",
-        "path": keys.REPOSITORY_PATH,
-        "keyFile": keys.KEY_PATH,
-        "initialize": initialize,
-    }
+    """Where it is, and its key, is added with what the mover gets to see: `RepositoryMount`."""
+    return {"initialize": initialize}
 
 
-def probe() -> dict[str, Any]:
-    """Opens the repository; makes it when its folder is empty."""
-    return {"repository": _repository(initialize=True)}
+def probe(recovery_keys: Sequence[str] = ()) -> dict[str, Any]:
+    """Opens the repository; makes it when its folder is empty, and adds what recovers it."""
+    return {"repository": _repository(initialize=True), "recoveryKeys": list(recovery_keys)}
 
 
 def backup(task: BackupTask) -> dict[str, Any]:
@@ -74,6 +73,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "consistency": task.consistency,
         "pointInTime": task.point_in_time,
         "documents": task.documents,
+        **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }
 
 
@@ -85,6 +85,11 @@ def restore(backup_id: str) -> dict[str, Any]:
         "backupId": backup_id,
         "verify": True,
     }
+
+
+def listing(namespace: str, after: str | None) -> dict[str, Any]:
+    """Reads one page of a namespace's backups."""
+    return {"repository": _repository(), "namespace": namespace, "after": after}
 
 
 def forget(backup_id: str) -> dict[str, Any]:

@@ -55,8 +55,9 @@ class Exposure:
 
     @property
     def mode(self) -> str:
-        """Folders are mounted, volumes and snapshots are devices."""
-        return "Filesystem" if self.node is None else "Block"
+        """Folders and lists are mounted, volumes and snapshots are devices."""
+        mounted = isinstance(self.handle, handles.RepositoryFolder | handles.ChangeList)
+        return "Filesystem" if mounted else "Block"
 
 
 def snapshot_exposure(
@@ -65,6 +66,14 @@ def snapshot_exposure(
     """A snapshot, read-only, for the mover of a backup."""
     handle = handles.SnapshotReader(snapshot_id)
     return Exposure(owner, keys.ROLE_BACKUP, handle, size_bytes, node, read_only=True)
+
+
+def changes_exposure(
+    owner: owners.Owner, snapshot_id: ids.SnapshotId, node: ids.NodeName
+) -> Exposure:
+    """What changed in a snapshot, for the mover of a backup."""
+    handle = handles.ChangeList(snapshot_id)
+    return Exposure(owner, keys.ROLE_CHANGES, handle, _FOLDER_SIZE_BYTES, node, read_only=True)
 
 
 def populate_exposure(

@@ -1,7 +1,9 @@
 """What every blob store promises; see `mooring.ports.blobstores`."""
 
+import concurrent.futures
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,22 +13,29 @@ from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.domain import errors
 from mooring.ports import blobstores
+from support import object_servers
 
 LIMIT = 1 << 20
 
 
-def memory(_: Path) -> blobstores.BlobStore:
-    return MemoryBlobStore()
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_servers.Servers]:
+    with object_servers.Servers(tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
 
 
-def directory(folder: Path) -> blobstores.BlobStore:
-    return DirectoryBlobStore(folder)
-
-
-@pytest.fixture(params=[memory, directory], ids=lambda make: make.__name__)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> blobstores.BlobStore:
-    make: Callable[[Path], blobstores.BlobStore] = request.param
-    return make(tmp_path)
+@pytest.fixture(params=["memory", "directory", "s3", "azure"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, servers: object_servers.Servers
+) -> blobstores.BlobStore:
+    kind: str = request.param
+    if kind == "memory":
+        return MemoryBlobStore()
+    if kind == "directory":
+        return DirectoryBlobStore(tmp_path)
+    if kind == "s3":
+        return servers.s3.store(servers.s3.new_bucket(), prefix="team-a/Volumes")
+    return servers.azure.store(servers.azure.new_container(), prefix="team-a/Volumes")
 
 
 def test_what_is_put_is_got(store: blobstores.BlobStore) -> None:
@@ -47,10 +56,72 @@ def test_create_only_keeps_the_first(store: blobstores.BlobStore) -> None:
     assert store.get("config", limit_bytes=LIMIT) == b"first"
 
 
-def test_replacing_needs_saying_so(store: blobstores.BlobStore) -> None:
-    store.put("lease", b"first", create_only=False)
-    store.put("lease", b"second", create_only=False)
+def version_of(store: blobstores.BlobStore, key: str) -> str:
+    info = store.head(key)
+    assert info is not None
+    return info.version
+
+
+def test_an_object_is_replaced_as_it_was_read(store: blobstores.BlobStore) -> None:
+    store.put("lease", b"first")
+    second = store.replace("lease", b"second", version=version_of(store, "lease"))
     assert store.get("lease", limit_bytes=LIMIT) == b"second"
+    assert version_of(store, "lease") == second
+    store.replace("lease", b"third", version=second)
+    assert [info.size_bytes for info in store.list("")] == [5]
+
+
+def test_what_changed_since_is_not_replaced(store: blobstores.BlobStore) -> None:
+    store.put("lease", b"first")
+    first = version_of(store, "lease")
+    store.replace("lease", b"other", version=first)
+    with pytest.raises(errors.PreconditionFailed):
+        store.replace("lease", b"mine!", version=first)
+    assert store.get("lease", limit_bytes=LIMIT) == b"other"
+
+
+def test_what_is_gone_is_not_replaced(store: blobstores.BlobStore) -> None:
+    store.put("leases/one", b"first")
+    version = version_of(store, "leases/one")
+    store.delete("leases/one")
+    with pytest.raises(errors.PreconditionFailed):
+        store.replace("leases/one", b"second", version=version)
+    with pytest.raises(errors.PreconditionFailed):
+        store.replace("never/there", b"second", version=version)
+    assert list(store.list("")) == []
+
+
+def test_versions_do_not_come_back(store: blobstores.BlobStore) -> None:
+    store.put("lease", b"00")
+    seen = [version_of(store, "lease")]
+    for turn in range(1, 50):
+        seen.append(store.replace("lease", b"%02d" % turn, version=seen[-1]))
+    store.delete("lease")
+    store.put("lease", b"50")
+    assert len({*seen, version_of(store, "lease")}) == 51
+
+
+def test_of_racing_replacers_none_is_lost(store: blobstores.BlobStore) -> None:
+    store.put("count", b"0 start")
+
+    def count(name: int) -> None:
+        for turn in range(10):
+            while True:
+                version = version_of(store, "count")
+                number = int(store.get("count", limit_bytes=LIMIT).split()[0])
+                content = b"%d %d-%d" % (number + 1, name, turn)
+                with contextlib.suppress(errors.PreconditionFailed):
+                    store.replace("count", content, version=version)
+                    break
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert store.get("count", limit_bytes=LIMIT).split()[0] == b"40"
+
+
+def test_conditions_hold_and_the_trial_leaves_nothing(store: blobstores.BlobStore) -> None:
+    assert store.conditional_writes()
+    assert list(store.list("")) == []
 
 
 def test_of_racing_creators_one_wins(store: blobstores.BlobStore) -> None:
@@ -173,6 +244,7 @@ def test_a_key_that_is_none_is_refused(store: blobstores.BlobStore, key: str) ->
         lambda: store.head(key),
         lambda: store.delete(key),
         lambda: store.upload(key),
+        lambda: store.replace(key, b"", version="1"),
     ):
         with pytest.raises(ValueError, match="no key"):
             call()

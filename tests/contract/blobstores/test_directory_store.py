@@ -1,12 +1,15 @@
 """What only the directory store promises: its files, and what else may lie in the folder."""
 
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mooring.adapters.blobstores import directory
+from mooring.adapters.blobstores import folder_lock, store_folder, system_errors
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.domain import errors
 
@@ -60,9 +63,9 @@ def test_foreign_files_are_not_listed(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_writers_are_swept_when_old(tmp_path: Path) -> None:
-    uploads = tmp_path / directory.UPLOADS
+    uploads = tmp_path / store_folder.UPLOADS
     uploads.mkdir()
-    for name, age in (("old", directory.ABANDONED_AFTER_SECONDS + 60), ("young", 60)):
+    for name, age in (("old", store_folder.ABANDONED_AFTER_SECONDS + 60), ("young", 60)):
         (uploads / name).write_bytes(b"x")
         moment = (uploads / name).stat().st_mtime - age
         os.utime(uploads / name, (moment, moment))
@@ -75,11 +78,99 @@ def test_a_retried_link_that_had_worked_is_success(tmp_path: Path) -> None:
     store = DirectoryBlobStore(tmp_path)
     upload = store.upload("config")
     upload.write(b"mine")
-    (temporary,) = (tmp_path / directory.UPLOADS).iterdir()
+    (temporary,) = (tmp_path / store_folder.UPLOADS).iterdir()
     os.link(temporary, tmp_path / "config")
     upload.commit()
     assert (tmp_path / "config").read_bytes() == b"mine"
-    assert list((tmp_path / directory.UPLOADS).iterdir()) == []
+    assert list((tmp_path / store_folder.UPLOADS).iterdir()) == []
+
+
+COUNTER = """
+import contextlib, os, sys
+from pathlib import Path
+from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.domain import errors
+
+store = DirectoryBlobStore(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(25):
+    while True:
+        version = store.head("count").version
+        number = int(store.get("count", limit_bytes=100).split()[0])
+        with contextlib.suppress(errors.PreconditionFailed):
+            store.replace("count", b"%d %d-%d" % (number + 1, os.getpid(), turn), version=version)
+            break
+"""
+
+
+def test_processes_that_replace_one_object_lose_nothing(tmp_path: Path) -> None:
+    DirectoryBlobStore(tmp_path).put("count", b"0 start")
+    counters = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTER, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for _ in range(4)
+    ]
+    for counter in counters:
+        assert counter.stdout is not None
+        assert counter.stdout.readline() == b"ready\n"
+    for counter in counters:
+        counter.communicate(b"go\n")
+        assert counter.returncode == 0
+    assert (tmp_path / "count").read_bytes().split()[0] == b"100"
+
+
+def test_a_lock_that_nobody_lets_go_of_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_lock, "_PATIENCE_SECONDS", 0.1)
+    store = DirectoryBlobStore(tmp_path)
+    store.put("lease", b"first")
+    with (tmp_path / folder_lock.LOCK_FILE).open("w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        info = store.head("lease")
+        assert info is not None
+        with pytest.raises(errors.Unreachable, match="does not let go"):
+            store.replace("lease", b"second", version=info.version)
+    store.replace("lease", b"second", version=info.version)
+
+
+def test_without_locks_objects_are_made_and_deleted_but_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: int, operation: int) -> None:
+        raise OSError(37, os.strerror(37))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    store = DirectoryBlobStore(tmp_path)
+    store.put("lease", b"first")
+    info = store.head("lease")
+    assert info is not None
+    with pytest.raises(errors.Unsupported):
+        store.replace("lease", b"second", version=info.version)
+    assert not store.conditional_writes()
+    store.delete("lease")
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("mount", "common"),
+    [
+        ("36 35 8:1 / / rw - ext4 /dev/sda1 rw", True),
+        ("36 35 0:40 / /tmp rw shared:1 - tmpfs tmpfs rw", True),
+        ("36 35 0:50 / /n rw - nfs4 nas:/x rw,vers=4.2,hard,local_lock=none,addr=10.0.0.1", True),
+        ("36 35 0:50 / /n rw - nfs nas:/x rw,vers=3,hard,nolock,local_lock=all", False),
+        ("36 35 0:50 / /n rw - nfs nas:/x rw,vers=3,hard,local_lock=flock", False),
+        ("36 35 0:51 / /s rw - cifs //nas/x rw,vers=3.1.1", False),
+        ("36 35 0:52 / /f rw - fuse.sshfs me@nas:/x rw", False),
+    ],
+)
+def test_whether_locks_reach_other_machines(mount: str, common: bool) -> None:
+    assert folder_lock.locks_are_common(mount) is common
 
 
 @pytest.mark.parametrize(
@@ -97,6 +188,6 @@ def test_a_retried_link_that_had_worked_is_success(tmp_path: Path) -> None:
     ],
 )
 def test_system_errors_are_translated(number: int, expected: type[errors.MooringError]) -> None:
-    error = directory.translate(OSError(number, os.strerror(number)), "cannot write x in /y")
+    error = system_errors.translate(OSError(number, os.strerror(number)), "cannot write x in /y")
     assert type(error) is expected
     assert os.strerror(number) in str(error)

@@ -267,6 +267,24 @@ class TestDirectory:
             catalogue.entries()
 
 
+def test_that_writes_wait_is_kept_until_the_node_says_otherwise(catalogue):
+    status = make_status(make_spec())
+    for condition in (
+        volumes.VolumeCondition(True, "pool fast is full", writes_wait=True),
+        volumes.VolumeCondition(False, "healthy"),
+    ):
+        catalogue.report(NODE, NodeReport([replace(status, condition=condition)]))
+        assert catalogue.entry(make_spec().volume_id).status.condition == condition
+
+
+def test_that_writes_wait_is_no_news_of_a_pool_that_cannot_be_read(catalogue):
+    condition = volumes.VolumeCondition(True, "pool fast is full", writes_wait=True)
+    catalogue.report(NODE, NodeReport([replace(make_status(make_spec()), condition=condition)]))
+    catalogue.report(NODE, NodeReport(unread_pools={ids.PoolName("fast"): "EIO"}))
+    found = catalogue.entry(make_spec().volume_id).status.condition
+    assert (found.abnormal, found.writes_wait) == (True, False)
+
+
 def make_trashed(name: str = "pvc-1") -> volumes.VolumeStatus:
     status = make_status(make_spec(name))
     before = status.record.spec

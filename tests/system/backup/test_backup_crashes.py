@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
-from mooring.backup import progress, repository, verify
+from mooring.backup import inspection, progress, repository
 from mooring.backup.format import slots
 from support.mover_process import MoverFolder
 from support.set_clock import SetClock
@@ -88,14 +88,14 @@ def test_a_killed_backup_is_never_seen_and_its_retry_is_whole(
         process = movers.start("backup", progressIntervalSeconds=0, **spec)
         killed = kill_at_line(process, line)
         opened = open_repository(movers)
-        report = verify.check_repository(opened, progress.Watch(), full=True)
+        report = inspection.check_repository(opened, progress.Watch(), full=True)
         assert report.healthy  # whatever is seen is whole
         assert killed or line > 5
         if line == 5:
             assert opened.backup_ids() == []  # the manifest is the last write
     result = movers.run("backup", **spec)
     assert result["outcome"] == "Succeeded"
-    report = verify.check_repository(open_repository(movers), progress.Watch(), full=True)
+    report = inspection.check_repository(open_repository(movers), progress.Watch(), full=True)
     assert (report.backups, report.problems) == (1, [])
     movers.run("restore", device=str(tmp_path / "out"), backupId="bk-1", verify=True)
     assert same(image, tmp_path / "out")

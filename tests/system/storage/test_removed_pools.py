@@ -10,6 +10,7 @@ import pytest
 
 from mooring.adapters import registry
 from mooring.domain import errors, ids, pools, volumes
+from mooring.planning import pool_ownership
 from mooring.ports.pools import PoolConfiguration
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.local.node import LocalNode
@@ -234,6 +235,31 @@ def test_a_disk_that_comes_to_another_node_is_adopted_once_nobody_else_has_it(
     assert "serves on node node-b now" in node.list_pools()[0].message
     assert node.list_pools()[0].pool_uuid == "", "what is not there is not claimed"
     opener.close()
+
+
+def test_the_original_of_an_adopted_copy_is_known_by_what_both_nodes_say(disk: Path) -> None:
+    """It opens, because it was its own node's all along: what tells is who says that it adopted."""
+    fleet, there, here = Fleet(), disk / "there", disk / "here"
+
+    def agent(name: str, folder: Path) -> tuple[registry.NodeOpener, pools.PoolStatus]:
+        configuration = PoolConfiguration(LEAVING, pools.PoolBackend.DIRECTORY, folder)
+        wishes = registry.Wishes(registry.Ownership(ids.NodeName(name), fleet))
+        opener = registry.NodeOpener([configuration], disk / f"state-{name}", wishes)
+        clock = registry.system_clock()
+        node = LocalNode(ids.NodeName(name), opener.open(), ThreadLocks(), clock)
+        return opener, node.list_pools()[0]
+
+    opener, _ = agent("node-a", there)
+    opener.close()
+    shutil.copytree(there, here)
+    fleet.sighting = pools.Sighting(None, pools.OwnerState.GONE)
+    copy_opener, copy = agent("node-b", here)
+    fleet.sighting = pools.Sighting(ids.NodeName("node-b"), pools.OwnerState.SILENT)
+    opener, original = agent("node-a", there)
+    assert copy.pool_uuid == original.pool_uuid
+    assert pool_ownership.originals([original, copy]) == {"node-a": "node-b"}
+    opener.close()
+    copy_opener.close()
 
 
 def test_a_pool_that_an_earlier_version_left_on_a_full_disk_is_opened(disk: Path) -> None:

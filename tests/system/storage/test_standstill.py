@@ -1,6 +1,8 @@
 """Where more was promised than there is, sparse volumes stand still before a write fails."""
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ import pytest
 from mooring.agent import upkeep
 from mooring.domain import errors, ids
 from mooring.volumes.local.staging import Access
-from support import guarded, verified_writer
+from support import guarded, verified_writer, watching_node
 from support.appending_writer import Appender, block
 from support.real_storage import MIB, Machine, spec
 
@@ -24,15 +26,21 @@ PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
-def machine(scratch: Path) -> Iterator[Machine]:
-    """A machine whose pool promises much more than it has, with the watch over it."""
-    made = Machine(scratch / "a", image_size_bytes=POOL_BYTES, overcommit=0.1)
-    watch = upkeep.space_watch(made.node, lambda: None)
-    watch.start()
+def unwatched(scratch: Path) -> Iterator[Machine]:
+    """A machine whose pool promises much more than it has."""
+    made = Machine(scratch / "a", image_size_bytes=POOL_BYTES, overcommit=watching_node.OVERCOMMIT)
     yield made
-    watch.stop()
-    made.node.space_watch.stop()
     made.opener.close()
+
+
+@pytest.fixture
+def machine(unwatched: Machine) -> Iterator[Machine]:
+    """The same, with the watch over it."""
+    watch = upkeep.space_watch(unwatched.node, lambda: None)
+    watch.start()
+    yield unwatched
+    watch.stop()
+    unwatched.node.space_watch.stop()
 
 
 def _stage(machine: Machine, name: str) -> Path:
@@ -60,8 +68,9 @@ def _filling(
 
 def _told(machine: Machine, name: str) -> str:
     """What is wrong with a volume; empty if nothing is."""
-    found = {one.record.spec.name: one.condition for one in machine.node.list_volumes()}
-    return found[name].message if found[name].abnormal else ""
+    found = {one.record.spec.name: one.condition for one in machine.node.list_volumes()}[name]
+    assert found.writes_wait == ("is full" in found.message)
+    return found.message if found.abnormal else ""
 
 
 def _stand_still(machine: Machine, *writers: Appender) -> None:
@@ -158,3 +167,63 @@ def test_what_is_written_but_not_synced_has_its_room(machine: Machine) -> None:
     with (_stage(machine, "two") / "data").open("rb") as file:
         assert all(file.read(MIB) == block(number) for number in range(150))
     _unstage(machine, "two")
+
+
+def _leave_free(machine: Machine, size_bytes: int) -> None:
+    """Lets somebody else write to the pool's disk, which no admission counts."""
+    free_bytes = machine.node.list_pools()[0].capacity.free_bytes
+    with (machine.folder / "state/pools/fast/others").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free_bytes - size_bytes)
+
+
+def _agent(machine: Machine) -> guarded.Container:
+    """A guard with an agent that has the machine's pool from now on."""
+    machine.opener.close()
+    records, log = machine.folder / "guard", machine.folder / "agent.log"
+    command = (sys.executable, watching_node.__file__, machine.folder, POOL_BYTES)
+    return guarded.Container("--folder", records, "--", *command, log=log)
+
+
+def test_an_agent_killed_while_a_volume_stands_still_is_followed_by_one_that_looks_first(
+    unwatched: Machine,
+) -> None:
+    """In between the writer goes on, at a pace that leaves some room for that time."""
+    machine = unwatched
+    with _filling(machine, "one", 500, rest_seconds=0.2) as one:
+        _leave_free(machine, 110 * MIB)
+        agent = _agent(machine)
+        try:
+            for _ in range(2):
+                before = _waits(machine, one)
+                os.kill(agent.child(), signal.SIGKILL)
+                guarded.until("the thaw", lambda: not _held(machine), 10)
+                guarded.until("the writer to go on", lambda b=before: one.written() > b, 10)
+            _waits(machine, one)
+        finally:
+            one.kill()
+            agent.signal(signal.SIGTERM)
+            agent.ends()
+        one.ends(PATIENCE_SECONDS)
+        assert one.acknowledged() > 0
+        assert one.wrong_blocks() == []
+    machine.restart()
+    _unstage(machine, "one")
+
+
+def _held(machine: Machine) -> bool:
+    """Whether the guard holds a freeze."""
+    return any((machine.folder / "guard").glob("*.json"))
+
+
+def _waits(machine: Machine, writer: Appender) -> int:
+    """Waits until the guard holds a freeze and the writer waits; returns what it has written."""
+
+    def seen() -> bool:
+        assert writer.has_ended() is None, "it met an error"
+        before = writer.written()
+        held = _held(machine)
+        time.sleep(0.7)
+        return held and writer.written() == before
+
+    guarded.until("the writer to wait", seen, PATIENCE_SECONDS)
+    return writer.written()

@@ -229,8 +229,8 @@ def test_the_rights_of_every_role_are_pinned():
     changes = {"CreateVolume", "DeleteVolume", "ExpandVolume", "CreateSnapshot", "DeleteSnapshot"}
     changes |= {"OfferSnapshot"}
     assert short == {
-        "controller": reads | changes,
-        "operator": reads | changes | {"FinishFilling"},
+        "controller": reads | changes | {"ReadRanges"},
+        "operator": reads | changes | {"FinishFilling", "KeepBase"},
         "node": {"Hello", "ReadSnapshot", "ListPools"},
     }
 

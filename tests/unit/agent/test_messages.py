@@ -69,13 +69,19 @@ snapshots = st.builds(
     state=st.sampled_from(volumes.SnapshotState),
     created_at=moments,
     formatted=st.booleans(),
+    base=st.none() | st.builds(volumes.BackupBase, repository_id=text, backup_id=text),
 )
 statuses = st.builds(
     volumes.VolumeStatus,
     record=records,
     used_bytes=sizes,
     published=st.booleans(),
-    condition=st.builds(volumes.VolumeCondition, abnormal=st.booleans(), message=text),
+    condition=st.builds(
+        volumes.VolumeCondition,
+        abnormal=st.booleans(),
+        message=text,
+        writes_wait=st.booleans(),
+    ),
     extents=st.none() | sizes,
 )
 pool_statuses = st.builds(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import devices, progress, verify
+from mooring.backup import devices, inspection, progress
 from mooring.domain import backups, errors
 from support.backup_engine import OTHER_KEY, SMALL_CHUNK, Engine
 
@@ -52,7 +52,7 @@ def test_every_backup_of_a_changing_volume_comes_back(
         engine.back_up(image, backup_id)
     for backup_id, image in images.items():
         assert engine.restore(backup_id, verify=True) == image
-    report = verify.check_repository(engine.open(), progress.Watch(), full=True)
+    report = inspection.check_repository(engine.open(), progress.Watch(), full=True)
     assert report.problems == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import progress, repository, verify
+from mooring.backup import inspection, progress, repository
 from mooring.backup.format import layout, sealed
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
@@ -76,8 +76,8 @@ def test_a_missing_object_is_an_error(engine: Engine, kind: str) -> None:
 def test_swapped_objects_are_an_error(engine: Engine, kind: str) -> None:
     one, other = engine.object_names(kind)[:2]
     content = {key: engine.store.get(key, limit_bytes=1 << 30) for key in (one, other)}
-    engine.store.put(one, content[other], create_only=False)
-    engine.store.put(other, content[one], create_only=False)
+    engine.overwrite(one, content[other])
+    engine.overwrite(other, content[one])
     found = list(outcomes(engine))
     assert any(found)
     assert all(error is None or isinstance(error, errors.DataCorrupt) for error in found)
@@ -90,21 +90,21 @@ def test_objects_of_another_repository_are_an_error(engine: Engine, tmp_path: Pa
     for backup_id in ("bk-1", "bk-2"):
         key = f"manifests/{backup_id}"
         data = other.store.get(key, limit_bytes=1 << 20)
-        engine.store.put(key, data, create_only=False)
+        engine.overwrite(key, data)
     assert all(isinstance(error, errors.DataCorrupt) for error in outcomes(engine))
 
 
 def test_a_check_names_what_is_damaged_and_nothing_else(engine: Engine) -> None:
     reports = [
-        verify.check_repository(engine.open(), progress.Watch(), full=full)
+        inspection.check_repository(engine.open(), progress.Watch(), full=full)
         for full in (False, True)
     ]
     assert all(report.healthy and report.backups == 2 for report in reports)
     key = max(engine.object_names("packs/"), key=lambda key: engine.store.head(key).size_bytes)  # type: ignore[union-attr]  # it is there
     engine.damage(key, lambda data: data.__setitem__(1000, data[1000] ^ 1))
-    quick = verify.check_repository(engine.open(), progress.Watch())
+    quick = inspection.check_repository(engine.open(), progress.Watch())
     assert quick.healthy  # sizes are as they were
-    full_report = verify.check_repository(engine.open(), progress.Watch(), full=True)
+    full_report = inspection.check_repository(engine.open(), progress.Watch(), full=True)
     assert full_report.problem_count == len(full_report.problems) > 0
     for problem in full_report.problems:
         assert "at byte" in problem
@@ -119,7 +119,7 @@ def test_a_quick_check_sees_missing_and_truncated_packs(engine: Engine) -> None:
     for key in engine.object_names("packs/")[:2]:
         engine.damage(key, lambda data: data.pop())
     engine.store.delete(engine.object_names("packs/")[2])
-    report = verify.check_repository(engine.open(), progress.Watch())
+    report = inspection.check_repository(engine.open(), progress.Watch())
     assert not report.healthy
     assert all("bk-" in problem for problem in report.problems)
 
@@ -132,7 +132,7 @@ def test_a_damaged_manifest_hides_no_other_backup(engine: Engine) -> None:
     outcome = engine.back_up(SECOND, "bk-3")
     assert outcome.manifest.parent == "bk-2"
     assert any("bk-1" in note for note in outcome.notes)
-    report = verify.check_repository(engine.open(), progress.Watch())
+    report = inspection.check_repository(engine.open(), progress.Watch())
     assert report.problem_count == 1
 
 
@@ -182,7 +182,7 @@ def test_a_manifest_beyond_every_size_is_refused_quickly(engine: Engine) -> None
     forged = content.replace(b'"size":' + size, b'"size":1000000000000')
     assert forged != content
     data = sealed.seal(opened.keys, "manifests/bk-1", forged, b"s" * 32)
-    engine.store.put("manifests/bk-1", data, create_only=False)
+    engine.overwrite("manifests/bk-1", data)
     with pytest.raises(errors.DataCorrupt):
         engine.restore("bk-1")
 
@@ -194,10 +194,10 @@ class FullStore(MemoryBlobStore):
         super().__init__()
         self.room_bytes = room_bytes
 
-    def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+    def put(self, key: str, data: blobstores.Buffer) -> None:
         if len(data) > self.room_bytes:
             raise errors.SpaceExhausted("the store is full")
-        super().put(key, data, create_only=create_only)
+        super().put(key, data)
         self.room_bytes -= len(data)
 
 

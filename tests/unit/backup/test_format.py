@@ -197,11 +197,9 @@ def test_the_tree_equals_the_naive_one(chunk_count: int, placed: dict[int, bytes
         return name(node)
 
     builder = trees.TreeBuilder(chunk_count, emit)
-    for leaf in leaves:
+    for index, leaf in enumerate(leaves):
         if leaf:
-            builder.add_leaf(bytes(leaf).rstrip(b"\0"))
-        else:
-            builder.add_known_leaf(layout.ZERO_ID)
+            builder.put_leaf(index, bytes(leaf).rstrip(b"\0"))
     root = builder.finish()
     whole = [bytes(leaf).ljust(trees.NODE_BYTES, b"\0") for leaf in leaves]
     assert root == naive_root(whole, trees.level_count(chunk_count), name)
@@ -209,11 +207,12 @@ def test_the_tree_equals_the_naive_one(chunk_count: int, placed: dict[int, bytes
     assert root == layout.ZERO_ID or root in emitted
 
 
-def test_a_tree_that_is_not_whole_is_a_mistake() -> None:
+def test_leaves_out_of_order_are_a_mistake() -> None:
     builder = trees.TreeBuilder(1000, lambda *_: b"x" * 32)
-    builder.add_leaf(b"")
-    with pytest.raises(ValueError, match="1 leaves of 2"):
-        builder.finish()
+    builder.put_leaf(1, b"")
+    for index in (0, 1, 2):
+        with pytest.raises(ValueError, match=f"leaf {index} of 2 came after leaf 1"):
+            builder.put_leaf(index, b"")
 
 
 @pytest.mark.parametrize(
@@ -350,19 +349,8 @@ def make_config() -> config.RepositoryConfig:
     return config.RepositoryConfig(bytes(16), 65536, MOMENT, wrapped)
 
 
-@pytest.mark.parametrize("unlock", [SECRET, WORDS])
-def test_each_slot_opens_the_repository(unlock: slots.Unlock) -> None:
-    read = config.decode(config.encode(make_config()))
-    assert read == make_config()
-    assert config.unlock(read, unlock) == b"K" * 32
-
-
-@pytest.mark.parametrize(
-    "unlock", [slots.Unlock(secret=b"x" * 32), slots.Unlock(passphrase="wrong")]
-)
-def test_a_wrong_key_is_told_plainly(unlock: slots.Unlock) -> None:
-    with pytest.raises(errors.PermissionDenied, match="does not open repository"):
-        config.unlock(make_config(), unlock)
+def test_a_config_is_read_back() -> None:
+    assert config.decode(config.encode(make_config())) == make_config()
 
 
 def test_a_config_holds_no_key_in_plain() -> None:
@@ -384,12 +372,6 @@ def test_every_changed_letter_of_a_config_is_noticed() -> None:
         except (errors.DataCorrupt, errors.Unsupported):
             continue
         assert read == make_config()  # white space, or the case of a hexadecimal digit
-
-
-def test_a_slot_of_another_repository_is_refused() -> None:
-    moved = dataclasses.replace(make_config(), repository=b"\1" * 16)
-    with pytest.raises(errors.DataCorrupt):
-        config.unlock(moved, SECRET)
 
 
 def test_a_passphrase_slot_that_would_eat_all_memory_is_refused() -> None:

@@ -4,6 +4,8 @@ import random
 from pathlib import Path
 
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.backup import repository
+from mooring.backup.format import recovery_keys
 from support.backup_engine import KEY, SMALL_CHUNK, Engine
 from support.format_reader import Reader
 
@@ -26,6 +28,16 @@ def test_a_reader_written_from_the_page_restores_every_backup(tmp_path: Path) ->
     reader = Reader(folder, KEY.secret)
     for backup_id, content in images.items():
         assert reader.restore(backup_id) == content
+
+
+def test_a_recovery_key_is_enough(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    engine = Engine(tmp_path, store=DirectoryBlobStore(folder))
+    engine.back_up(b"content", "bk-1")
+    ring = repository.open_key_ring(engine.store, KEY, engine.surroundings)
+    ring.add_recovery_key(recovery_keys.public_of(b"r" * 32))
+    assert Reader(folder, b"r" * 32, recovery=True).restore("bk-1") == b"content"
 
 
 def test_footers_say_the_same_as_the_index(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ class WatchedStore(MemoryBlobStore):
         self.before: dict[str, Callable[[str], None]] = {}
         self.after: dict[str, Callable[[str], None]] = {}
 
-    def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+    def put(self, key: str, data: blobstores.Buffer) -> None:
         self._call(self.before, key)
-        super().put(key, data, create_only=create_only)
+        super().put(key, data)
         self._call(self.after, key)
 
     def _call(self, who: dict[str, Callable[[str], None]], key: str) -> None:
@@ -52,9 +52,9 @@ def close_session(store: WatchedStore) -> None:
     MemoryBlobStore.put(store, f"closed/{session}", b"")
 
 
-def doom_a_pack(store: WatchedStore) -> None:
-    name = next(iter(store.list("packs/"))).key.rpartition("/")[2]
-    MemoryBlobStore.put(store, f"tombstones/{name}", b"")
+def doom_all_packs(store: WatchedStore) -> None:
+    for info in list(store.list("packs/")):
+        MemoryBlobStore.put(store, "tombstones/" + info.key.rpartition("/")[2], b"")
 
 
 def remove_session(store: WatchedStore) -> None:
@@ -62,16 +62,78 @@ def remove_session(store: WatchedStore) -> None:
         store.delete(info.key)
 
 
-@pytest.mark.parametrize("act", [close_session, doom_a_pack, remove_session])
+CHANGED = bytes(CHUNK) + IMAGE[CHUNK:]
+
+
+@pytest.mark.parametrize("act", [close_session, remove_session, lambda _: None])
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_collector_at_the_commit_is_noticed(
+def test_a_collector_that_takes_back_what_is_needed_is_noticed_at_the_commit(
     engine: Engine, store: WatchedStore, act: Callable[[WatchedStore], None], moment: str
 ) -> None:
     engine.back_up(IMAGE, "bk-1")
-    getattr(store, moment)["manifests/bk-2"] = lambda _: act(store)
+
+    def collect(_: str) -> None:
+        act(store)
+        doom_all_packs(store)
+
+    getattr(store, moment)["manifests/bk-2"] = collect
     with pytest.raises(errors.Busy, match="try again"):
-        engine.back_up(IMAGE[CHUNK:] + bytes(CHUNK), "bk-2")
+        engine.back_up(CHANGED, "bk-2")
     assert engine.object_names("manifests/") == ["manifests/bk-1"]
+
+
+@pytest.mark.parametrize("act", [close_session, remove_session, lambda _: None])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_collector_that_takes_back_something_else_disturbs_nobody(
+    engine: Engine, store: WatchedStore, act: Callable[[WatchedStore], None], moment: str
+) -> None:
+    engine.back_up(random.Random(2).randbytes(1000 * CHUNK), "bk-0", uid="volume-2")
+    others = engine.object_names("packs/")
+    engine.back_up(IMAGE, "bk-1")
+
+    def collect(_: str) -> None:
+        act(store)
+        for key in others:
+            MemoryBlobStore.put(store, "tombstones/" + key.rpartition("/")[2], b"")
+
+    getattr(store, moment)["manifests/bk-2"] = collect
+    assert not engine.back_up(CHANGED, "bk-2").existed
+    assert engine.restore("bk-2") == CHANGED
+    assert engine.back_up(CHANGED, "bk-2").existed
+
+
+def test_a_session_closed_before_its_commit_fails(engine: Engine, store: WatchedStore) -> None:
+    engine.back_up(IMAGE, "bk-1")
+    store.after["index/bk-2."] = lambda _: close_session(store)
+    with pytest.raises(errors.Busy, match="closed session bk-2"):
+        engine.back_up(CHANGED, "bk-2")
+    assert engine.object_names("manifests/") == ["manifests/bk-1"]
+
+
+def test_a_manifest_that_came_too_late_is_not_what_a_retry_finds(
+    engine: Engine, store: WatchedStore
+) -> None:
+    """Its writer was paused for days, and killed before it could look once more."""
+    engine.back_up(IMAGE, "bk-1")
+    engine.back_up(CHANGED, "bk-2")
+    close_session(store)
+    packs = engine.object_names("packs/")
+    for key in packs:
+        store.delete(key)
+    with pytest.raises(errors.Busy, match="came too late"):
+        engine.back_up(CHANGED, "bk-2")
+    assert engine.back_up(CHANGED, "bk-2", parent=None).manifest.parent is None
+    assert engine.restore("bk-2") == CHANGED
+
+
+def test_a_backup_that_was_given_up_is_no_parent(engine: Engine, store: WatchedStore) -> None:
+    engine.back_up(IMAGE, "bk-1")
+    engine.back_up(CHANGED, "bk-2")
+    close_session(store)
+    outcome = engine.back_up(CHANGED, "bk-3")
+    assert outcome.manifest.parent is None
+    assert any("gave up on backup bk-2" in note for note in outcome.notes)
+    assert engine.restore("bk-3") == CHANGED
 
 
 def test_a_session_is_announced_before_anything_is_written(

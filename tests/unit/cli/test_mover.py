@@ -10,7 +10,9 @@ import pytest
 
 from mooring.backup import mover as engine_mover
 from mooring.backup import mover_spec
+from mooring.backup.format import recovery_keys
 from mooring.domain import errors
+from mooring.planning import listed_backups
 from mooring_cli import compose, main
 
 IMAGE = random.Random(1).randbytes(300_000)
@@ -55,8 +57,8 @@ class Mover:
         assert isinstance(end.value.code, int)
         return end.value.code, json.loads((self.folder / "termination-log").read_text())
 
-    def probe(self) -> dict[str, Any]:
-        code, message = self.run("probe", self.spec(repository={"initialize": True}))
+    def probe(self, **fields: Any) -> dict[str, Any]:
+        code, message = self.run("probe", self.spec(repository={"initialize": True}, **fields))
         assert code == 0, message
         return message
 
@@ -114,10 +116,57 @@ def test_a_probe_makes_a_repository_once(mover: Mover) -> None:
     assert (first["created"], second["created"]) == (True, False)
     assert first["repositoryId"] == second["repositoryId"]
     assert sorted(path.name for path in (mover.folder / "repo").iterdir()) == [
+        ".lock",
         ".uploads",
         "config",
         "probes",
     ]
+
+
+def test_a_probe_adds_recovery_slots_once_and_says_what_there_is(mover: Mover) -> None:
+    public = recovery_keys.public_of(b"r" * 32)
+    wanted = {"recoveryKeys": [recovery_keys.format_public(public)]}
+    shown = [f"x25519:{recovery_keys.fingerprint(public)}"]
+    assert mover.probe()["recoverySlots"] == []
+    for _ in range(2):
+        assert mover.probe(**wanted)["recoverySlots"] == shown
+    assert len(list((mover.folder / "repo" / "keys").iterdir())) == 1
+    assert (mover.probe()["recoverySlots"], mover.probe()["openedWith"]) == (shown, "cluster")
+    (mover.folder / "key").write_text(recovery_keys.identity_file(b"r" * 32, "today"))
+    assert mover.probe()["openedWith"] == "recovery"
+
+
+def test_a_recovery_key_with_a_typing_error_makes_nothing(mover: Mover) -> None:
+    wrong = recovery_keys.format_public(recovery_keys.public_of(b"r" * 32))[:-1] + "2"
+    spec = mover.spec(recoveryKeys=[wrong], repository={"initialize": True})
+    code, message = mover.run("probe", spec)
+    assert (code, message["reason"]) == (2, "InvalidInput")
+    assert list((mover.folder / "repo").iterdir()) == []
+
+
+def test_a_page_of_backups_goes_to_the_log_and_its_digest_into_the_answer(mover: Mover) -> None:
+    mover.probe()
+    for number in range(3):
+        claim = {"metadata": {"name": "data", "namespace": "shop"}, "spec": {}}
+        spec = mover.backup_spec(
+            backupId=f"bk-{number}", documents={"persistentVolumeClaim": claim}
+        )
+        assert mover.run("backup", spec)[0] == 0
+    code, said = mover.run("list", mover.spec(namespace="shop", limit=2))
+    entries = [line["entry"] for line in mover.log if line["event"] == "backup"]
+    assert [entry["backupId"] for entry in entries] == ["bk-0", "bk-1"]
+    assert (code, said["digest"]) == (0, listed_backups.digest(entries))
+    assert (said["listed"], said["nextAfter"]) == (2, "bk-1")
+    _, said = mover.run("list", mover.spec(namespace="shop", after="bk-1"))
+    assert (said["listed"], said["nextAfter"]) == (1, None)
+    _, said = mover.run("list", mover.spec(namespace="bank"))
+    assert (said["listed"], said["skipped"]) == (0, 3)
+
+
+def test_sixteen_recovery_keys_fit_into_the_answer(mover: Mover) -> None:
+    keys = [bytes([number]) * 32 for number in range(1, 17)]
+    public = [recovery_keys.format_public(recovery_keys.public_of(key)) for key in keys]
+    assert len(mover.probe(recoveryKeys=public)["recoverySlots"]) == 16
 
 
 def test_a_probe_makes_nothing_unasked(mover: Mover) -> None:
@@ -132,7 +181,7 @@ def test_racing_probes_make_one_repository(mover: Mover) -> None:
     found: list[str] = []
 
     def probe() -> None:
-        store = compose.open_store(mover.folder / "repo")
+        store = compose.open_store(str(mover.folder / "repo"))
         start.wait()
         found.append(engine_mover.probe(spec, store, compose.surroundings())["repositoryId"])
 

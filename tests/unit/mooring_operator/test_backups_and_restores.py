@@ -1,13 +1,14 @@
 """Backups and restores from end to end, against a cluster in memory."""
 
 import contextlib
+from typing import Any
 
 import pytest
 
 from mooring.api import keys
 from mooring.domain import errors, ids, volumes
 from mooring.ports import cluster
-from mooring_operator import resources
+from mooring_operator import resources, statuses
 from mooring_operator.work_queue import Key
 from support.operator_world import GIB, NAMESPACE, OperatorWorld
 
@@ -400,6 +401,57 @@ def test_a_repository_on_a_claim_of_another_node_is_refused_at_once(world: Opera
     world.make_backup("near", claim="near", repositoryName="vault")
     world.settle()
     assert world.succeeded(resources.BACKUPS, "near")["status"] == "True"
+
+
+def ready_of(world: OperatorWorld, name: str) -> dict[str, Any]:
+    found = world.cluster.must_get(resources.BACKUP_REPOSITORIES, name, NAMESPACE)
+    return statuses.condition(found, "Ready")
+
+
+def test_a_repository_in_a_bucket_is_backed_up_to_from_any_node(world: OperatorWorld) -> None:
+    bucket = {
+        "bucket": "company-backups",
+        "prefix": "shop",
+        "endpoint": "https://s3.example.org",
+        "credentialsSecretName": "s3-login",
+    }
+    spec = {"s3": bucket, "encryption": {"keySecretName": "key"}}
+    world.apply(resources.BACKUP_REPOSITORIES, "offsite", spec)
+    world.settle(6)
+    ready = ready_of(world, "offsite")
+    assert ready["status"] == "True", ready
+    world.make_volume("far", node=1)
+    world.make_backup("one", claim="far", repositoryName="offsite")
+    world.paused.add("backup")
+    world.settle()
+    (job,) = world.cluster.find(cluster.JOBS, NAMESPACE)
+    volumes = {entry["name"]: entry for entry in job["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["credentials"]["secret"]["secretName"] == "s3-login"
+    assert "repository" not in volumes
+    told = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
+    assert "s3://company-backups/shop?endpoint=https://s3.example.org" in told["data"]["spec.json"]
+    world.paused.clear()
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"s3": {"bucket": "a/b", "credentialsSecretName": "x"}},
+        {"s3": {"bucket": "good", "prefix": "../other", "credentialsSecretName": "x"}},
+        {"s3": {"bucket": "good", "endpoint": "ftp://x", "credentialsSecretName": "x"}},
+        {"gcs": {"bucket": "good"}},
+    ],
+)
+def test_a_bucket_that_is_none_is_refused(world: OperatorWorld, place: dict[str, Any]) -> None:
+    spec = {**place, "encryption": {"keySecretName": "key"}}
+    world.apply(resources.BACKUP_REPOSITORIES, "wrong", spec)
+    world.settle(6)
+    said = ready_of(world, "wrong")
+    assert (said["status"], said["reason"]) == ("False", "InvalidInput")
+    assert world.cluster.find(cluster.JOBS, NAMESPACE) == []
 
 
 def test_a_restore_made_anew_never_takes_what_an_earlier_one_restored(

@@ -1,5 +1,6 @@
 """Child objects: the restricted profile, nothing needless, and names that a retry meets."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mooring.api import keys
 from mooring.backup import mover_spec
 from mooring.domain import errors, ids
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.builders.repository_mounts import RepositoryMount
 
 OWNER = owners.Owner("Backup", "shop", "one", "1b4e28ba-2fa1-11d2-883f-0016d3cca427")
 NODE = ids.NodeName("node-1")
@@ -21,8 +23,7 @@ TAINTS = [
 RUN = jobs.MoverRun(
     owner=OWNER,
     role=keys.ROLE_BACKUP,
-    repository_claim="repository",
-    key_secret="key",
+    repository=RepositoryMount("key", claim="repository"),
     deadline_seconds=60,
     device_claim="device",
     read_only_device=True,
@@ -141,17 +142,46 @@ _TASK = mover_specs.BackupTask(
         (mover_specs.backup(_TASK), mover_spec.BackupSpec),
         (mover_specs.restore(OWNER.uid), mover_spec.RestoreSpec),
         (mover_specs.forget(OWNER.uid), mover_spec.ForgetSpec),
+        (mover_specs.listing("shop", None), mover_spec.ListSpec),
+        (mover_specs.listing("shop", "bk-1"), mover_spec.ListSpec),
     ],
 )
 def test_movers_understand_what_they_are_told(
     tmp_path: Path, spec: dict[str, Any], model: type[mover_spec.MoverSpec]
 ) -> None:
-    body = jobs.spec_config_map(RUN, json.dumps(spec))
+    body = jobs.spec_config_map(RUN, spec)
     path = tmp_path / "spec.json"
     path.write_text(body["data"]["spec.json"])
     read = mover_spec.read_spec(path, model)
     assert str(read.repository.path) == keys.REPOSITORY_PATH
     assert str(read.repository.key_file) == keys.KEY_PATH
+
+
+BUCKET = RepositoryMount(
+    "key", url="s3://bucket/a?region=eu", credentials_secret="s3-login", ca_bundle="-----BEGIN"
+)
+
+
+def test_a_bucket_is_told_by_its_url_and_its_credentials_are_mounted(tmp_path: Path) -> None:
+    run = dataclasses.replace(RUN, repository=BUCKET)
+    body = jobs.spec_config_map(run, mover_specs.restore(OWNER.uid))
+    assert body["data"].keys() == {"spec.json", "ca.pem"}
+    (tmp_path / "spec.json").write_text(body["data"]["spec.json"])
+    read = mover_spec.read_spec(tmp_path / "spec.json", mover_spec.RestoreSpec).repository
+    assert str(read.location()) == BUCKET.url
+    assert str(read.credentials) == keys.CREDENTIALS_PATH
+    assert str(read.ca_bundle) == keys.CA_BUNDLE_PATH
+    spec = jobs.job(run, SETTINGS)["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert mounts["credentials"]["mountPath"] == keys.CREDENTIALS_PATH
+    assert mounts["credentials"]["readOnly"] is True
+    assert "subPath" not in mounts["credentials"]  # such a mount never changes
+    assert "repository" not in mounts
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["credentials"]["secret"]["secretName"] == "s3-login"
+    assert volumes.keys() == mounts.keys() | {"device"}
+    assert "s3-login" not in json.dumps([body, container])
 
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,12 +1,13 @@
 """What the Pool objects say of pools that are emptied, and of nodes that have them no more."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mooring.adapters.catalogue.memory import MemoryCatalogue
-from mooring.domain import pools
+from mooring.domain import ids, pools
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
 from mooring_operator import fleet_surveys, resources, statuses
@@ -28,9 +29,14 @@ class Emptied(FakeNode):
         super().__init__(name, pool="default")
         self.emptied = False
         self.has_it = True
+        self.adopted_from: tuple[ids.NodeName, ...] = ()
 
     def list_pools(self) -> list[pools.PoolStatus]:
         found = list(super().list_pools()) if self.has_it else []
+        found = [
+            replace(one, pool_uuid="one and the same", adopted_from=self.adopted_from)
+            for one in found
+        ]
         if self.emptied:
             found = [
                 replace(one, available_bytes=0, message="takes no new volumes", evacuation=LEFT)
@@ -39,20 +45,29 @@ class Emptied(FakeNode):
         return found
 
 
-def test_a_pool_that_is_emptied_says_what_is_left_and_a_node_without_it_is_dropped() -> None:
+Seen = Callable[[], tuple[str, dict[str, dict[str, Any]]]]
+
+
+def surveyed(*found: Emptied) -> Seen:
+    """What the Pool says after a round: the reason, and the entry of each node."""
     objects, clock = FakeCluster(), SetClock()
-    first, second = Emptied("node-1"), Emptied("node-2")
-    nodes, catalogue = FakeNodes(first, second), MemoryCatalogue()
+    nodes, catalogue = FakeNodes(*found), MemoryCatalogue()
     fleet = Fleet(catalogue, nodes, ThreadLocks())
     surroundings = Surroundings(nodes, fleet, catalogue, clock)
     surveys = FleetSurveys(objects, Recorder(objects, clock), surroundings)
 
     def seen() -> tuple[str, dict[str, dict[str, Any]]]:
         surveys.reconcile(fleet_surveys.KEY)
-        found = objects.must_get(resources.POOLS, "default")
-        ready = statuses.condition(found, "Ready")
-        return str(ready["reason"]), {one["node"]: one for one in found["status"]["nodes"]}
+        pool = objects.must_get(resources.POOLS, "default")
+        ready = statuses.condition(pool, "Ready")
+        return str(ready["reason"]), {one["node"]: one for one in pool["status"]["nodes"]}
 
+    return seen
+
+
+def test_a_pool_that_is_emptied_says_what_is_left_and_a_node_without_it_is_dropped() -> None:
+    first, second = Emptied("node-1"), Emptied("node-2")
+    seen = surveyed(first, second)
     assert seen()[0] == "Healthy"
     second.emptied = True
     reason, shown = seen()
@@ -68,6 +83,27 @@ def test_a_pool_that_is_emptied_says_what_is_left_and_a_node_without_it_is_dropp
     assert (reason, sorted(shown)) == ("Degraded", ["node-1"])
 
 
+def test_a_node_that_returns_with_what_another_adopted_is_named() -> None:
+    returned, heir = Emptied("node-1"), Emptied("node-2")
+    seen = surveyed(returned, heir)
+    assert seen()[0] == "Healthy"
+    heir.adopted_from = (ids.NodeName("node-1"),)
+    for heir.silent in (False, True, False):
+        reason, shown = seen()
+        assert reason == ("Degraded" if heir.silent else "AdoptedElsewhere")
+        assert shown["node-1"]["adoptedBy"] == "node-2"
+        assert "node node-2 adopted pool" in shown["node-1"]["message"]
+        assert "adoptedBy" not in shown["node-2"]
+    heir.has_it = False
+    reason, shown = seen()
+    assert reason == "Healthy", "it went back, or was let go"
+    assert "adoptedBy" not in shown["node-1"]
+    heir.has_it = True
+    assert seen()[0] == "AdoptedElsewhere"
+    returned.has_it = False
+    assert seen()[0] == "Healthy"
+
+
 def _entry(node: str, message: str = "", **more: Any) -> dict[str, Any]:
     return {"node": node, "healthy": True, "message": message, **more}
 
@@ -75,6 +111,7 @@ def _entry(node: str, message: str = "", **more: Any) -> dict[str, Any]:
 FULL = _entry("node-1", "12 MiB are left")
 EMPTIED = _entry("node-1", "takes no new volumes", evacuating=True)
 WAITING = _entry("node-2", "2 volumes wait", waitingVolumes=2)
+ORIGINAL = _entry("node-4", "node node-2 adopted it", adoptedBy="node-2")
 BROKEN = _entry("node-3", "EIO", healthy=False)
 
 
@@ -84,6 +121,8 @@ BROKEN = _entry("node-3", "EIO", healthy=False)
         ([_entry("node-1")], "Healthy", ""),
         ([EMPTIED], "Evacuating", "node-1 takes no new volumes"),
         ([FULL, EMPTIED], "LowSpace", "no new volumes on node-1: 12 MiB are left"),
+        ([FULL, ORIGINAL], "AdoptedElsewhere", "node-4: node node-2 adopted"),
+        ([ORIGINAL, WAITING], "WritesWait", "volumes are frozen on node-2"),
         ([FULL, WAITING], "WritesWait", "volumes are frozen on node-2: 2 volumes wait"),
         ([FULL, WAITING, BROKEN], "Degraded", "no new volumes on node-3: EIO"),
     ],

@@ -3,9 +3,11 @@
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,12 @@ from mooring.ports import cluster
 from mooring_operator import fencing, statuses, watching
 from mooring_operator.health import HealthServer
 from mooring_operator.leadership import LEASE_SECONDS, Holder, Leadership
-from mooring_operator.work_queue import MAXIMUM_TRANSIENT_BACKOFF_SECONDS, Key, WorkQueue
+from mooring_operator.work_queue import (
+    MAXIMUM_BACKOFF_SECONDS,
+    MAXIMUM_TRANSIENT_BACKOFF_SECONDS,
+    Key,
+    WorkQueue,
+)
 from mooring_operator.workers import Workers
 from support.fake_cluster import FakeCluster
 from support.fake_nodes import FakeNode, FakeNodes
@@ -109,6 +116,66 @@ def test_one_poison_object_costs_nobody_else_anything() -> None:
     assert seen == [OTHER]
     assert workers.alive()
     workers.stop()
+
+
+END = Key("End", "", "")
+
+
+def _second(workers: Workers, queue: WorkQueue, ticks: Ticks) -> None:
+    """Does, on one thread, all that is due now; a key that names itself meanwhile has to wait."""
+    queue.add(END)
+    while (key := queue.take()) not in (None, END):
+        assert key is not None
+        workers.work(key)
+    queue.done(END, None)
+    ticks.seconds += 1
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        pytest.param(ZeroDivisionError("a bug"), id="bug"),
+        pytest.param(errors.DataCorrupt("nobody can read it"), id="for good"),
+        pytest.param(errors.Unreachable("nobody answers"), id="transient"),
+    ],
+)
+@pytest.mark.parametrize("named_by_itself", [False, True])
+def test_many_poison_objects_take_no_turn_of_others(
+    poison: Exception, named_by_itself: bool
+) -> None:
+    """Also of one thread, and also where each writes to itself before it fails."""
+    ticks = Ticks()
+    queue = WorkQueue(ticks)
+    bad = [Key("Backup", "n", f"poison-{number}") for number in range(20)]
+    good = [Key("Backup", "n", f"good-{number}") for number in range(3)]
+    tries: Counter[Key] = Counter()
+    looks: list[tuple[Key, float]] = []
+
+    def reconcile(key: Key) -> float | None:
+        if key in good:
+            looks.append((key, ticks.seconds))
+            return 30.0
+        tries[key] += 1
+        if named_by_itself:
+            queue.add(key)
+        raise poison
+
+    workers = Workers(queue, {"Backup": reconcile}, lambda: True, 1)
+    for key in (*bad, *good):
+        queue.add(key)
+    began = ticks.seconds
+    with structlog.testing.capture_logs():  # thousands of tracebacks are slow to draw
+        for _ in range(600):
+            _second(workers, queue, ticks)
+    assert sorted(looks, key=lambda look: look[1]) == [
+        (key, began + 30 * number) for number in range(20) for key in good
+    ]
+    if not named_by_itself:
+        longest = MAXIMUM_BACKOFF_SECONDS
+        if isinstance(poison, errors.Unreachable):
+            longest = MAXIMUM_TRANSIENT_BACKOFF_SECONDS
+        assert max(tries.values()) <= 7 + 600 / longest
+    assert set(tries) == set(bad)
 
 
 def test_an_operator_that_is_not_active_acts_on_nothing() -> None:

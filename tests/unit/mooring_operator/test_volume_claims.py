@@ -4,16 +4,21 @@ import contextlib
 
 import pytest
 
+from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.api import keys
-from mooring.domain import errors, ids
+from mooring.domain import errors, ids, volumes
 from mooring.ports import cluster
+from mooring.ports.catalogue import NodeReport
 from mooring_operator import resources, statuses
 from mooring_operator.held_claims import HeldClaims
 from mooring_operator.node_states import NodeStates
 from mooring_operator.recorder import Recorder
 from mooring_operator.volume_claims import VolumeClaims
+from mooring_operator.waiting_claims import KEY as WAITING_KEY
+from mooring_operator.waiting_claims import WaitingClaims
 from mooring_operator.work_queue import Key
 from support.fake_cluster import FakeCluster
+from support.fake_nodes import CREATED_AT
 from support.set_clock import SetClock
 
 KEY = Key("VolumeClaim", "apps", "data")
@@ -77,6 +82,11 @@ class World:
             body = {
                 "metadata": {"name": "pv-1"},
                 "spec": {
+                    "claimRef": {
+                        "namespace": "apps",
+                        "name": "data",
+                        "uid": self.pvc()["metadata"]["uid"],
+                    },
                     "csi": {"driver": keys.DRIVER, "volumeHandle": handle},
                     "nodeAffinity": {
                         "required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
@@ -99,9 +109,34 @@ class World:
         pod = {"metadata": {"name": "db-0", "namespace": "apps"}, "spec": spec}
         self.cluster.create(cluster.PODS, pod)
 
+    def frozen(self, *, waits: bool) -> None:
+        """The node reports that the volume stands still, or that it is in order."""
+        entry = {"node": "node-1", "healthy": True, "waitingVolumes": int(waits)}
+        self.cluster.set_status(resources.POOLS, "default", "", {"nodes": [entry]})
+        spec = volumes.VolumeSpec(
+            ids.volume_id_for("pvc-1"), "pvc-1", ids.PoolName("default"), 10 << 30
+        )
+        record = volumes.VolumeRecord(spec, volumes.VolumeState.READY, True, CREATED_AT)
+        message = "pool default is full: delete snapshots" if waits else "healthy"
+        condition = volumes.VolumeCondition(waits, message, waits)
+        status = volumes.VolumeStatus(record, 0, published=True, condition=condition)
+        KubernetesCatalogue(self.cluster).report(ids.NodeName("node-1"), NodeReport([status]))
+
+    def told(self, kind: str) -> list[tuple[str, str]]:
+        """Type and reason of the Events about the objects of a kind."""
+        found = self.cluster.find(cluster.EVENTS)
+        return [(e["type"], e["reason"]) for e in found if e["involvedObject"]["kind"] == kind]
+
     def silence(self, node: str) -> None:
         """Kubernetes hears nothing of a node any more."""
-        conditions = [{"type": "Ready", "status": "Unknown"}]
+        self._set_ready(node, "Unknown")
+
+    def awake(self, node: str) -> None:
+        """Kubernetes hears of a node again."""
+        self._set_ready(node, "True")
+
+    def _set_ready(self, node: str, status: str) -> None:
+        conditions = [{"type": "Ready", "status": status}]
         self.cluster.set_status(cluster.NODES, node, "", {"conditions": conditions})
         self.clock.advance(5)
 
@@ -266,6 +301,67 @@ def test_a_bound_claim_says_that_its_node_is_away_or_removed(world: World) -> No
     ready = world.settle()
     assert ready["reason"] == "NodeRemoved"
     assert "kubectl mooring forget-node node-1" in ready["message"]
+
+
+def test_a_claim_says_that_its_writes_wait_for_room_and_that_they_go_on(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.bind()
+    world.frozen(waits=False)
+    assert world.settle()["reason"] == "Bound"
+    world.frozen(waits=True)
+    ready = world.settle()
+    assert (ready["status"], ready["reason"]) == ("False", "WritesWait")
+    assert "pool default is full: delete snapshots" in ready["message"]
+    assert ("Warning", "WritesWait") in world.told("VolumeClaim")
+    world.silence("node-1")
+    assert world.settle()["reason"] == "NodeUnreachable", "what it waits for comes after its node"
+    world.awake("node-1")
+    world.frozen(waits=False)
+    assert world.settle()["reason"] == "Bound"
+
+
+def test_a_claim_without_a_volumeclaim_is_told_once_when_a_wait_begins_and_ends(
+    world: World,
+) -> None:
+    world.apply()
+    world.settle()
+    world.bind()
+    world.frozen(waits=False)
+    waiting = WaitingClaims(world.cluster, Recorder(world.cluster, world.clock))
+
+    def rounds() -> list[tuple[str, str]]:
+        for _ in range(2):
+            assert waiting.reconcile(WAITING_KEY)
+        return world.told("PersistentVolumeClaim")
+
+    assert rounds() == []
+    assert "find volumes /" not in world.cluster.calls[-4:], "read although there is room"
+    world.frozen(waits=True)
+    assert rounds() == [("Warning", "WritesWait")]
+    [event] = [e for e in world.cluster.find(cluster.EVENTS) if e["reason"] == "WritesWait"]
+    assert event["count"] == 1
+    assert event["message"].endswith("pool default is full: delete snapshots")
+    entry = {"node": "node-1", "healthy": False, "waitingVolumes": 0}
+    world.cluster.set_status(resources.POOLS, "default", "", {"nodes": [entry]})
+    assert len(rounds()) == 1, "a node that does not answer says nothing"
+    world.frozen(waits=False)
+    assert sorted(rounds()) == [("Normal", "WritesWaitOver"), ("Warning", "WritesWait")]
+    world.frozen(waits=True)
+    rounds()
+    world.cluster.delete(resources.VOLUMES, ids.volume_id_for("pvc-1"))
+    assert len(rounds()) == 2, "a volume that is gone does not go on"
+
+
+def test_an_event_goes_to_no_other_claim_of_the_same_name(world: World) -> None:
+    world.apply()
+    world.settle()
+    world.bind()
+    world.frozen(waits=True)
+    reference = {"claimRef": {"namespace": "apps", "name": "data", "uid": "another"}}
+    world.cluster.patch(cluster.PERSISTENT_VOLUMES, "pv-1", {"spec": reference})
+    WaitingClaims(world.cluster, Recorder(world.cluster, world.clock)).reconcile(WAITING_KEY)
+    assert world.told("PersistentVolumeClaim") == []
 
 
 def test_placement_by_labels_takes_the_roomiest_node(world: World) -> None:

@@ -29,6 +29,29 @@ def test_it_is_refused_while_anybody_else_has_or_may_have_it(serving, state, tol
         assert named in refusal
 
 
+def _status(node: ids.NodeName, pool_uuid: str, *adopted_from: ids.NodeName) -> pools.PoolStatus:
+    nothing = pools.PoolCapacity(0, 0)
+    backend = pools.PoolBackend.DIRECTORY
+    return pools.PoolStatus(
+        FAST, pool_uuid, node, backend, nothing, 0, 0, True, "", adopted_from=adopted_from
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "originals"),
+    [
+        ([_status(A, "u"), _status(B, "u", A)], {A: B}),
+        ([_status(A, "u"), _status(B, "u", C, A), _status(C, "u")], {A: B, C: B}),
+        ([_status(B, "u", A)], {}),
+        ([_status(A, "v"), _status(B, "u", A)], {}),
+        ([_status(A, ""), _status(B, "", A)], {}),
+        ([_status(A, "u", B), _status(B, "u", A)], {}),
+    ],
+)
+def test_whoever_has_what_another_adopted_from_it_is_named(statuses, originals):
+    assert pool_ownership.originals(statuses) == originals
+
+
 def test_who_had_it_is_remembered_once_and_never_oneself():
     assert not pool_ownership.must_ask(None, A)
     first = pool_ownership.owned(None, "uuid", FAST, A)

@@ -15,6 +15,7 @@ from mooring.planning import (
     movers,
     placement_plan,
     populate_plan,
+    recovery_slots,
     repository_plan,
     verdicts,
 )
@@ -275,6 +276,7 @@ _REPOSITORY = repository_plan.Observed(
     probe_of=None,
     probe_started_at=None,
     key_advice="make a key",
+    recovery=recovery_slots.Wish("shop", "main"),
 )
 
 

@@ -1,5 +1,7 @@
 """A volume whose source lies on another node: what the fleet asks of both, and what it leaves."""
 
+from dataclasses import replace
+
 import pytest
 
 from mooring.adapters.catalogue.memory import MemoryCatalogue
@@ -32,6 +34,16 @@ class World:
             topology=topology,
             **fields,  # type: ignore[arg-type]
         )
+
+    def move_source_to(self, name: str) -> None:
+        """The source's node is gone, and its disk is in another one."""
+        self.c = FakeNode(name)
+        self.c.volumes, self.c.snapshots = self.a.volumes, self.a.snapshots
+        self.nodes.remove(self.a)
+        self.nodes.add(self.c)
+        report = surveys.node_report(self.c)
+        adopted = {self.c.pool: (self.a.name,)}
+        self.catalogue.report(self.c.name, replace(report, adopted_from=adopted))
 
     def carry_out(self) -> tombstones.Carried:
         return tombstones.carry_out(self.catalogue, self.a.name, self.a)
@@ -116,6 +128,40 @@ def test_a_source_that_falls_silent_meanwhile_costs_nothing_that_has_come(world)
     assert world.catalogue.entry(COPY) is not None
     world.a.silent = False
     assert world.fleet.create_volume(world.clone).node == "node-b"
+
+
+@pytest.mark.parametrize("of_snapshot", [False, True])
+def test_a_source_that_comes_to_another_node_with_its_pool_is_copied_from_there(world, of_snapshot):
+    asked = world.clone
+    if of_snapshot:
+        taken = world.fleet.create_snapshot(world.source, "s")
+        source = volumes.Source(snapshot_id=taken.snapshot_id)
+        asked = world.asked("pvc-2", "node-b", source=source)
+    world.b.pulls_left = 2
+    with pytest.raises(errors.Busy):
+        world.fleet.create_volume(asked)
+    world.move_source_to("node-c")
+    with pytest.raises(errors.Busy, match="from node node-a to node-c"):
+        world.fleet.create_volume(asked)
+    assert world.catalogue.entry(COPY) is None
+    assert world.b.volumes == {}
+    with pytest.raises(errors.Busy):
+        world.fleet.create_volume(asked)
+    assert {name for name, _ in world.c.offers} == set(world.c.snapshots)
+    entry = world.fleet.create_volume(asked)
+    assert (entry.node, entry.spec.source.node) == ("node-b", "node-c")
+    assert len(world.c.snapshots) == int(of_snapshot), "only what a user took stays"
+
+
+def test_a_copy_whose_target_is_away_too_is_taken_back_later(world):
+    world.b.pulls_left = 1
+    with pytest.raises(errors.Busy):
+        world.fleet.create_volume(world.clone)
+    world.move_source_to("node-c")
+    world.b.silent = True
+    with pytest.raises(errors.Unreachable):
+        world.fleet.create_volume(world.clone)
+    assert world.catalogue.entry(COPY) is not None, "the target has something of it"
 
 
 def test_what_no_retry_mends_is_taken_back_on_both_nodes(world):

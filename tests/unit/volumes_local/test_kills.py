@@ -19,6 +19,7 @@ from support.fake_storage import GIB, Killed, World, spec
 ONE = ids.volume_id_for("one")
 TWO = ids.volume_id_for("two")
 SNAP = ids.snapshot_id_for("snap", ONE)
+LATER = ids.snapshot_id_for("later", ONE)
 BLOCK = Access(mode=volumes.VolumeMode.BLOCK)
 STAGING = "/k/staging"
 TARGET = "/k/pod/mount"
@@ -98,6 +99,15 @@ def _unexpose_snapshot(node: LocalNode) -> None:
     node.exposures.unexpose(f"snapshot/{SNAP}", TARGET)
 
 
+def _next_base(node: LocalNode) -> None:
+    node.create_snapshot(LATER, "later", freeze_timeout_seconds=5)
+    node.keep_base(LATER, volumes.BackupBase("repository", "bk-2"))
+
+
+def _base(node: LocalNode) -> None:
+    node.keep_base(SNAP, volumes.BackupBase("repository", "bk-1"))
+
+
 def _delete(node: LocalNode) -> None:
     node.delete_volume(ONE)
 
@@ -134,6 +144,9 @@ CASES = {
     "unpublish-block": Case(_steps(_create_block, _publish_block), _unpublish),
     "snapshot": Case(_create, _snapshot),
     "snapshot-published": Case(_steps(_create, _stage, _publish), _snapshot),
+    "base": Case(_steps(_create, _snapshot), _base),
+    "next-base": Case(_steps(_create, _snapshot, _base), _next_base),
+    "delete-with-base": Case(_steps(_create, _snapshot, _base), _delete),
     "clone": Case(_create, _clone),
     "clone-published": Case(_steps(_create, _stage), _clone),
     "from-snapshot": Case(_steps(_create, _stage, _snapshot), _from_snapshot),

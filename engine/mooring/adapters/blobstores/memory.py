@@ -1,5 +1,6 @@
 """A blob store in memory: for tests of what works on stores, with the same contract as the rest."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ class MemoryBlobStore:
     """Objects in a dictionary. Thread-safe."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, tuple[bytes, datetime]] = {}
+        self._objects: dict[str, tuple[blobstores.BlobInfo, bytes]] = {}
+        self._written = itertools.count(1)
         self._lock = threading.Lock()
 
     @property
@@ -20,13 +22,25 @@ class MemoryBlobStore:
         """Always `memory:`."""
         return "memory:"
 
-    def put(self, key: str, data: blobstores.Buffer, *, create_only: bool = True) -> None:
+    def conditional_writes(self) -> bool:
+        """See the port."""
+        return True
+
+    def put(self, key: str, data: blobstores.Buffer) -> None:
         """See the port."""
         blobstores.check_key(key)
         with self._lock:
-            if create_only and key in self._objects:
+            if key in self._objects:
                 raise errors.AlreadyExists(f"object {key} exists already")
-            self._objects[key] = (bytes(data), datetime.now(UTC))
+            self._store(key, data)
+
+    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
+        """See the port."""
+        blobstores.check_key(key)
+        with self._lock:
+            if key not in self._objects or self._objects[key][0].version != version:
+                raise errors.PreconditionFailed(f"object {key} was changed by somebody else")
+            return self._store(key, data)
 
     def upload(self, key: str) -> blobstores.Upload:
         """See the port."""
@@ -54,14 +68,13 @@ class MemoryBlobStore:
         blobstores.check_key(key)
         with self._lock:
             found = self._objects.get(key)
-        return None if found is None else blobstores.BlobInfo(key, len(found[0]), found[1])
+        return None if found is None else found[0]
 
     def list(self, prefix: str) -> Iterator[blobstores.BlobInfo]:
         """See the port."""
         with self._lock:
-            found = [(key, value) for key, value in self._objects.items() if key.startswith(prefix)]
-        for key, (data, modified_at) in found:
-            yield blobstores.BlobInfo(key, len(data), modified_at)
+            found = [info for info, _ in self._objects.values() if info.key.startswith(prefix)]
+        yield from found
 
     def delete(self, key: str) -> None:
         """See the port."""
@@ -74,7 +87,14 @@ class MemoryBlobStore:
         with self._lock:
             if key not in self._objects:
                 raise errors.NotFound(f"there is no object {key}")
-            return self._objects[key][0]
+            return self._objects[key][1]
+
+    def _store(self, key: str, data: blobstores.Buffer) -> str:
+        content = bytes(data)
+        version = str(next(self._written))
+        info = blobstores.BlobInfo(key, len(content), datetime.now(UTC), version)
+        self._objects[key] = (info, content)
+        return version
 
 
 class _MemoryUpload:

@@ -13,8 +13,10 @@ from pathlib import Path
 FALLOC_FL_KEEP_SIZE = 0x01
 FALLOC_FL_PUNCH_HOLE = 0x02
 FALLOC_FL_UNSHARE_RANGE = 0x40
+FIEMAP_FLAG_SYNC = 0x1
 FIEMAP_EXTENT_LAST = 0x1
 FIEMAP_EXTENT_UNWRITTEN = 0x800
+FIEMAP_EXTENT_MERGED = 0x1000
 FIEMAP_EXTENT_SHARED = 0x2000
 XFS_SUPER_MAGIC = 0x58465342
 MOUNT_ATTR_RDONLY = 0x1
@@ -87,10 +89,10 @@ def count_extents(descriptor: int) -> int:
 
 
 def map_extents(
-    descriptor: int, offset_bytes: int, length_bytes: int, most: int
+    descriptor: int, offset_bytes: int, length_bytes: int, most: int, flags: int = 0
 ) -> list[tuple[int, int, int, int]]:
     """Returns the first extents of a range: logical offset, physical offset, length, flags."""
-    head = _FIEMAP_HEAD.pack(offset_bytes, length_bytes, 0, 0, most, 0)
+    head = _FIEMAP_HEAD.pack(offset_bytes, length_bytes, flags, 0, most, 0)
     argument = bytearray(head + bytes(most * _FIEMAP_EXTENT.size))
     _control(descriptor, _FIEMAP, argument, "FS_IOC_FIEMAP")
     mapped = _FIEMAP_HEAD.unpack_from(argument)[3]

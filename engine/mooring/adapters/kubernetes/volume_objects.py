@@ -114,10 +114,16 @@ def status_of(status: volumes.VolumeStatus) -> dict[str, Any]:
         "used": quantities.show_bytes(used_bytes),
         "extents": _rounded(status.extents),
         "published": status.published,
-        "health": "Abnormal" if status.condition.abnormal else "Healthy",
+        "health": _health(status.condition),
         "message": status.condition.message,
         **_trash_status(status),
     }
+
+
+def _health(condition: volumes.VolumeCondition) -> str:
+    if condition.writes_wait:
+        return models.WRITES_WAIT
+    return "Abnormal" if condition.abnormal else "Healthy"
 
 
 def _rounded(extents: int | None) -> int | None:
@@ -158,6 +164,8 @@ def snapshot_of(record: volumes.SnapshotRecord) -> dict[str, Any]:
         preallocated=record.preallocated,
         state=record.state,
         created_at=_time(record.created_at),
+        base_of=record.base.backup_id if record.base else None,
+        base_repository_id=record.base.repository_id if record.base else None,
     ).to_object()
 
 
@@ -174,8 +182,9 @@ def _domain_status(
         created_at=datetime.fromisoformat(status.created_at),
         trashing=_trashing(status),
     )
-    abnormal = status.health in ("Abnormal", _LOST)
-    condition = volumes.VolumeCondition(abnormal, status.message or "")
+    waits = status.health == models.WRITES_WAIT
+    abnormal = waits or status.health in ("Abnormal", _LOST)
+    condition = volumes.VolumeCondition(abnormal, status.message or "", waits)
     return volumes.VolumeStatus(
         record, status.used_bytes or 0, bool(status.published), condition, status.extents
     )
@@ -203,6 +212,9 @@ def _domain_snapshot(entry: models.SnapshotEntry) -> volumes.SnapshotRecord:
         preallocated=entry.preallocated,
         state=volumes.SnapshotState(entry.state),
         created_at=datetime.fromisoformat(entry.created_at),
+        base=volumes.BackupBase(entry.base_repository_id, entry.base_of)
+        if entry.base_of and entry.base_repository_id
+        else None,
     )
 
 

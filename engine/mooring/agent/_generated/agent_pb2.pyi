@@ -63,6 +63,40 @@ class CreateSnapshotRequest(_message.Message):
     freeze_timeout_seconds: float
     def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., freeze_timeout_seconds: _Optional[float] = ...) -> None: ...
 
+class KeepBaseRequest(_message.Message):
+    __slots__ = ("snapshot_id", "base")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    base: BackupBase
+    def __init__(self, snapshot_id: _Optional[str] = ..., base: _Optional[_Union[BackupBase, _Mapping]] = ...) -> None: ...
+
+class BackupBase(_message.Message):
+    __slots__ = ("repository_id", "backup_id")
+    REPOSITORY_ID_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_ID_FIELD_NUMBER: _ClassVar[int]
+    repository_id: str
+    backup_id: str
+    def __init__(self, repository_id: _Optional[str] = ..., backup_id: _Optional[str] = ...) -> None: ...
+
+class ReadRangesRequest(_message.Message):
+    __slots__ = ("snapshot_id", "base_snapshot_id")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    BASE_SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    base_snapshot_id: str
+    def __init__(self, snapshot_id: _Optional[str] = ..., base_snapshot_id: _Optional[str] = ...) -> None: ...
+
+class SnapshotRanges(_message.Message):
+    __slots__ = ("size_bytes", "trusted", "numbers")
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    size_bytes: int
+    trusted: bool
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, size_bytes: _Optional[int] = ..., trusted: _Optional[bool] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class OfferSnapshotRequest(_message.Message):
     __slots__ = ("snapshot_id", "node")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -185,7 +219,7 @@ class Trashing(_message.Message):
     def __init__(self, volume_id: _Optional[str] = ..., deleted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SnapshotRecord(_message.Message):
-    __slots__ = ("snapshot_id", "name", "pool", "size_bytes", "mode", "filesystem", "sector_size_bytes", "preallocated", "state", "created_at", "formatted")
+    __slots__ = ("snapshot_id", "name", "pool", "size_bytes", "mode", "filesystem", "sector_size_bytes", "preallocated", "state", "created_at", "formatted", "base")
     SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +231,7 @@ class SnapshotRecord(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     FORMATTED_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
     snapshot_id: str
     name: str
     pool: str
@@ -208,23 +243,26 @@ class SnapshotRecord(_message.Message):
     state: str
     created_at: _timestamp_pb2.Timestamp
     formatted: bool
-    def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., sector_size_bytes: _Optional[int] = ..., preallocated: _Optional[bool] = ..., state: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatted: _Optional[bool] = ...) -> None: ...
+    base: BackupBase
+    def __init__(self, snapshot_id: _Optional[str] = ..., name: _Optional[str] = ..., pool: _Optional[str] = ..., size_bytes: _Optional[int] = ..., mode: _Optional[str] = ..., filesystem: _Optional[str] = ..., sector_size_bytes: _Optional[int] = ..., preallocated: _Optional[bool] = ..., state: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., formatted: _Optional[bool] = ..., base: _Optional[_Union[BackupBase, _Mapping]] = ...) -> None: ...
 
 class VolumeStatus(_message.Message):
-    __slots__ = ("record", "used_bytes", "published", "abnormal", "message", "extents")
+    __slots__ = ("record", "used_bytes", "published", "abnormal", "message", "extents", "writes_wait")
     RECORD_FIELD_NUMBER: _ClassVar[int]
     USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     ABNORMAL_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     EXTENTS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_WAIT_FIELD_NUMBER: _ClassVar[int]
     record: VolumeRecord
     used_bytes: int
     published: bool
     abnormal: bool
     message: str
     extents: int
-    def __init__(self, record: _Optional[_Union[VolumeRecord, _Mapping]] = ..., used_bytes: _Optional[int] = ..., published: _Optional[bool] = ..., abnormal: _Optional[bool] = ..., message: _Optional[str] = ..., extents: _Optional[int] = ...) -> None: ...
+    writes_wait: bool
+    def __init__(self, record: _Optional[_Union[VolumeRecord, _Mapping]] = ..., used_bytes: _Optional[int] = ..., published: _Optional[bool] = ..., abnormal: _Optional[bool] = ..., message: _Optional[str] = ..., extents: _Optional[int] = ..., writes_wait: _Optional[bool] = ...) -> None: ...
 
 class PoolStatus(_message.Message):
     __slots__ = ("name", "pool_uuid", "node", "backend", "total_bytes", "free_bytes", "provisioned_bytes", "available_bytes", "healthy", "message", "evacuation", "adopted_from", "waiting_volumes")

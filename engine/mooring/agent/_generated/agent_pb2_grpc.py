@@ -75,6 +75,11 @@ class NodeAgentStub:
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateSnapshotRequest.SerializeToString,
                 response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRecord.FromString,
                 _registered_method=True)
+        self.KeepBase = channel.unary_unary(
+                '/mooring.agent.v1.NodeAgent/KeepBase',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
+                _registered_method=True)
         self.DeleteSnapshot = channel.unary_unary(
                 '/mooring.agent.v1.NodeAgent/DeleteSnapshot',
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRequest.SerializeToString,
@@ -84,6 +89,11 @@ class NodeAgentStub:
                 '/mooring.agent.v1.NodeAgent/ListSnapshots',
                 request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
                 response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
+                _registered_method=True)
+        self.ReadRanges = channel.unary_stream(
+                '/mooring.agent.v1.NodeAgent/ReadRanges',
+                request_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.SerializeToString,
+                response_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.FromString,
                 _registered_method=True)
         self.OfferSnapshot = channel.unary_unary(
                 '/mooring.agent.v1.NodeAgent/OfferSnapshot',
@@ -150,6 +160,12 @@ class NodeAgentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepBase(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSnapshot(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,6 +174,13 @@ class NodeAgentServicer:
 
     def ListSnapshots(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadRanges(self, request, context):
+        """What of a snapshot holds data, or changed since a base: an opening, then ranges in order.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -219,6 +242,11 @@ def add_NodeAgentServicer_to_server(servicer, server):
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.CreateSnapshotRequest.FromString,
                     response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRecord.SerializeToString,
             ),
+            'KeepBase': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepBase,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Done.SerializeToString,
+            ),
             'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSnapshot,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRequest.FromString,
@@ -228,6 +256,11 @@ def add_NodeAgentServicer_to_server(servicer, server):
                     servicer.ListSnapshots,
                     request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.FromString,
                     response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.SerializeToString,
+            ),
+            'ReadRanges': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadRanges,
+                    request_deserializer=mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.FromString,
+                    response_serializer=mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.SerializeToString,
             ),
             'OfferSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.OfferSnapshot,
@@ -468,6 +501,33 @@ class NodeAgent:
             _registered_method=True)
 
     @staticmethod
+    def KeepBase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/KeepBase',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.KeepBaseRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteSnapshot(request,
             target,
             options=(),
@@ -511,6 +571,33 @@ class NodeAgent:
             '/mooring.agent.v1.NodeAgent/ListSnapshots',
             mooring_dot_agent_dot___generated_dot_agent__pb2.ListRequest.SerializeToString,
             mooring_dot_agent_dot___generated_dot_agent__pb2.Snapshots.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadRanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/mooring.agent.v1.NodeAgent/ReadRanges',
+            mooring_dot_agent_dot___generated_dot_agent__pb2.ReadRangesRequest.SerializeToString,
+            mooring_dot_agent_dot___generated_dot_agent__pb2.SnapshotRanges.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,5 +1,7 @@
 """Backup: one point in time of one volume, kept in a repository."""
 
+from typing import Any
+
 from pydantic import Field
 
 from mooring.api.v1alpha1 import base
@@ -104,6 +106,14 @@ class BackupStatus(RunStatus):
     consistency: str | None = Field(
         default=None,
         description="Filesystem: frozen or not mounted. Crash: as a power cut would leave it.",
+    )
+    imported: bool | None = Field(
+        default=None, description="Whether it was found in the repository, not made here."
+    )
+    manifests: dict[str, Any] | None = Field(
+        default=None,
+        description="Of an imported one: the claim and StorageClass as they were, by role.",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     snapshot_milliseconds: int | None = Field(
         default=None,

@@ -173,16 +173,20 @@ def _count(parent: str, names: tuple[str, ...]) -> str:
     return " + ".join(f"(has(self.{parent}{name}) ? 1 : 0)" for name in names)
 
 
-def exactly_one(*names: str, within: str = "") -> Rule:
+def exactly_one(*names: str, within: str = "", optional: bool = False) -> Rule:
     """Returns the rule that exactly one of some optional fields is set.
 
     Args:
         names: The fields.
-        within: The required field of spec that holds them; empty for spec itself.
+        within: The field of spec that holds them; empty for spec itself.
+        optional: Whether that field may be missing.
     """
     parent = f"{within}." if within else ""
     place = f" of spec.{within}" if within else ""
-    return Rule(f"{_count(parent, names)} == 1", f"set exactly one{place}: {', '.join(names)}")
+    expression = f"{_count(parent, names)} == 1"
+    if optional:
+        expression = f"!has(self.{within}) || {expression}"
+    return Rule(expression, f"set exactly one{place}: {', '.join(names)}")
 
 
 def at_most_one(*names: str, within: str) -> Rule:

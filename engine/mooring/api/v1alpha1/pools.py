@@ -33,6 +33,11 @@ class PoolNode(base.Model):
         default=0,
         description="How many volumes are frozen, because a write to them could find no room.",
     )
+    adopted_by: str | None = Field(
+        default=None,
+        description="The node that adopted this pool from here with its volumes, as a copy: what "
+        "is here of them is what they were before.",
+    )
     evacuating: bool = Field(
         default=False,
         description="Takes no new volumes, because it is to be emptied or is configured no more.",

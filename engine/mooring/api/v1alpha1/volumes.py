@@ -4,6 +4,9 @@ from pydantic import Field
 
 from mooring.api.v1alpha1 import base
 
+WRITES_WAIT = "WritesWait"
+"""The health of a volume that is frozen, because a write could find no room."""
+
 
 class VolumeSourceSpec(base.Model):
     """What the first content was copied from."""
@@ -73,6 +76,14 @@ class SnapshotEntry(base.Model):
         description="The point in time that it stands for.",
         json_schema_extra={"format": "date-time"},
     )
+    base_of: str | None = Field(
+        default=None,
+        description="The backup with the same content, of a snapshot that is kept so that the next "
+        "backup reads only what changed; it goes by itself when its room is needed.",
+    )
+    base_repository_id: str | None = Field(
+        default=None, description="The repository that this backup is in."
+    )
 
 
 class VolumeObjectStatus(base.Status):
@@ -100,7 +111,8 @@ class VolumeObjectStatus(base.Status):
     published: bool | None = Field(default=None, description="Whether a pod has it now.")
     health: str | None = Field(
         default=None,
-        description="Healthy, Abnormal, or Lost when its node was removed from the cluster.",
+        description="Healthy, Abnormal, WritesWait while it is frozen because a write could find "
+        "no room, or Lost when its node was removed from the cluster.",
     )
     message: str | None = Field(default=None, description="What is wrong.")
     trashed_from: str | None = Field(

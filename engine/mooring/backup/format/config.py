@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mooring.backup.format import layout, slots
+from mooring.backup.format import layout
 from mooring.domain import backups, errors
 
 
@@ -100,25 +100,6 @@ def check_readable(number: object, requires: object, what: str) -> None:
         raise errors.Unsupported(
             f"{what} requires what this Mooring does not know ({names}): use a newer Mooring"
         )
-
-
-def unlock(config: RepositoryConfig, unlock_with: slots.Unlock) -> bytes:
-    """Returns the repository key.
-
-    Raises:
-        WrongKey: No slot is for this key or passphrase.
-        DataCorrupt: The slot for it is damaged.
-    """
-    context = slot_context(config.repository, config.chunk_size_bytes)
-    for slot in config.slots:
-        key = slots.unwrap(unlock_with, slot, context)
-        if key is not None:
-            return key
-    what = "key" if unlock_with.secret is not None else "passphrase"
-    raise errors.WrongKey(
-        f"this {what} does not open repository {config.repository_id}: "
-        f"give the {what} that the repository was made with"
-    )
 
 
 def _repository(text: str) -> bytes:

@@ -19,6 +19,8 @@ TOMBSTONES = "tombstones/"
 CLOSED = "closed/"
 KEYS = "keys/"
 PROBES = "probes/"
+LEASE = "lease"
+DAMAGED = "damaged/"
 
 ID_BYTES = 32
 TAG_BYTES = 16
@@ -28,12 +30,14 @@ KEY_BYTES = 32
 ZERO_ID = bytes(ID_BYTES)
 
 MAXIMUM_CONFIG_BYTES = 1 << 20
+MAXIMUM_LEASE_BYTES = 1 << 16
 MAXIMUM_MANIFEST_BYTES = 8 << 20
 MAXIMUM_SESSION_BYTES = 8 << 20
 MAXIMUM_SEGMENT_BYTES = 64 << 20
 MAXIMUM_PACK_BYTES = 64 << 20
 
 _PACK_KEY = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})\Z")
+_TOMBSTONE_KEY = re.compile(r"tombstones/([0-9a-f]{32})\Z")
 _SEGMENT_KEY = re.compile(r"index/([^/]+)/([dt])([0-9]{8})\Z")
 
 
@@ -62,6 +66,17 @@ def pack_name(key: str) -> bytes | None:
     return bytes.fromhex(match.group(2)) if match else None
 
 
+def tombstone_key(name: bytes) -> str:
+    """Returns the key of the mark that dooms a pack."""
+    return TOMBSTONES + name.hex()
+
+
+def tombstone_name(key: str) -> bytes | None:
+    """Returns the name of the pack that a key dooms, or None if it is no such key."""
+    match = _TOMBSTONE_KEY.match(key)
+    return bytes.fromhex(match.group(1)) if match else None
+
+
 def session_key(session: backups.SessionId) -> str:
     """Returns the key of a session's announcement."""
     return SESSIONS + session
@@ -80,6 +95,11 @@ def closed_key(session: backups.SessionId) -> str:
 def manifest_key(backup_id: backups.BackupId) -> str:
     """Returns the key of a backup's manifest."""
     return MANIFESTS + backup_id
+
+
+def damaged_key(backup_id: backups.BackupId) -> str:
+    """Returns the key of the mark that says that something of a backup is lost."""
+    return DAMAGED + backup_id
 
 
 def segment_key(session: backups.SessionId, kind: BlobKind, number: int) -> str:

@@ -15,6 +15,8 @@ ZERO_NODE = bytes(NODE_BYTES)
 
 Emit = Callable[[int, int, bytes], bytes]
 """Takes level, index within the level and content of a node; stores it and returns its id."""
+Before = Callable[[int, int], bytes]
+"""Takes level and index of a node and returns what it was before; zeros where there was none."""
 
 
 def level_count(chunk_count: int) -> int:
@@ -36,23 +38,44 @@ def entry(node: bytes, slot: int) -> bytes:
     return node[slot * layout.ID_BYTES : (slot + 1) * layout.ID_BYTES]
 
 
+def nothing_before(_level: int, _index: int) -> bytes:
+    """Every node of a tree that is built from nothing."""
+    return ZERO_NODE
+
+
 class TreeBuilder:
-    """Builds a tree from its leaves, in order, and hands out each node once it is whole."""
+    """Builds a tree from leaves, in order, and hands out each node once it is whole.
 
-    def __init__(self, chunk_count: int, emit: Emit) -> None:
+    What is not given stays as it was before, and is not looked at: only the nodes on the way from
+    a given leaf to the root are made anew.
+
+    Args:
+        chunk_count: Of the volume.
+        emit: Stores a node.
+        before: Returns the content that a node had before.
+        root: The root before.
+    """
+
+    def __init__(
+        self,
+        chunk_count: int,
+        emit: Emit,
+        before: Before = nothing_before,
+        root: bytes = layout.ZERO_ID,
+    ) -> None:
         self._emit = emit
+        self._before = before
+        self._root = root
         self._leaves = leaf_count(chunk_count)
-        self._open = [bytearray() for _ in range(level_count(chunk_count))]
-        self._done = [0] * len(self._open)
-        self._root = layout.ZERO_ID
+        self._open: list[tuple[int, bytearray] | None] = [None] * level_count(chunk_count)
+        self._last = -1
 
-    def add_leaf(self, ids: bytes) -> None:
-        """Adds the next leaf: up to 512 ids of chunks; what is missing is zero."""
-        self._add_node(0, ids.ljust(NODE_BYTES, b"\0"))
-
-    def add_known_leaf(self, ident: bytes) -> None:
-        """Adds the next leaf by its id: it is stored already, or all zero."""
-        self._add_child(0, ident)
+    def put_leaf(self, index: int, ids: bytes) -> None:
+        """Gives a leaf its content: up to 512 ids of chunks; what is missing is zero."""
+        if not self._last < index < self._leaves:
+            raise ValueError(f"leaf {index} of {self._leaves} came after leaf {self._last}")
+        self._last = index
+        self._put_node(0, index, ids.ljust(NODE_BYTES, b"\0"))
 
     def finish(self) -> bytes:
         """Completes the tree.
@@ -60,29 +83,24 @@ class TreeBuilder:
         Returns:
             The id of the root; zeros when all content is zero.
         """
-        if self._done[0] != self._leaves:
-            raise ValueError(f"{self._done[0]} leaves of {self._leaves} were added")
         for level in range(1, len(self._open)):
-            if self._open[level]:
-                self._close(level)
+            self._close(level)
         return self._root
 
-    def _add_node(self, level: int, node: bytes) -> None:
-        index = self._done[level]
+    def _put_node(self, level: int, index: int, node: bytes) -> None:
         ident = layout.ZERO_ID if node == ZERO_NODE else self._emit(level, index, node)
-        self._add_child(level, ident)
-
-    def _add_child(self, level: int, ident: bytes) -> None:
-        self._done[level] += 1
         if level + 1 == len(self._open):
             self._root = ident
             return
-        above = self._open[level + 1]
-        above += ident
-        if len(above) == NODE_BYTES:
+        above, slot = divmod(index, FANOUT)
+        opened = self._open[level + 1]
+        if opened is None or opened[0] != above:
             self._close(level + 1)
+            opened = self._open[level + 1] = (above, bytearray(self._before(level + 1, above)))
+        opened[1][slot * layout.ID_BYTES : (slot + 1) * layout.ID_BYTES] = ident
 
     def _close(self, level: int) -> None:
-        node = bytes(self._open[level]).ljust(NODE_BYTES, b"\0")
-        self._open[level].clear()
-        self._add_node(level, node)
+        opened = self._open[level]
+        if opened is not None:
+            self._open[level] = None
+            self._put_node(level, opened[0], bytes(opened[1]))

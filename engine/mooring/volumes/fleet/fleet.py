@@ -1,9 +1,10 @@
 """The fleet as the CSI controller and the operator use it: one method for each thing to do."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from mooring.domain import errors, ids, pools, transfers, volumes
+from mooring.domain import errors, extents, ids, pools, transfers, volumes
 from mooring.planning import placement, sizes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import locks as locks_port
@@ -192,6 +193,21 @@ class Fleet:
     def list_snapshots(self) -> Sequence[volumes.SnapshotRecord]:
         """Returns every snapshot, also of deleted volumes, by id."""
         return self._lookups.list_snapshots()
+
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> AbstractContextManager[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or changed since another one of its volume.
+
+        Raises:
+            NotFound: There is no such snapshot.
+            InvalidInput: The two are of different volumes.
+            Unsupported: The pool cannot tell what changed.
+        """
+        entry = self._lookups.entry(ids.source_volume_id(snapshot_id))
+        if entry is None:
+            raise errors.NotFound(f"there is no snapshot {snapshot_id}")
+        return self._nodes.storage(entry.node).read_ranges(snapshot_id, base_id)
 
     def capacity(
         self, topology: placement.Topology, pool: ids.PoolName | None = None

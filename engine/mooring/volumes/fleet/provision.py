@@ -8,7 +8,7 @@ only when it is sure that the agent made nothing.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids, transfers, volumes
 from mooring.planning import placement, sizes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import nodes as nodes_port
@@ -105,6 +105,7 @@ class Provisioning:
             return self._pulls.create(entry)
         except pulling.SourceAway as error:
             if not reserved_here:
+                self._follow_source(entry)
                 raise
             # The target was not asked to make anything, so its pod need not wait there.
             self._catalogue.drop(entry.spec.volume_id)
@@ -114,6 +115,30 @@ class Provisioning:
         except errors.MooringError:
             self._pulls.give_up(entry)
             raise
+
+    def _follow_source(self, entry: catalogue_port.CatalogueEntry) -> None:
+        """Takes a copy back whose source has come to another node with its pool.
+
+        The target reads where the source is from its own record of the volume, so that is made
+        anew, and with it what has come so far.
+
+        Raises:
+            Busy: It was taken back; the same call begins it anew.
+            Unreachable: The target does not answer.
+        """
+        source = entry.spec.source
+        snapshot_id = transfers.snapshot_of(source, entry.spec.volume_id) if source else None
+        if source is None or snapshot_id is None:
+            return
+        present = self._existing.entry(ids.source_volume_id(snapshot_id))
+        if present is None or present.node == source.node:
+            return
+        self._pulls.give_up(entry)
+        self._catalogue.drop(entry.spec.volume_id)
+        raise errors.Busy(
+            f"the source of volume {entry.spec.volume_id} has come from node {source.node} to "
+            f"{present.node}; it is copied anew"
+        )
 
     def _plan(self, request: requests.VolumeRequest) -> tuple[volumes.VolumeSpec, ids.NodeName]:
         facts = self._source_facts(request.source) if request.source else None

@@ -12,6 +12,7 @@ from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
 from mooring.ports.transfers import RemoteSnapshots
 from mooring.volumes.local.background import Background
+from mooring.volumes.local.bases import Bases
 from mooring.volumes.local.guarding import GuardedImages, GuardedRecords, PoolGuard
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
@@ -52,7 +53,9 @@ class PoolBook:
         guarded = replace(pool, images=self.images, records=records)
         self.records = Ledger(guarded, clock)
         self.layout = Layout(self.images, pool.extents)
-        self.trash = Trash(guarded, self.records, clock)
+        self.tracking = pool.tracking
+        self.bases = Bases(self.images, self.records)
+        self.trash = Trash(guarded, self.records, self.bases, clock)
         self.standstill: Mapping[ids.VolumeId, str] = {}
 
     def require_open(self) -> None:
@@ -69,7 +72,7 @@ class PoolBook:
         """Returns what is left in a pool that is emptied; None of one that takes new volumes."""
         if self.use is pools.PoolUse.OPEN:
             return None
-        kept = self.records.list_snapshots().records
+        kept = [one for one in self.records.list_snapshots().records if one.base is None]
         return evacuation.evacuation(self.use, self.records.list_volumes().records, kept)
 
     def image_path(self, image: ids.ImageId) -> Path | None:

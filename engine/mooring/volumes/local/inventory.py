@@ -102,7 +102,8 @@ def _condition(
 ) -> volumes.VolumeCondition:
     devices, table = seen
     faults = _image_faults(record, usage)
-    if record.spec.volume_id in book.standstill:
+    writes_wait = record.spec.volume_id in book.standstill
+    if writes_wait:
         faults.append(book.standstill[record.spec.volume_id])
     fragmented = book.layout.fault(image_of(record.spec.volume_id))
     if fragmented:
@@ -116,7 +117,7 @@ def _condition(
             own = attachments.is_filesystem_of(mount, device)
             if own and "ro" in mount.super_options and "rw" in mount.options:
                 faults.append(f"its filesystem at {mount.target} went read-only after an error")
-    return volumes.VolumeCondition(True, "; ".join(faults)) if faults else _HEALTHY
+    return volumes.VolumeCondition(True, "; ".join(faults), writes_wait) if faults else _HEALTHY
 
 
 def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) -> list[str]:
@@ -150,7 +151,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
         backend=book.images.properties.backend,
         capacity=budget.capacity,
         provisioned_bytes=budget.promised_bytes,
-        available_bytes=0 if message else sizes.round_down(budget.available_bytes),
+        available_bytes=0 if message else sizes.round_down(budget.without_bases.available_bytes),
         healthy=healthy,
         message=message or _shortage(book, budget),
         waiting_volumes=len(book.standstill),
@@ -161,7 +162,7 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
 
 def _shortage(book: PoolBook, budget: admission.Budget) -> str:
     standing_still = next(iter(book.standstill.values()), "")
-    return standing_still or (admission.low_message(budget) if budget.is_low else "")
+    return standing_still or (admission.low_message(budget) if budget.without_bases.is_low else "")
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:

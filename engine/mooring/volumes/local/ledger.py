@@ -82,6 +82,11 @@ class Ledger:
                 return
         admission.admit(wanted_bytes, self.budget(), what)
 
+    def could_admit(self, wanted_bytes: int) -> bool:
+        """Whether a promise could be kept at best, if everything went that is kept for backups."""
+        budget = self.budget().without_bases
+        return not budget.is_low and wanted_bytes <= budget.available_bytes
+
     def shortage_bytes(self, wanted_bytes: int) -> int:
         """Returns what has to be freed from the trash before so much may be promised."""
         with self._guard:
@@ -268,4 +273,9 @@ class Ledger:
             overcommit=self._overcommit,
         )
         used_bytes = cost_bytes if usage else 0
-        return admission.Promise(cost_bytes, used_bytes, preallocated=record.preallocated)
+        return admission.Promise(
+            cost_bytes,
+            used_bytes,
+            preallocated=record.preallocated,
+            base_bytes=held_bytes if record.base else None,
+        )

@@ -8,13 +8,15 @@ node.exposures.expose(...)          # block devices for movers
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
-from mooring.domain import ids, pools, volumes
+from mooring.domain import extents, ids, pools, volumes
 from mooring.planning import fragmentation
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
 from mooring.ports.locks import KeyedLocks
 from mooring.volumes.local import expand, inventory, provision, reclaim, recover, snapshot
+from mooring.volumes.local.changes import SnapshotChanges
 from mooring.volumes.local.context import NodeContext, PoolBook
 from mooring.volumes.local.defragment import Defragmentation
 from mooring.volumes.local.expose import Exposures
@@ -38,6 +40,7 @@ class LocalNode:
 
     Attributes:
         publisher: Staging and publishing, for the kubelet.
+        changes: What changed in snapshots, for movers and other backup tools.
         exposures: Snapshots and new volumes as block devices, for movers.
         outgoing: Snapshots that other nodes read.
         pool_watch: Takes failed pools out of service and brings them back; somebody has to call it.
@@ -63,6 +66,7 @@ class LocalNode:
         self.forgotten = Forgotten(self._context)
         self.publisher = NodePublisher(self._context)
         self.exposures = Exposures(self._context)
+        self.changes = SnapshotChanges(self._context)
         self.outgoing = Outgoing(self._context, transfers.bytes_per_second)
 
     def defragmentation(self, policy: fragmentation.Policy) -> Defragmentation:
@@ -128,6 +132,16 @@ class LocalNode:
     def offer_snapshot(self, snapshot_id: ids.SnapshotId, node: ids.NodeName) -> None:
         """Lets one other node read a snapshot for a while; see the port."""
         self.outgoing.offer(snapshot_id, node)
+
+    def read_ranges(
+        self, snapshot_id: ids.SnapshotId, base_id: ids.SnapshotId | None
+    ) -> AbstractContextManager[extents.ImageRanges]:
+        """Finds what of a snapshot holds data, or changed; see the port."""
+        return self.changes.read(snapshot_id, base_id)
+
+    def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot for the next backup; see the port."""
+        snapshot.keep_base(self._context, snapshot_id, base)
 
     def delete_snapshot(self, snapshot_id: ids.SnapshotId) -> None:
         """Deletes a snapshot; an absent one is no error; see the port."""

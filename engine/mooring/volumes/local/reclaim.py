@@ -57,12 +57,13 @@ def finish(book: PoolBook, record: volumes.VolumeRecord) -> None:
     trash is freed first, the oldest first, and then the volume itself goes at once; killed without
     an intent it is one whose image is missing, and the retry ends it.
     """
+    book.bases.drop_all_of(record.spec.volume_id)
     while True:
         try:
             if book.trash.keep(record):
                 return
         except errors.SpaceExhausted:
-            if book.trash.free(1):
+            if book.trash.free_something(1):
                 continue
         break
     record = book.records.volume(record.spec.volume_id) or record

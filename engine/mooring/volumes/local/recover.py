@@ -94,7 +94,10 @@ def _recover_snapshot(
     context: NodeContext, book: PoolBook, record: volumes.SnapshotRecord
 ) -> list[str]:
     if record.state is volumes.SnapshotState.READY:
-        return []
+        if record.base is None or book.records.volume(record.source_volume_id) is not None:
+            return []
+        snapshot.discard(book, record.snapshot_id)
+        return ["dropped what was kept for a backup of a volume that is gone"]
     if attachments.devices_of(context.host, book.image_path(image_of(record.snapshot_id))):
         return ["its deletion waits until it is detached"]
     snapshot.discard(book, record.snapshot_id)

@@ -51,6 +51,26 @@ def delete_snapshot(context: NodeContext, snapshot_id: ids.SnapshotId) -> None:
         discard(book, snapshot_id)
 
 
+def keep_base(context: NodeContext, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
+    """Keeps a snapshot for the next backup; see `ports.nodes.NodeSnapshots.keep_base`."""
+    volume_id = ids.source_volume_id(snapshot_id)
+    with context.locks.hold(volume_id, snapshot_id):
+        book, record = context.snapshot(snapshot_id)
+        if record.state is not volumes.SnapshotState.READY:
+            raise errors.PreconditionFailed(f"snapshot {snapshot_id} is {record.state.value}")
+        if book.tracking is None or not book.images.properties.copies_on_write:
+            raise errors.Unsupported(
+                f"pool {book.name} cannot tell what changed since a snapshot, so none is kept"
+            )
+        source_book, source = context.volume(volume_id)
+        context.require_ready(source)
+        if source_book is not book:
+            raise errors.Unsupported(f"volume {volume_id} is not in pool {book.name} any more")
+        if attachments.release_idle(context.host, book.image_path(image_of(snapshot_id))):
+            raise errors.InUse(f"snapshot {snapshot_id} is still attached for a mover")
+        book.bases.keep(record, base)
+
+
 def discard(book: PoolBook, snapshot_id: ids.SnapshotId) -> None:
     """Takes away a snapshot's image, then its record."""
     book.images.remove(image_of(snapshot_id))

@@ -110,8 +110,8 @@ class SpaceWatch:
         if look.frozen - book.standstill.keys():
             notes.append(f"{told}: {', '.join(sorted(look.frozen - book.standstill.keys()))}")
         book.standstill = {one: book.standstill.get(one, told) for one in look.frozen}
-        if book.trash.free(max(1, room.thaw_bytes - room.left_bytes)):
-            notes.append(f"pool {book.name} is full: freed trash")
+        if book.trash.free_something(max(1, room.thaw_bytes - room.left_bytes)):
+            notes.append(f"pool {book.name} is full: freed trash, or what was kept for a backup")
         return notes
 
     def _go_on(self, book: PoolBook, look: _Look, room: Room) -> list[str]:

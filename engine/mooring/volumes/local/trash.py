@@ -14,23 +14,31 @@ from mooring.domain import errors, ids, quantities, volumes
 from mooring.planning import trash as trash_plan
 from mooring.ports import pools as pool_ports
 from mooring.ports.clock import Clock
+from mooring.volumes.local.bases import Bases
 from mooring.volumes.local.ledger import Ledger
 
 _SETTLING_SECONDS = 5.0
 """How long a filesystem may take to give back the space of a removed file."""
+_BASE_SETTLING_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 
 class Trash:
     """Deleted volumes of one pool.
 
+    What is kept for the next backups goes after it, where that is not enough.
+
     Args:
         pool: The pool.
         records: Its records.
+        bases: What is kept for the next backups.
         clock: The time.
     """
 
-    def __init__(self, pool: pool_ports.OpenPool, records: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, pool: pool_ports.OpenPool, records: Ledger, bases: Bases, clock: Clock
+    ) -> None:
+        self._bases = bases
         self._images = pool.images
         self._retention = pool.trash_retention
         self._records = records
@@ -41,26 +49,37 @@ class Trash:
         """Refuses a promise that the pool could not keep; frees what it can only keep without.
 
         Raises:
-            SpaceExhausted: It could not, not even with an empty trash; nothing was freed.
+            SpaceExhausted: It could not, not even with an empty trash and no base.
         """
-        self._records.admit(wanted_bytes, what)
+        self._promise(wanted_bytes, what)
         self._make_room(wanted_bytes, what)
+
+    def _promise(self, wanted_bytes: int, what: str) -> None:
+        """Refuses a promise; takes back what was promised to bases if it can be made without."""
+        while True:
+            try:
+                return self._records.admit(wanted_bytes, what)
+            except errors.SpaceExhausted:
+                if not self._records.could_admit(wanted_bytes) or not self._bases.free_oldest():
+                    raise
+            self._settle(wanted_bytes, _BASE_SETTLING_SECONDS)
 
     def _make_room(
         self, wanted_bytes: int, what: str, *, spare: ids.VolumeId | None = None
     ) -> None:
         while True:
             short_bytes = self._records.shortage_bytes(wanted_bytes)
-            if not short_bytes or not self.free(short_bytes, spare=spare):
+            if not short_bytes:
+                return
+            if not self.free(short_bytes, spare=spare) and not self._bases.free_oldest():
                 break
             self._settle(wanted_bytes)
-        if short_bytes:
-            # Blocks that a snapshot shares are not freed with the trash.
-            raise errors.SpaceExhausted(
-                f"{what} needs {quantities.show_bytes(short_bytes)} more than the pool has, and "
-                "nothing is left in its trash. Delete volumes or snapshots of it, or use a larger "
-                "pool"
-            )
+        # Blocks that a snapshot shares are not freed with the trash.
+        raise errors.SpaceExhausted(
+            f"{what} needs {quantities.show_bytes(short_bytes)} more than the pool has, and "
+            "nothing is left in its trash. Delete volumes or snapshots of it, or use a larger "
+            "pool"
+        )
 
     def keep(self, record: volumes.VolumeRecord) -> bool:
         """Moves a volume that is deleted into the trash; False when there is nothing to keep.
@@ -104,7 +123,7 @@ class Trash:
             raise errors.DataCorrupt(f"the image of volume {volume_id} is not whole any more")
         with self._records.promising():
             cost_bytes, what = self._records.cost_of(spec, spec.size_bytes), f"volume {volume_id}"
-            self._records.admit(cost_bytes, what)
+            self._promise(cost_bytes, what)
             self._make_room(max(0, cost_bytes - usage.used_bytes), what, spare=volume_id)
             with self._changing:
                 present = self._records.volume(volume_id)
@@ -113,6 +132,10 @@ class Trash:
                 done = replace(present, state=volumes.VolumeState.READY, trashing=None)
                 self._records.put_volume(done)
         return done
+
+    def free_something(self, wanted_bytes: int) -> bool:
+        """Frees trash that took so many bytes, or a base where there is none."""
+        return bool(self.free(wanted_bytes)) or self._bases.free_oldest()
 
     def free(self, wanted_bytes: int, *, spare: ids.VolumeId | None = None) -> int:
         """Frees volumes of the trash, the oldest first, until they took so many bytes.
@@ -136,11 +159,11 @@ class Trash:
         """Frees the oldest volumes of the trash when space is low, and no more than is needed.
 
         Returns:
-            How many were freed.
+            How many were freed, bases that went after them included.
         """
         freed = 0
         while short_bytes := self._records.shortage_bytes(0):
-            some = self.free(short_bytes)
+            some = self.free(short_bytes) or int(self._bases.free_oldest())
             if not some:
                 break
             freed += some
@@ -177,8 +200,8 @@ class Trash:
         now = self._clock.now()
         return volumes.Trashing(volume_id, now, now + self._retention)
 
-    def _settle(self, wanted_bytes: int) -> None:
+    def _settle(self, wanted_bytes: int, most_seconds: float = _SETTLING_SECONDS) -> None:
         """Waits until the filesystem has given back what was removed; some do it afterwards."""
-        limit = time.monotonic() + _SETTLING_SECONDS
+        limit = time.monotonic() + most_seconds
         while self._records.shortage_bytes(wanted_bytes) and time.monotonic() < limit:
             time.sleep(_POLL_SECONDS)

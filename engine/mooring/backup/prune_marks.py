@@ -1,0 +1,257 @@
+"""The reading half of a collection: what there is, and what of it is needed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
+
+from mooring.backup import blob_index, inventory, reachability
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, segments
+from mooring.domain import backups, errors
+from mooring.planning import collection, retention
+from mooring.ports import blobstores
+
+_HELD_BY_SESSION = "a writer that is under way made it or builds on it"
+_HELD_BY_AGE = "no index names it yet, and a writer is under way that may have made it"
+
+
+class Marks:
+    """One look at a repository, in the order that `inventory` explains.
+
+    Attributes:
+        harmed: Backups of which something is missing, with what that is.
+    """
+
+    def __init__(
+        self, repository: repositories.Repository, now: datetime, beat: Callable[[], None]
+    ) -> None:
+        self.harmed: dict[str, str] = {}
+        self._repository = repository
+        self._now = now
+        self._beat = beat
+        self._doomed = inventory.Doomed({})
+        self._packs: dict[bytes, blobstores.BlobInfo] = {}
+        self._segments: list[blobstores.BlobInfo] = []
+        self._dropped_sessions: set[backups.SessionId] = set()
+        self._live: dict[bytes, int] = {}
+        self._backups: list[inventory.KnownBackup] = []
+        self._steps: dict[backups.SessionId, collection.SessionStep] = {}
+        self._dropped: set[backups.BackupId] = set()
+        self._marker: reachability.Marker | None = None
+        self._open: list[inventory.KnownSession] = []
+        self._damaged: set[backups.BackupId] = set()
+        self._later: dict[bytes, blobstores.BlobInfo | None] = {}
+
+    @property
+    def marker(self) -> reachability.Marker:
+        """What marked everything that is needed."""
+        if self._marker is None:
+            raise ValueError("nothing was marked yet")
+        return self._marker
+
+    def look_at_packs(self) -> None:
+        """Lists tombstones, packs and index segments, and reads the manifests for the first time.
+
+        Raises:
+            DataCorrupt: A manifest cannot be read.
+        """
+        self._doomed = inventory.doomed(self._repository)
+        self._packs = inventory.packs(self._repository)
+        self._segments = list(self._repository.store.list(layout.INDEX))
+        self._backups = inventory.known_backups(self._repository)
+        self._damaged = self._repository.damaged()
+
+    def retain(
+        self, rules: retention.KeepRules, zone: tzinfo
+    ) -> dict[str, list[retention.RetentionVerdict]]:
+        """Decides which backups to keep, by volume; one of which something is missing is not good.
+
+        Raises:
+            DataCorrupt: An index segment is damaged.
+        """
+        marker = reachability.Marker(self._repository, self._judge, self._beat)
+        by_volume: dict[str, list[retention.PointInTime]] = defaultdict(list)
+        for backup in self._backups:
+            good = marker.mark(backup.root, backup.chunk_count).whole
+            good = good and backup.backup_id not in self._damaged
+            point = retention.PointInTime(backup.backup_id, backup.point_in_time, good)
+            by_volume[backup.volume_uid].append(point)
+        return {
+            uid: retention.decide_retention(points, rules, zone)
+            for uid, points in sorted(by_volume.items())
+        }
+
+    def drop(
+        self, verdicts: dict[str, list[retention.RetentionVerdict]]
+    ) -> list[inventory.KnownBackup]:
+        """Counts the backups that are not kept as gone, and returns them."""
+        self._dropped = {
+            verdict.point.backup_id
+            for of_volume in verdicts.values()
+            for verdict in of_volume
+            if not verdict.keep
+        }
+        dropped = [backup for backup in self._backups if backup.backup_id in self._dropped]
+        self._dropped_sessions = {backup.session for backup in dropped}
+        self._backups = self._kept(self._backups)
+        return dropped
+
+    def look_at_sessions(self) -> list[collection.SessionStep]:
+        """Decides on each session."""
+        steps = inventory.judge_sessions(
+            self._repository, self._backups, self._dropped_sessions, self._now
+        )
+        self._steps = {step.session_id: step for step in steps}
+        return steps
+
+    def look_at_backups(self) -> None:
+        """Reads manifests and then sessions, after what is given up was closed.
+
+        Raises:
+            DataCorrupt: A manifest cannot be read.
+        """
+        self._backups = self._kept(inventory.known_backups(self._repository))
+        committed = {backup.session for backup in self._backups}
+        self._open = [
+            session
+            for session in inventory.known_sessions(self._repository)
+            if session.session_id not in committed and not self._given_up(session.session_id)
+        ]
+
+    def mark(self) -> None:
+        """Marks everything that backups and writers need.
+
+        Raises:
+            DataCorrupt: What a backup needs cannot be told.
+        """
+        marker = reachability.Marker(self._repository, self._judge, self._beat)
+        self._marker = marker
+        blind = []
+        for backup in self._backups:
+            harm = marker.mark(backup.root, backup.chunk_count)
+            if not harm.whole:
+                self.harmed[backup.backup_id] = harm.words
+            if (harm.unreadable or harm.unlisted) and backup.backup_id not in self._damaged:
+                blind.append(backup.backup_id)
+        if blind:
+            raise errors.DataCorrupt(
+                f"nothing is collected, because parts of {', '.join(blind[:5])} are in no index "
+                "segment or cannot be read, so what they need is not known: see `mooring repo "
+                "check`, then `mooring repo repair`"
+            )
+        for session in self._open:
+            if session.announced is not None:
+                for pin in session.announced.parents:
+                    # A parent that is damaged saves its writer nothing; what is left is held.
+                    chunks = -(-pin.size_bytes // session.announced.chunk_size_bytes)
+                    marker.mark(pin.root, chunks)
+
+    def facts(self) -> Iterator[collection.PackFacts]:
+        """Yields what is known of each pack that was listed."""
+        self._live = defaultdict(int)
+        named: set[bytes] = set()
+        for index in (self.marker.nodes, self.marker.data):
+            listed = index.pack_list()
+            named.update(pack.name for pack in listed)
+            sums = [0] * len(listed)
+            for chunk in index.marked():
+                sums[chunk.pack] += chunk.length
+            for pack, live_bytes in zip(listed, sums, strict=True):
+                self._live[pack.name] += live_bytes
+        held = self._held_packs()
+        begun = [session.info.modified_at - collection.CLOCK_SLACK for session in self._open]
+        for name, info in self._packs.items():
+            held_by = _HELD_BY_SESSION if name in held else None
+            if begun and name not in named and info.modified_at >= min(begun):
+                held_by = _HELD_BY_AGE
+            yield collection.PackFacts(
+                name=name,
+                size_bytes=info.size_bytes,
+                live_bytes=self._live[name],
+                doomed_for=self._doomed.age(name, self._now),
+                held_by=held_by,
+            )
+
+    def stale_segments(self) -> list[blobstores.BlobInfo]:
+        """Returns the segments that may be written anew: those of no writer that is under way."""
+        apart = self._pinned_sessions()
+        found = []
+        for info in self._segments:
+            parts = layout.segment_parts(info.key)
+            if parts is not None and parts[0] not in apart:
+                found.append(info)
+        return found
+
+    def useless_packs(self) -> set[bytes]:
+        """Returns packs that segments name although they are gone, and that nothing needs."""
+        return {
+            pack.name
+            for index in (self.marker.nodes, self.marker.data)
+            for number, pack in enumerate(index.pack_list())
+            if index.gone(number) and not self._live.get(pack.name)
+        }
+
+    def old_tombstones(self) -> list[bytes]:
+        """Returns the tombstones of packs that are gone, and that no segment names."""
+        named = {
+            pack.name
+            for index in (self.marker.nodes, self.marker.data)
+            for pack in index.pack_list()
+        }
+        return [
+            name
+            for name, since in self._doomed.since.items()
+            if name not in self._packs
+            and name not in named
+            and self._now - since >= collection.TOMBSTONE_STAYS
+        ]
+
+    def old_closings(self) -> set[backups.SessionId]:
+        """Returns the sessions that were closed long ago; their objects may be gone since."""
+        return {
+            session
+            for session, since in inventory.closed(self._repository).items()
+            if self._now - since >= collection.TOMBSTONE_STAYS
+        }
+
+    def is_old(self, info: blobstores.BlobInfo) -> bool:
+        """Tells whether an object was written long enough ago that nobody is at work on it."""
+        return self._now - info.modified_at >= collection.MARKS_APART
+
+    def committed(self) -> set[backups.SessionId]:
+        """Returns the sessions of all backups that are kept."""
+        return {backup.session for backup in self._backups}
+
+    def _kept(self, found: list[inventory.KnownBackup]) -> list[inventory.KnownBackup]:
+        return [backup for backup in found if backup.backup_id not in self._dropped]
+
+    def _given_up(self, session: backups.SessionId) -> bool:
+        step = self._steps.get(session)
+        return step is not None and step.fate in (
+            collection.SessionFate.CLOSE,
+            collection.SessionFate.CLOSED,
+            collection.SessionFate.REMOVE,
+        )
+
+    def _pinned_sessions(self) -> set[backups.SessionId]:
+        pinned = {session.session_id for session in self._open}
+        for session in self._open:
+            pinned.update(session.announced.sessions if session.announced else ())
+        return pinned
+
+    def _held_packs(self) -> set[bytes]:
+        held: set[bytes] = set()
+        for session in self._pinned_sessions():
+            held |= inventory.session_packs(self._repository, session)
+        return held
+
+    def _judge(self, pack: segments.PackInfo) -> int:
+        info = self._packs.get(pack.name)
+        if info is None:
+            if pack.name not in self._later:  # written since the list was made
+                self._later[pack.name] = self._repository.store.head(layout.pack_key(pack.name))
+            info = self._later[pack.name]
+        if info is None or info.size_bytes != pack.size_bytes:
+            return blob_index.GONE
+        # The tombstones of before the packs were listed count too: see `inventory`.
+        return blob_index.DOOMED if pack.name in self._doomed.since else blob_index.GOOD

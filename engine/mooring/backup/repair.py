@@ -1,0 +1,255 @@
+"""Repair: makes the most of what is left of a damaged repository, and says what is lost.
+
+The index is rebuilt from the packs' own lists where segments are missing or damaged. Chunks that
+can still be read are copied out of damaged packs. What is lost leaves the index, so that the next
+backup sends it again if the volume still has it; the backups that needed it are marked, and dropped
+only on an explicit word. Killed at any point, a repair can be repeated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mooring.backup import (
+    blob_index,
+    index_merging,
+    inventory,
+    lease,
+    pack_scan,
+    progress,
+    reachability,
+    repair_index,
+    salvage,
+)
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, segments
+from mooring.domain import backups, errors
+from mooring.planning import collection
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """What shall be repaired.
+
+    Attributes:
+        full: Whether to read every pack that is needed, and not only what does not fit.
+        drop_damaged: The explicit word: backups of which something is lost are dropped.
+        exclusive: As for prune.
+    """
+
+    full: bool = False
+    drop_damaged: bool = False
+    exclusive: bool = False
+
+
+@dataclass
+class RepairReport:
+    """What was found and done.
+
+    Attributes:
+        packs_indexed: Packs that no readable segment named, and that are in the index again.
+        segments_removed: Index segments that could not be read, or named what is lost.
+        packs_given_up: Packs that are damaged; what could be read of them was copied.
+        chunks_saved: Chunks that were copied.
+        chunks_lost: Chunks that backups need and that are lost.
+        damaged: Backups of which something is lost, and what.
+        dropped: Those of them that were dropped.
+        problems: What else is wrong.
+    """
+
+    packs_indexed: int = 0
+    segments_removed: int = 0
+    packs_given_up: int = 0
+    chunks_saved: int = 0
+    chunks_lost: int = 0
+    damaged: dict[str, str] = field(default_factory=dict)
+    dropped: list[backups.BackupId] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def repair(
+    repository: repositories.Repository, request: RepairRequest, watch: progress.Watch
+) -> RepairReport:
+    """Repairs a repository.
+
+    Args:
+        repository: Which.
+        request: How far to go.
+        watch: May cancel it, and is told of progress.
+
+    Raises:
+        Busy: A collector or another repair is at work.
+        Unsupported: The store has no conditional writes, so `exclusive` is needed.
+        Cancelled: The watch said so; what was done stays done.
+    """
+    now = inventory.store_now(repository)
+    with lease.held(repository, now, exclusive=request.exclusive) as held:
+        repairing = _Repairing(repository, request, watch, held)
+        repairing.run()
+        return repairing.report
+
+
+class _Repairing:
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        request: RepairRequest,
+        watch: progress.Watch,
+        held: lease.Lease | None,
+    ) -> None:
+        self.report = RepairReport()
+        self._repository = repository
+        self._request = request
+        self._watch = watch
+        self._lease = held
+        self._meter = progress.ProgressMeter(watch, 0)
+        self._doomed = inventory.doomed(repository)
+        self._packs = inventory.packs(repository)
+        self._segments = list(repository.store.list(layout.INDEX))  # before the sessions
+        self._judge = inventory.judge_by(self._packs, repository)
+        self._manifests: list[backups.BackupManifest] = []
+
+    def run(self) -> None:
+        self._read_manifests()
+        open_sessions = self._open_sessions()
+        self._rebuild(open_sessions)
+        marker = self._mark()
+        bad = self._bad_packs(marker)
+        if bad:
+            session = repair_index.announce(self._repository)
+            self.report.chunks_saved = salvage.save(
+                self._repository, marker, session, bad, self._beat
+            )
+        self.report.packs_given_up = len(bad)
+        gone = {
+            pack.name
+            for index in (marker.nodes, marker.data)
+            for number, pack in enumerate(index.pack_list())
+            if index.gone(number)
+        }
+        self._drop_from_index(bad | gone, open_sessions)
+        for name in bad & self._packs.keys():
+            repair_index.doom(self._repository, name)
+        self._judge_backups()
+
+    def _read_manifests(self) -> None:
+        for backup_id, found in self._repository.catalogue():
+            if isinstance(found, backups.BackupManifest):
+                self._manifests.append(found)
+            elif isinstance(found, errors.Unsupported):
+                raise found
+            else:
+                self._lose(backup_id, str(found))
+
+    def _open_sessions(self) -> list[inventory.KnownSession]:
+        made = {manifest.session for manifest in self._manifests}
+        closed = inventory.closed(self._repository)
+        return [
+            session
+            for session in inventory.known_sessions(self._repository)
+            if session.session_id not in made and session.session_id not in closed
+        ]
+
+    def _rebuild(self, open_sessions: Iterable[inventory.KnownSession]) -> None:
+        """Indexes what no readable segment names, but for what a writer may be about to name."""
+        unreadable: dict[str, str] = {}
+        named: set[bytes] = set()
+        for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA):
+            index = blob_index.BlobIndex(self._repository, kind, self._judge, unreadable)
+            index.load_all()
+            named.update(pack.name for pack in index.pack_list())
+        self.report.problems += unreadable.values()
+        begun: list[datetime] = [
+            session.info.modified_at - collection.CLOCK_SLACK
+            for session in open_sessions
+            if not session.info.key.startswith(layout.sessions_of(backups.REPAIR))
+        ]
+        lacking = [
+            info
+            for name, info in self._packs.items()
+            if name not in named
+            and name not in self._doomed.since
+            and (not begun or info.modified_at < min(begun))
+        ]
+        indexed, problems = repair_index.index_packs(self._repository, lacking, self._beat)
+        self.report.packs_indexed = indexed
+        self.report.problems += problems
+        for key in unreadable:
+            self._repository.store.delete(key)
+        self.report.segments_removed += len(unreadable)
+
+    def _mark(self) -> reachability.Marker:
+        marker = reachability.Marker(self._repository, self._judge, self._beat)
+        for manifest in self._manifests:
+            marker.mark(manifest.root, manifest.chunk_count)
+        return marker
+
+    def _bad_packs(self, marker: reachability.Marker) -> set[bytes]:
+        """Returns the packs that are there and damaged: too short, or with chunks that differ."""
+        needed: dict[bytes, segments.PackInfo] = {}
+        for index in (marker.nodes, marker.data):
+            for number in {chunk.pack for chunk in index.marked()}:
+                needed[index.pack(number).name] = index.pack(number)
+        bad = {
+            name
+            for name, pack in needed.items()
+            if name in self._packs and self._packs[name].size_bytes != pack.size_bytes
+        }
+        if self._request.full:
+            rest = [pack for name, pack in needed.items() if name in self._packs.keys() - bad]
+            self._meter = progress.ProgressMeter(self._watch, sum(pack.size_bytes for pack in rest))
+            for scanned in pack_scan.PackScanner(self._repository).scan(rest, self._beat):
+                self._meter.add(done=needed[scanned.name].size_bytes, read=scanned.bytes_read)
+                if scanned.bad or scanned.problem is not None:
+                    bad.add(scanned.name)
+        return bad
+
+    def _drop_from_index(
+        self, lost: set[bytes], open_sessions: Iterable[inventory.KnownSession]
+    ) -> None:
+        if not lost:
+            return
+        apart = {session.session_id for session in open_sessions}
+        for session in open_sessions:
+            apart.update(session.announced.sessions if session.announced else ())
+        found = [
+            info
+            for info in self._segments
+            if (parts := layout.segment_parts(info.key)) is not None and parts[0] not in apart
+        ]
+        for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA):
+            merge = index_merging.IndexMerge(self._repository, kind, found, lost)
+            removed, _ = merge.run(self._go_on)
+            self.report.segments_removed += removed
+
+    def _judge_backups(self) -> None:
+        """Marks the backups of which something is lost, and takes marks away that are untrue."""
+        marker = reachability.Marker(self._repository, self._judge, self._beat)
+        before = self._repository.damaged()
+        for manifest in self._manifests:
+            harm = marker.mark(manifest.root, manifest.chunk_count)
+            if not harm.whole:
+                self.report.chunks_lost += harm.unlisted + harm.gone
+                moment = manifest.point_in_time.isoformat(timespec="seconds")
+                self._lose(
+                    manifest.backup_id, f"volume {manifest.volume.uid} at {moment}: {harm.words}"
+                )
+            elif manifest.backup_id in before:
+                self._repository.store.delete(layout.damaged_key(manifest.backup_id))
+
+    def _lose(self, backup_id: backups.BackupId, why: str) -> None:
+        self.report.damaged[backup_id] = why
+        if self._request.drop_damaged:
+            self._repository.forget(backup_id)
+            self.report.dropped.append(backup_id)
+        else:
+            repair_index.mark_damaged(self._repository, backup_id, why)
+
+    def _beat(self) -> None:
+        self._meter.check()
+        if self._lease is not None:
+            self._lease.renew()
+
+    def _go_on(self) -> bool:
+        self._beat()
+        return True

@@ -1,0 +1,113 @@
+"""What a repair writes: index segments from the packs' own lists, tombstones, marks of damage."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+from mooring.backup import pack_footers
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, manifests, segments
+from mooring.domain import backups, errors
+from mooring.ports import blobstores
+
+
+def index_packs(
+    repository: repositories.Repository,
+    found: Iterable[blobstores.BlobInfo],
+    beat: Callable[[], None],
+) -> tuple[int, list[str]]:
+    """Writes index segments for packs that none names.
+
+    Args:
+        repository: Which.
+        found: The packs.
+        beat: Called for each.
+
+    Returns:
+        How many packs were indexed, and what is wrong with the others.
+    """
+    writing = {kind: _Segments(repository, kind) for kind in _KINDS}
+    problems = []
+    indexed = 0
+    for info in found:
+        beat()
+        name = layout.pack_name(info.key)
+        if name is None:
+            continue
+        try:
+            salt, entries = pack_footers.read_entries(repository, name, info.size_bytes)
+        except (errors.DataCorrupt, errors.NotFound) as error:
+            problems.append(f"object {info.key} is in no index, and cannot be: {error}")
+            continue
+        pack = segments.PackInfo(name, salt, info.size_bytes)
+        for kind in _KINDS:
+            records = [
+                segments.ENTRY.pack(one.ident, 0, one.offset, one.length, one.raw_length)
+                for one in entries
+                if one.kind is kind
+            ]
+            writing[kind].add(pack, records)
+        indexed += 1
+    for one in writing.values():
+        one.flush()
+    return indexed, problems
+
+
+def announce(repository: repositories.Repository) -> backups.SessionId:
+    """Announces a session for what is saved; like every session it is given up after a while."""
+    session = backups.SessionId(f"{backups.REPAIR}.{repository.surroundings.entropy(8).hex()}")
+    announced = backups.BackupSession(
+        session_id=session,
+        backup_id=backups.REPAIR,
+        volume_uid="",
+        chunk_size_bytes=repository.config.chunk_size_bytes,
+        started_at=repository.surroundings.clock.now(),
+    )
+    repository.put_sealed(layout.session_key(session), manifests.encode_session(announced))
+    return session
+
+
+def doom(repository: repositories.Repository, pack: bytes) -> None:
+    """Gives a pack its tombstone; a second one is no error."""
+    with contextlib.suppress(errors.AlreadyExists):
+        repository.store.put(layout.tombstone_key(pack), b"damaged")
+
+
+def mark_damaged(
+    repository: repositories.Repository, backup_id: backups.BackupId, why: str
+) -> None:
+    """Marks a backup of which something is lost; a second time is no error."""
+    with contextlib.suppress(errors.AlreadyExists):
+        repository.store.put(layout.damaged_key(backup_id), why.encode())
+
+
+_KINDS = (layout.BlobKind.NODE, layout.BlobKind.DATA)
+
+
+class _Segments:
+    """Segments of one kind, written as they fill."""
+
+    def __init__(self, repository: repositories.Repository, kind: layout.BlobKind) -> None:
+        self._repository = repository
+        self._kind = kind
+        suffix = repository.surroundings.entropy(8).hex()
+        self._session = backups.SessionId(f"collector.{suffix}")
+        self._written = 0
+        self._packs: list[segments.PackInfo] = []
+        self._records: list[bytes] = []
+
+    def add(self, pack: segments.PackInfo, records: list[bytes]) -> None:
+        if not records:
+            return
+        place = len(self._packs).to_bytes(4, "little")
+        start, end = layout.ID_BYTES, layout.ID_BYTES + len(place)
+        self._packs.append(pack)
+        self._records += [record[:start] + place + record[end:] for record in records]
+        if len(self._records) >= segments.MAXIMUM_ENTRIES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._records:
+            key = layout.segment_key(self._session, self._kind, self._written)
+            self._repository.put_sealed(key, segments.encode(self._packs, self._records))
+            self._written += 1
+            self._packs, self._records = [], []

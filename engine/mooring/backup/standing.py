@@ -1,0 +1,53 @@
+"""Does a backup stand: is everything that it needs there, and nothing of it about to be deleted?"""
+
+from mooring.backup import inventory, reachability
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout
+from mooring.domain import backups, errors
+
+
+def stands(repository: repositories.Repository, manifest: backups.BackupManifest) -> bool:
+    """Tells whether all that a backup needs lies in packs that are there and not doomed.
+
+    It goes down the backup's whole tree and reads no data, so it is asked only when a collector
+    was at work meanwhile.
+    """
+    try:
+        judge = inventory.judge_by(inventory.packs(repository), repository)
+        marker = reachability.Marker(repository, judge)
+    except errors.DataCorrupt:
+        return False
+    return marker.mark(manifest.root, manifest.chunk_count) == reachability.NO_HARM
+
+
+def trusted(repository: repositories.Repository, manifest: backups.BackupManifest) -> bool:
+    """Tells whether no collector gave up on the session that made a backup.
+
+    Of one that was given up it is not known whether the backup came in time to be seen.
+    """
+    store = repository.store
+    closed = store.head(layout.closed_key(manifest.session)) is not None
+    return not closed and store.head(layout.session_key(manifest.session)) is not None
+
+
+def why_not_parent(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> str | None:
+    """Returns why nothing may be built on a backup, or None when it may be."""
+    if repository.store.head(layout.damaged_key(manifest.backup_id)) is not None:
+        return f"something of backup {manifest.backup_id} is lost"
+    if not trusted(repository, manifest):
+        return f"garbage collection gave up on backup {manifest.backup_id} while it was made"
+    return None
+
+
+def sessions_to_reuse(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> tuple[backups.SessionId, ...]:
+    """Returns the sessions in which what is left of a damaged backup may be found."""
+    prefix = layout.sessions_of(backups.REPAIR)
+    repairs = [
+        backups.SessionId(info.key.removeprefix(layout.SESSIONS))
+        for info in repository.store.list(prefix)
+    ]
+    return (*manifest.origins, *repairs)

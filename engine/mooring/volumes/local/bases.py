@@ -1,0 +1,66 @@
+"""Snapshots of one pool that are kept after a backup, so that the next reads only what changed.
+
+There is one for each volume at most. They are nobody's data: a base goes when the next one stands,
+when its volume is deleted, and, the oldest first, when its room is promised to somebody.
+"""
+
+import contextlib
+import threading
+from dataclasses import replace
+
+from mooring.domain import errors, ids, volumes
+from mooring.ports import pools as pool_ports
+from mooring.volumes.local.ledger import Ledger
+
+
+class Bases:
+    """Kept bases of one pool.
+
+    Args:
+        images: The pool's images.
+        records: Its records.
+    """
+
+    def __init__(self, images: pool_ports.ImagePool, records: Ledger) -> None:
+        self._images = images
+        self._records = records
+        self._changing = threading.Lock()
+
+    def kept(self, volume_id: ids.VolumeId | None = None) -> list[volumes.SnapshotRecord]:
+        """Returns all bases, or those of one volume, the oldest first."""
+        found = [
+            record
+            for record in self._records.list_snapshots().records
+            if record.base is not None and volume_id in (None, record.source_volume_id)
+        ]
+        return sorted(found, key=lambda one: (one.created_at, one.snapshot_id))
+
+    def keep(self, record: volumes.SnapshotRecord, base: volumes.BackupBase) -> None:
+        """Keeps a snapshot in place of the bases that its volume had before."""
+        with self._changing:
+            if record.base != base:
+                self._records.put_snapshot(replace(record, base=base))
+            for other in self.kept(record.source_volume_id):
+                if other.snapshot_id != record.snapshot_id:
+                    self._drop(other)
+
+    def drop_all_of(self, volume_id: ids.VolumeId) -> None:
+        """Drops what is kept of a volume."""
+        with self._changing:
+            for record in self.kept(volume_id):
+                self._drop(record)
+
+    def free_oldest(self) -> bool:
+        """Drops the oldest base; False when there is none."""
+        with self._changing:
+            for record in self.kept():
+                self._drop(record)
+                return True
+        return False
+
+    def _drop(self, record: volumes.SnapshotRecord) -> None:
+        # As for every deletion, a full pool has no room for the intent: see `reclaim`.
+        with contextlib.suppress(errors.SpaceExhausted):
+            self._records.put_snapshot(replace(record, state=volumes.SnapshotState.DELETING))
+        self._images.remove(ids.ImageId(record.snapshot_id))
+        self._records.remove_snapshot(record.snapshot_id)

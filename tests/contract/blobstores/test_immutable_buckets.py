@@ -1,0 +1,122 @@
+"""Buckets that keep what is in them: versions, object lock, and identities without all rights."""
+
+import contextlib
+import json
+import random
+import re
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mooring.backup import progress, verify
+from mooring.domain import errors
+from support import s3_server
+from support.backup_engine import Engine
+from support.s3_server import S3Server
+
+FIRST = random.Random(1).randbytes(1 << 20)
+SECOND = FIRST[:-4096] + random.Random(2).randbytes(4096)
+LOCK = (
+    b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>"
+    b"<DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule>"
+    b"</ObjectLockConfiguration>"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
+        yield running
+
+
+def locked_bucket(server: S3Server) -> str:
+    bucket = server.new_bucket({"x-amz-bucket-object-lock-enabled": "true"})
+    server.request("PUT", f"/{bucket}", query="object-lock=", body=LOCK)
+    return bucket
+
+
+def versions_of(server: S3Server, bucket: str) -> list[tuple[str, str]]:
+    """Returns key and version of every version, delete markers left out."""
+    answer = server.request("GET", f"/{bucket}", query="versions=").decode()
+    found = re.findall(r"<Version>(.*?)</Version>", answer, re.DOTALL)
+    return [
+        (
+            re.findall(r"<Key>(.*?)</Key>", text)[0],
+            re.findall(r"<VersionId>(.*?)</VersionId>", text)[0],
+        )
+        for text in found
+    ]
+
+
+def test_committed_objects_are_never_written_again(tmp_path: Path, server: S3Server) -> None:
+    bucket = locked_bucket(server)
+    engine = Engine(tmp_path, store=server.store(bucket))
+    for number, content in enumerate((FIRST, SECOND, FIRST)):
+        engine.back_up(content, f"bk-{number}")
+        engine.back_up(content, f"bk-{number}")  # a retry of a command that had finished
+    assert engine.restore("bk-1") == SECOND
+    assert verify.check_repository(engine.open(), progress.Watch(), full=True).healthy
+    keys = [key for key, _ in versions_of(server, bucket)]
+    assert len(keys) > 10
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_is_locked_outlives_its_administrator(tmp_path: Path, server: S3Server) -> None:
+    bucket = locked_bucket(server)
+    engine = Engine(tmp_path, store=server.store(bucket))
+    engine.back_up(FIRST, "bk-1")
+    before = versions_of(server, bucket)
+    for key, version in before:
+        path = urllib.parse.quote(f"/{bucket}/{key}")
+        status, answer = server.ask("DELETE", path, query=f"versionId={version}")
+        assert status == 403, answer
+    assert versions_of(server, bucket) == before
+    assert engine.restore("bk-1") == FIRST
+
+
+@pytest.fixture
+def writer(tmp_path: Path, server: S3Server) -> Engine:
+    """A repository whose writer may not delete."""
+    bucket, identity = server.new_bucket(), server.new_identity(f"writer-{tmp_path.name}")
+    arn = f"arn:aws:s3:::{bucket}"
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": [identity.access_key]},
+                "Action": ["s3:PutObject", "s3:GetObject"],
+                "Resource": [f"{arn}/*"],
+            },
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": [identity.access_key]},
+                "Action": ["s3:ListBucket"],
+                "Resource": [arn],
+            },
+        ],
+    }
+    server.request("PUT", f"/{bucket}", query="policy=", body=json.dumps(policy).encode())
+    return Engine(tmp_path, store=server.store(bucket, identity=identity))
+
+
+def test_who_may_not_delete_writes_and_restores(writer: Engine) -> None:
+    writer.back_up(FIRST, "bk-1")
+    writer.back_up(SECOND, "bk-2")
+    assert writer.restore("bk-1") == FIRST
+    assert writer.restore("bk-2") == SECOND
+    assert writer.store.conditional_writes()
+
+
+def test_who_may_not_delete_forgets_nothing(writer: Engine) -> None:
+    writer.back_up(FIRST, "bk-1")
+    with pytest.raises(errors.PermissionDenied, match="AccessDenied"):
+        writer.open().forget(writer.open().backup_ids()[0])
+    for key in writer.object_names():
+        with contextlib.suppress(errors.PermissionDenied):
+            writer.store.delete(key)
+        with pytest.raises(errors.AlreadyExists):
+            writer.store.put(key, b"something else")
+    assert writer.restore("bk-1") == FIRST

@@ -1,0 +1,204 @@
+"""A proxy on loopback in front of an HTTP server that breaks what a test tells it to break."""
+
+import contextlib
+import http.client
+import http.server
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+ERROR = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>told so by a test</Message></Error>'
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Answers with an error; the server hears nothing."""
+
+    status: int
+    code: str
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Waits before it passes the request on."""
+
+    seconds: float
+
+
+class Break(Enum):
+    """Breaks the connection, or the answer."""
+
+    HANG = auto()  # no answer, ever
+    RESET = auto()  # the server hears nothing
+    LOSE = auto()  # the server does it, and its answer is lost
+    TRUNCATE = auto()  # half of the answer's body
+    SHORTEN = auto()  # half of the answer's body, and a length that says that it is all
+
+
+Fault = Refuse | Slow | Break
+Rule = Callable[[str, str], Fault | None]
+"""From method and path to what happens; None is nothing."""
+
+
+def nothing(method: str, path: str) -> Fault | None:
+    """Breaks nothing."""
+    return None
+
+
+@dataclass
+class FaultProxy:
+    """A running proxy.
+
+    Attributes:
+        port: On 127.0.0.1.
+        rule: What happens; may be exchanged at any time.
+        seen: Method and path of each request, in order.
+    """
+
+    port: int
+    rule: Rule = nothing
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def break_off(
+        self, fault: Fault, method: str, part: str, *, times: int | None = None
+    ) -> Callable[[], int]:
+        """Breaks requests of a method whose path has that part; the first ones, or all.
+
+        Returns:
+            What tells how many were broken.
+        """
+        broken = 0
+
+        def rule(asked: str, path: str) -> Fault | None:
+            nonlocal broken
+            if asked != method or part not in path or (times is not None and broken >= times):
+                return None
+            broken += 1
+            return fault
+
+        self.rule = rule
+        return lambda: broken
+
+    def heal(self) -> None:
+        self.rule = nothing
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+
+@contextlib.contextmanager
+def running(upstream_port: int) -> Iterator[FaultProxy]:
+    """Starts a proxy in front of a server on 127.0.0.1."""
+    server = _Server(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    proxy = FaultProxy(server.server_address[1])
+
+    class Handler(_Handler):
+        def setup(self) -> None:
+            self.proxy, self.upstream_port = proxy, upstream_port
+            super().setup()
+
+    server.RequestHandlerClass = Handler
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    proxy: FaultProxy
+    upstream_port: int
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.proxy.seen.append((self.command, self.path))
+        fault = self.proxy.rule(self.command, self.path)
+        if isinstance(fault, Refuse):
+            self._answer(fault.status, [], ERROR % fault.code.encode())
+            return
+        if isinstance(fault, Slow):
+            self.proxy.released.wait(fault.seconds)
+        elif fault is Break.HANG:
+            self.proxy.released.wait(60)
+        if fault in (Break.HANG, Break.RESET):
+            self._reset()
+            return
+        status, headers, answer = self._ask(body)
+        if fault is Break.LOSE:
+            self._reset()
+        elif fault is Break.TRUNCATE:
+            self._answer(status, headers, answer, sends=len(answer) // 2)
+        elif fault is Break.SHORTEN:
+            self._answer(status, headers, answer[: len(answer) // 2])
+        else:
+            self._answer(status, headers, answer)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815
+
+    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.upstream_port, timeout=60)
+        with contextlib.closing(connection):
+            connection.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in self.headers.items():
+                if name.lower() not in ("connection", "expect"):
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+
+    def _answer(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        sends: int | None = None,
+    ) -> None:
+        self.send_response_only(status)
+        length = str(len(body))
+        for name, value in headers:
+            if name.lower() == "content-length" and self.command == "HEAD":
+                length = value
+            elif name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("content-length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body if sends is None else body[:sends])
+        if sends is not None:
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the client or a fault closed it
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().finish()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Says nothing."""

@@ -1,0 +1,162 @@
+"""Backups, deletions, collections, pauses of days and kills in any order, against a plain model."""
+
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from mooring.adapters.blobstores.memory import MemoryBlobStore
+from mooring.backup import inspection, pack_writer, progress
+from mooring.backup.format import packs
+from mooring.domain import backups, errors
+from mooring.planning import collection, retention
+from support.backup_engine import SMALL_CHUNK, Engine
+from support.collecting import age, collect
+from support.dying_store import DyingStore, Killed
+
+CHUNK = SMALL_CHUNK
+VOLUMES = ("volume-1", "volume-2")
+EXAMPLES = int(os.environ.get("MOORING_MODEL_EXAMPLES", "40"))
+
+
+class RepositoryMachine(RuleBasedStateMachine):
+    """The model is a dictionary of what each backup must restore to."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.real = MemoryBlobStore()
+        self.engine = Engine(Path(self.folder.name), store=self.real)
+        self.images = {uid: bytearray(40 * CHUNK) for uid in VOLUMES}
+        self.model: dict[str, tuple[str, bytes]] = {}
+        self.number = 0
+        self.sizes = (packs.TARGET_BYTES, pack_writer.SEGMENT_INTERVAL_SECONDS)
+        packs.TARGET_BYTES = 6 << 10  # type: ignore[misc]  # packs of a dozen chunks
+        pack_writer.SEGMENT_INTERVAL_SECONDS = 0.0
+
+    def teardown(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        try:
+            self.everything_is_whole()
+        finally:
+            packs.TARGET_BYTES, pack_writer.SEGMENT_INTERVAL_SECONDS = self.sizes  # type: ignore[misc]
+            self.folder.cleanup()
+
+    @rule(
+        uid=st.sampled_from(VOLUMES),
+        first=st.integers(0, 39),
+        count=st.integers(1, 12),
+        seed=st.integers(0, 5),
+    )
+    def mutate(self, uid: str, first: int, count: int, seed: int) -> None:
+        content = bytes(count * CHUNK) if not seed else random.Random(seed).randbytes(count * CHUNK)
+        image = self.images[uid]
+        image[first * CHUNK : (first + count) * CHUNK] = content
+        del image[40 * CHUNK :]
+
+    @rule(uid=st.sampled_from(VOLUMES), parent=st.sampled_from(["latest", None]))
+    def back_up(self, uid: str, parent: str | None) -> None:
+        self.number += 1
+        name = f"bk-{self.number}"
+        content = bytes(self.images[uid])
+        self.engine.back_up(content, name, uid=uid, parent=parent)
+        self.model[name] = (uid, content)
+
+    @rule(uid=st.sampled_from(VOLUMES), at=st.integers(0, 12), after=st.booleans())
+    def a_backup_is_killed(self, uid: str, at: int, after: bool) -> None:
+        self.number += 1
+        name = f"bk-{self.number}"
+        content = bytes(self.images[uid])
+        self._dying(lambda: self.engine.back_up(content, name, uid=uid), at, after)
+        if name in self.engine.open().backup_ids():
+            self.model[name] = (uid, content)
+
+    @rule(uid=st.sampled_from(VOLUMES))
+    def the_last_backup_is_tried_again(self, uid: str) -> None:
+        name = f"bk-{self.number}"
+        content = bytes(self.images[uid])
+        try:
+            outcome = self.engine.back_up(content, name, uid=uid)
+        except errors.AlreadyExists:
+            assert self.model[name][0] != uid
+            return
+        if not outcome.existed:
+            self.model[name] = (uid, content)
+        assert name in self.model
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        self.engine.open().forget(backups.BackupId(name))
+        del self.model[name]
+
+    @rule(waste=st.sampled_from([0.1, 0.5, 0.9]), budget=st.sampled_from([None, 0, 4096]))
+    def collect(self, waste: float, budget: int | None) -> None:
+        self._collect(limits=collection.CollectionLimits(budget, waste))
+
+    @rule(last=st.integers(1, 4))
+    def keep_the_last(self, last: int) -> None:
+        report = self._collect(keep=retention.KeepRules(last=last))
+        if report is None:
+            return
+        for uid in VOLUMES:
+            names = sorted(
+                (name for name, (of, _) in self.model.items() if of == uid),
+                key=lambda name: int(name.removeprefix("bk-")),
+            )
+            for name in names[:-last]:
+                del self.model[name]
+        assert set(self.engine.open().backup_ids()) == set(self.model)
+
+    @rule(at=st.integers(0, 20), after=st.booleans())
+    def a_collection_is_killed(self, at: int, after: bool) -> None:
+        limits = collection.CollectionLimits(waste=0.3)
+        self._dying(lambda: collect(self.engine, limits=limits), at, after)
+
+    @rule(hours=st.sampled_from([1, 12, 25, 49, 8 * 24]))
+    def time_passes(self, hours: int) -> None:
+        age(self.real, timedelta(hours=hours))
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        assert self.engine.restore(name) == self.model[name][1]
+
+    @rule()
+    def everything_is_whole(self) -> None:
+        assert set(self.engine.open().backup_ids()) == set(self.model)
+        for name, (_, content) in self.model.items():
+            assert self.engine.restore(name) == content
+        report = inspection.check_repository(self.engine.open(), progress.Watch(), full=True)
+        assert report.problems == []
+
+    def _collect(self, **fields: object) -> object:
+        try:
+            return collect(self.engine, **fields)
+        except errors.Busy:
+            age(self.real, timedelta(minutes=15), "lease")  # a collector was killed
+            return collect(self.engine, **fields)
+
+    def _dying(self, work: Callable[[], object], at: int, after: bool) -> None:
+        self.engine.store = DyingStore(self.real, at, after=after)
+        try:
+            work()
+        except (Killed, errors.Busy):
+            pass
+        finally:
+            self.engine.store = self.real
+
+
+RepositoryMachine.TestCase.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=25, deadline=None
+)
+test_the_repository_and_the_model_agree = RepositoryMachine.TestCase
