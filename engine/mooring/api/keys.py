@@ -81,6 +81,8 @@ LIST = f"{GROUP}/list"
 """On a BackupRepository: whenever its value changes, the repository is listed again."""
 IMPORTED = f"{GROUP}/imported"
 """On a Backup that was found in a repository, not made here: its id there."""
+UPKEEP_TIME = f"{GROUP}/upkeep-time"
+"""On a Job that prunes or checks a repository: the time at which it was due."""
 
 # Finalizers.
 FINALIZER = f"{GROUP}/cleanup"
@@ -95,6 +97,8 @@ ROLE_RESTORE = "restore"
 ROLE_PROBE = "probe"
 ROLE_FORGET = "forget"
 ROLE_LIST = "list"
+ROLE_PRUNE = "prune"
+ROLE_CHECK = "check"
 ROLE_REPOSITORY = "repository"
 
 # Kubernetes' own.
