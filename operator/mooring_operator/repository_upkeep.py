@@ -6,7 +6,7 @@ none at creation or after an edit, the last missed one caught up.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mooring.api import keys
@@ -79,7 +79,7 @@ class RepositoryUpkeep:
         owner = owners.owner_of(obj)
         due = self._due(owner, task)
         last = found.get("lastRun") or {}
-        if last.get("time") == due and last.get("outcome") != "Running":
+        if last.get("time") == due and not _is_running(last):
             self._movers.remove(owner, task.role)
             return {}
         now = statuses.timestamp(self._time.now())
@@ -103,20 +103,42 @@ class RepositoryUpkeep:
         repository: RepositoryMount,
     ) -> dict[str, Any] | None:
         """Starts a mover when it is due; returns what the status says of it."""
-        owner, wanted = owners.owner_of(obj), task.wanted
-        if wanted is None and not found:
+        if task.wanted is None and not found:
             return None
-        timing = None if wanted is None else schedule_timing.read(wanted.schedule, wanted.time_zone)
-        table = None if timing is None else timing.table
-        active = []
+        timing = _timing(task.wanted)
+        decision = self._decide(obj, task, found, mover, timing)
+        for part in decision.start:
+            due = statuses.timestamp(part.run.at)
+            self._start(owners.owner_of(obj), task, repository, due)
+            found["lastRun"] = {"time": due, "outcome": "Running"}
+        last = found.get("lastRun") or {}
+        if mover.state is MoverState.ABSENT and not decision.start and _is_running(last):
+            why = {"reason": "MoverGone", "message": "its Job was taken away before it ended"}
+            found["lastRun"] = {**last, "outcome": "Failed", **why}
+        kept = schedule_statuses.memory_fields(decision.memory)
+        found |= {name: kept[name] for name in _MEMORY}
+        next_at = decision.next_at
+        found["nextScheduleTime"] = None if next_at is None else statuses.timestamp(next_at)
+        found["message"] = None if timing.fault is None else str(timing.fault)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _decide(
+        self,
+        obj: cluster.Object,
+        task: _Task,
+        found: dict[str, Any],
+        mover: movers.Mover,
+        timing: schedule_timing.Timing,
+    ) -> planning.Decision:
+        active, now = [], self._time.now()
         if mover.state is not MoverState.ABSENT:
-            run = planning.scheduled_run(_moment(self._due(owner, task), self._time.now()))
+            run = planning.scheduled_run(_moment(self._due(owners.owner_of(obj), task), now))
             active.append(planning.ActiveBackup(task.role, task.role, run.name))
-        now = self._time.now()
+        wanted = task.wanted
         seen = planning.Observed(
             created_at=statuses.parse_timestamp(obj["metadata"].get("creationTimestamp")) or now,
-            following=f"{wanted.schedule} {wanted.time_zone}" if wanted and table else "",
-            timetable=table,
+            following=f"{wanted.schedule} {wanted.time_zone}" if wanted and timing.table else "",
+            timetable=timing.table,
             concurrency=planning.Concurrency.FORBID,
             parallelism=1,
             starting_deadline=_STARTING_DEADLINE,
@@ -126,18 +148,7 @@ class RepositoryUpkeep:
             # New upkeep of an old repository begins when it was asked for, as after an edit.
             memory=schedule_statuses.memory({"following": "", **found}),
         )
-        decision = planning.decide(seen, now)
-        for part in decision.start:
-            due = statuses.timestamp(part.run.at)
-            self._start(owner, task, repository, due)
-            found["lastRun"] = {"time": due, "outcome": "Running"}
-        kept = schedule_statuses.memory_fields(decision.memory)
-        found |= {name: kept[name] for name in _MEMORY}
-        next_at = decision.next_at
-        found["nextScheduleTime"] = None if next_at is None else statuses.timestamp(next_at)
-        fault = None if timing is None else timing.fault
-        found["message"] = None if fault is None else str(fault)
-        return {name: value for name, value in found.items() if value is not None}
+        return planning.decide(seen, now)
 
     def _start(
         self, owner: owners.Owner, task: _Task, repository: RepositoryMount, due: str
@@ -160,7 +171,7 @@ class RepositoryUpkeep:
         if found is None:
             return []
         next_at = statuses.parse_timestamp(found.get("nextScheduleTime"))
-        running = (found.get("lastRun") or {}).get("outcome") == "Running"
+        running = _is_running(found.get("lastRun") or {})
         waits = [_WATCH_SECONDS] if running or mover.state is not MoverState.ABSENT else []
         if next_at is not None:
             waits.append(max((next_at - self._time.now()).total_seconds(), _SOON_SECONDS))
@@ -193,6 +204,16 @@ def _tasks(spec: models.BackupRepositorySpec) -> tuple[_Task, ...]:
         _Task(keys.ROLE_PRUNE, spec.prune, longest + _SLACK_SECONDS, mover_specs.prune(longest)),
         _Task(keys.ROLE_CHECK, spec.check, _CHECK_SECONDS, mover_specs.check(parts)),
     )
+
+
+def _is_running(last: Mapping[str, Any]) -> bool:
+    return last.get("outcome") == "Running"
+
+
+def _timing(wanted: models.Upkeep | None) -> schedule_timing.Timing:
+    if wanted is None:
+        return schedule_timing.Timing(None, UTC)
+    return schedule_timing.read(wanted.schedule, wanted.time_zone)
 
 
 def _moment(text: str, otherwise: datetime) -> datetime:

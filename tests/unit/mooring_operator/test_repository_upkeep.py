@@ -137,6 +137,18 @@ def test_killed_at_any_call_it_runs_once_a_time(world: OperatorWorld) -> None:
     assert status(world)["lastRun"]["outcome"] == "Succeeded"
 
 
+def test_a_mover_that_is_taken_away_is_no_success(world: OperatorWorld) -> None:
+    world.paused.add("prune")
+    want(world, prune={"schedule": "0 4 * * *"})
+    at(world, 4)
+    world.settle(10)
+    (job,) = world.cluster.names(cluster.JOBS)
+    world.cluster.delete(cluster.JOBS, job, NAMESPACE)
+    world.settle(3)
+    assert maintained(world) == ("False", "MoverGone")
+    assert world.cluster.names(cluster.JOBS) == []
+
+
 def test_a_schedule_that_cannot_be_read_is_said(world: OperatorWorld) -> None:
     want(world, prune={"schedule": "now and then"})
     assert maintained(world) == ("False", "InvalidSchedule")
