@@ -17,7 +17,7 @@ import structlog
 import typer
 
 import mooring
-from mooring.backup import listing, mover, mover_spec, progress
+from mooring.backup import listing, mover, mover_spec, progress, upkeep
 from mooring.domain import errors
 from mooring.runtime import logging as log
 from mooring_cli import compose, exits
@@ -87,6 +87,30 @@ def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
         return page.summary()
 
     _run(spec, mover_spec.ListSpec, work)
+
+
+@app.command()
+def prune(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Frees what no backup needs."""
+
+    def work(read: mover_spec.PruneSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_mover_store(read.repository)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return upkeep.collect(read, repository, watch)
+
+    _run(spec, mover_spec.PruneSpec, work)
+
+
+@app.command()
+def check(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Checks that backups are whole."""
+
+    def work(read: mover_spec.CheckSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_mover_store(read.repository)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return upkeep.check(read, repository, watch)
+
+    _run(spec, mover_spec.CheckSpec, work)
 
 
 def _run(

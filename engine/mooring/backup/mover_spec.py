@@ -168,6 +168,26 @@ class ListSpec(MoverSpec):
     limit: Annotated[int, pydantic.Field(gt=0, le=1000)] = 100
 
 
+class PruneSpec(MoverSpec):
+    """`mooring mover prune`: frees what no backup needs.
+
+    Attributes:
+        maximum_duration_seconds: After it nothing new is begun; None for no limit.
+    """
+
+    maximum_duration_seconds: Annotated[int, pydantic.Field(gt=0)] | None = None
+
+
+class CheckSpec(MoverSpec):
+    """`mooring mover check`: are the backups whole?
+
+    Attributes:
+        parts: Reads one part of so many, another one each day; None reads structure alone.
+    """
+
+    parts: Annotated[int, pydantic.Field(ge=1, le=10_000)] | None = None
+
+
 S = TypeVar("S", bound=MoverSpec)
 
 
