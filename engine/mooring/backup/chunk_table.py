@@ -91,18 +91,28 @@ class ChunkTable:
 
 
 class _FileRoom:
-    """Bytes of a file, by slices."""
+    """Bytes of a file, by slices; the last page is remembered. For one thread."""
 
     def __init__(self, file: int) -> None:
         self._file = file
+        self._page = (-1, b"")
 
     def __del__(self) -> None:
         os.close(self._file)
 
     def __getitem__(self, place: slice) -> bytes:
-        return os.pread(self._file, place.stop - place.start, place.start)
+        number, start = divmod(place.start, mmap.PAGESIZE)
+        end = start + place.stop - place.start
+        if end > mmap.PAGESIZE:
+            return os.pread(self._file, place.stop - place.start, place.start)
+        known, page = self._page
+        if known != number:
+            page = os.pread(self._file, mmap.PAGESIZE, number * mmap.PAGESIZE)
+            self._page = (number, page)
+        return page[start:end]
 
     def __setitem__(self, place: slice, data: bytes) -> None:
+        self._page = (-1, b"")
         os.pwrite(self._file, data, place.start)
 
 
