@@ -55,11 +55,14 @@ def _text(name: str, value: object) -> str:
 
 
 @contextlib.contextmanager
-def watching(title: str, *, measured: bool = True) -> Iterator[progress.Watch]:
+def watching(
+    title: str, bytes_per_second: int | None = None, *, measured: bool = True
+) -> Iterator[progress.Watch]:
     """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly.
 
     Args:
         title: What is done.
+        bytes_per_second: How fast it may read.
         measured: Whether it is known how much there is to do.
     """
     stopping = threading.Event()
@@ -85,7 +88,7 @@ def watching(title: str, *, measured: bool = True) -> Iterator[progress.Watch]:
 
     try:
         with bar:
-            yield progress.Watch(report, stopping.is_set, interval_seconds=0.2)
+            yield progress.Watch(report, stopping.is_set, 0.2, bytes_per_second)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

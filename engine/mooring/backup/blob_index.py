@@ -52,6 +52,8 @@ class BlobIndex:
         kind: layout.BlobKind,
         judge: Judge = _trust,
         problems: dict[str, str] | None = None,
+        *,
+        mapped: bool = True,
     ) -> None:
         """Loads nothing yet.
 
@@ -61,7 +63,9 @@ class BlobIndex:
             judge: Asked once for each pack that a segment names.
             problems: Where to say, by key, which segments cannot be read, and why; without it that
                 is an error.
+            mapped: See `ChunkTable`.
         """
+        self._mapped = mapped
         self.kind = kind
         self._repository = repository
         self._judge_pack = judge
@@ -227,7 +231,7 @@ class BlobIndex:
         raise errors.Busy("the index is being rewritten again and again: try again")
 
     def _add_table(self, found: list[str], expected: int) -> None:
-        table = chunk_table.ChunkTable(expected)
+        table = chunk_table.ChunkTable(expected, mapped=self._mapped)
         for key in found:
             try:
                 self._add(table, key)

@@ -1,12 +1,14 @@
 """A flat hash table of index entries, for repositories that do not fit in memory.
 
-The table is fixed-size records in a memory map, not a dictionary: 48 bytes an entry instead of
-several hundred, and beyond a few MiB it lies in an unlinked temporary file, whose pages are let go
-again and again, so that the memory of a process does not grow with the repository.
+The table is fixed-size records, not a dictionary: 48 bytes an entry instead of several hundred, and
+beyond a few MiB it lies in an unlinked temporary file. Readers and writers map that file, which is
+fastest. A collector looks at all of it in no order, so it reads and writes the file: its own
+memory then does not grow with the repository.
 """
 
 import contextlib
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator
 
@@ -15,8 +17,6 @@ from mooring.domain import errors
 
 FREE = bytes(layout.ID_BYTES)
 _SMALL_BYTES = 8 << 20
-_TOUCHES = 1 << 16
-"""Pages that may be touched before the process lets go of them: up to 256 MiB."""
 
 
 class ChunkTable:
@@ -25,18 +25,22 @@ class ChunkTable:
     Lookups are thread-safe; writes and marks are for one thread.
     """
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, *, mapped: bool = True) -> None:
+        """Makes an empty table.
+
+        Args:
+            expected: How many entries will come at most.
+            mapped: Whether a table that is too large for memory is mapped into it all the same.
+        """
         self._slots = expected + expected // 3 + 8
         self._room = expected
         self._size = segments.ENTRY.size
-        self._map, self._in_file = _map(self._slots * self._size)
+        self._map = _room(self._slots * self._size, mapped=mapped)
         self._marks = bytearray()
-        self._touched = 0
 
     def find(self, ident: bytes) -> int:
         """Returns the position of the entry, or of the free slot where it belongs."""
         slot = int.from_bytes(ident[:8], "little") % self._slots
-        self._touch()
         while True:
             position = slot * self._size
             there = self._map[position : position + layout.ID_BYTES]
@@ -83,21 +87,41 @@ class ChunkTable:
         for byte, bits in enumerate(self._marks):
             for bit in range(8) if bits else ():
                 if bits >> bit & 1:
-                    self._touch()
                     yield self.get((8 * byte + bit) * self._size)
 
-    def _touch(self) -> None:
-        self._touched += 1
-        if self._in_file and self._touched >= _TOUCHES:
-            self._touched = 0
-            # What was written stays in the file; only this process's mapping of it goes.
-            self._map.madvise(mmap.MADV_DONTNEED)
+
+class _FileRoom:
+    """Bytes of a file, by slices; the last page is remembered. For one thread."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._page = (-1, b"")
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+    def __getitem__(self, place: slice) -> bytes:
+        number, start = divmod(place.start, mmap.PAGESIZE)
+        end = start + place.stop - place.start
+        if end > mmap.PAGESIZE:
+            return os.pread(self._file, place.stop - place.start, place.start)
+        known, page = self._page
+        if known != number:
+            page = os.pread(self._file, mmap.PAGESIZE, number * mmap.PAGESIZE)
+            self._page = (number, page)
+        return page[start:end]
+
+    def __setitem__(self, place: slice, data: bytes) -> None:
+        self._page = (-1, b"")
+        os.pwrite(self._file, data, place.start)
 
 
-def _map(size_bytes: int) -> tuple[mmap.mmap, bool]:
+def _room(size_bytes: int, *, mapped: bool) -> mmap.mmap | _FileRoom:
     if size_bytes > _SMALL_BYTES:
         # Without a folder for temporary files there is still memory.
         with contextlib.suppress(OSError), tempfile.TemporaryFile(prefix="mooring-index-") as file:
             file.truncate(size_bytes)
-            return mmap.mmap(file.fileno(), size_bytes), True
-    return mmap.mmap(-1, size_bytes), False
+            if mapped:
+                return mmap.mmap(file.fileno(), size_bytes)
+            return _FileRoom(os.dup(file.fileno()))
+    return mmap.mmap(-1, size_bytes)

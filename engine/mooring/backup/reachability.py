@@ -85,8 +85,10 @@ class Marker:
         Raises:
             DataCorrupt: An index segment is damaged, and `problems` is not given.
         """
-        self.nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE, judge, problems)
-        self.data = blob_index.BlobIndex(repository, layout.BlobKind.DATA, judge, problems)
+        self.nodes, self.data = (
+            blob_index.BlobIndex(repository, kind, judge, problems, mapped=False)
+            for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA)
+        )
         self.nodes.load_all()
         self.data.load_all()
         self._reader = blob_reader.BlobReader(repository, self.nodes, follow=False)
