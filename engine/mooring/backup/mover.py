@@ -4,16 +4,21 @@ Every command may run again: a backup that exists, a repository that is made and
 forgotten are successes, and a restore starts over.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mooring.backup import capture, change_files, devices, mover_spec, progress, superblocks
+from mooring.backup import capture, change_files, devices, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
+
+if TYPE_CHECKING:  # the command line needs no specs, and pydantic takes long to load
+    from mooring.backup import mover_spec
 
 MAXIMUM_KEY_FILE_BYTES = 4096
 _SHOWN_SLOTS = 32  # a termination message has 4096 bytes
