@@ -54,7 +54,7 @@ test-system: ## Root: loop devices, mounts, csi-sanity
 
 .PHONY: test-cluster
 test-cluster: ## A real Kubernetes with two nodes
-	$(PYTEST) tests/cluster -m "not soak"
+	$(PYTEST) tests/cluster
 
 .PHONY: test-faults
 test-faults: prerequisites ## Break off each storage operation at every system call (test-system: at one call each)

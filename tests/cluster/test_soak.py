@@ -1,7 +1,6 @@
 """Rounds of everything a user does, while every process of Mooring is killed at random.
 
-`make soak` runs 100 of them; it is no part of the test tier yet. The seed is printed and can be
-given again.
+The tier runs two of them, `make soak` 100. The seed is printed and can be given again.
 """
 
 import hashlib
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +26,7 @@ GROWN = "384Mi"
 POOL = "/var/lib/mooring/pools/default"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
-pytestmark = [pytest.mark.cluster, pytest.mark.soak, pytest.mark.timeout(600 + 400 * ROUNDS)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600 + 400 * ROUNDS)]
 
 FILL = (
     "dd if=/dev/urandom of=/data/file bs=1M count=24 2>/dev/null && cd /data && "
@@ -77,6 +77,7 @@ class Round:
         shop, name = self._shop, self.name
         # A mounted ext4 grows only where the agent has CAP_SYS_RESOURCE; a new mount grows it too,
         # but a pod that follows at once on the same node gets the mount that is there.
+        shop.until("its larger image", partial(_image_has_grown, shop, self.name))
         self._retried(lambda: shop.delete("pod", self.name))
         shop.until("its unmounting", partial(_is_unmounted, shop, self.name, self._home))
         for claim in (self.name, *self.copies.values()):
@@ -141,8 +142,17 @@ def _gone(shop: Shop, kind: str, name: str) -> bool:
     return not shop.get(kind, name)
 
 
+def _volume_of(shop: Shop, claim: str) -> dict[str, Any]:
+    return shop.kubectl.json("get", "pv", shop.get("pvc", claim)["spec"]["volumeName"])
+
+
+def _image_has_grown(shop: Shop, claim: str) -> bool:
+    """The controller's part, without which the next mount finds nothing to grow into."""
+    return bool(_volume_of(shop, claim)["spec"]["capacity"]["storage"] == GROWN)
+
+
 def _is_unmounted(shop: Shop, claim: str, node: str) -> bool:
-    volume = shop.kubectl.json("get", "pv", shop.get("pvc", claim)["spec"]["volumeName"])
+    volume = _volume_of(shop, claim)
     handle = volume["spec"]["csi"]["volumeHandle"]
     return hashlib.sha256(handle.encode()).hexdigest() not in shop.mounts(node)
 

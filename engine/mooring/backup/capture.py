@@ -151,7 +151,7 @@ def _basis(
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
         notes.append(f"{why}, so it is not the parent")
-        return capture_pipeline.Basis(None), choice.parent.origins
+        return capture_pipeline.Basis(None), standing.sessions_to_reuse(repository, choice.parent)
     notes.append(choice.reason)
     return capture_pipeline.Basis(choice.parent), ()
 

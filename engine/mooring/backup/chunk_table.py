@@ -15,8 +15,8 @@ from mooring.domain import errors
 
 FREE = bytes(layout.ID_BYTES)
 _SMALL_BYTES = 8 << 20
-_TOUCHES = 1 << 16
-"""Pages that may be touched before the process lets go of them: up to 256 MiB."""
+_TOUCHES = 1 << 8
+"""Look-ups before the process lets go of the pages: each may bring in 64 KiB."""
 
 
 class ChunkTable:

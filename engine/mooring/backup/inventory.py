@@ -211,12 +211,23 @@ def judge_sessions(
 
 
 def session_packs(repository: repositories.Repository, session: backups.SessionId) -> set[bytes]:
-    """Returns the packs that the segments of a session name; damaged segments are an error."""
+    """Returns the packs that the segments of a session name.
+
+    Raises:
+        Busy: Another collector takes them away, so what the session holds cannot be told.
+        DataCorrupt: A segment is damaged.
+    """
     names: set[bytes] = set()
     for info in repository.store.list(f"{layout.INDEX}{session}/"):
-        if layout.segment_parts(info.key) is not None:
+        if layout.segment_parts(info.key) is None:
+            continue
+        try:
             content = repository.get_sealed(info.key, layout.MAXIMUM_SEGMENT_BYTES)
-            names.update(pack.name for pack in segments.decode(content, info.key)[0])
+        except errors.NotFound as error:
+            raise errors.Busy(
+                "another garbage collection of this repository is at work: try again later"
+            ) from error
+        names.update(pack.name for pack in segments.decode(content, info.key)[0])
     return names
 
 

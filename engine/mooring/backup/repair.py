@@ -115,7 +115,11 @@ class _Repairing:
         self._rebuild(open_sessions)
         marker = self._mark()
         bad = self._bad_packs(marker)
-        self.report.chunks_saved = salvage.save(self._repository, marker, bad, self._beat)
+        if bad:
+            session = repair_index.announce(self._repository)
+            self.report.chunks_saved = salvage.save(
+                self._repository, marker, session, bad, self._beat
+            )
         self.report.packs_given_up = len(bad)
         gone = {
             pack.name
@@ -156,7 +160,9 @@ class _Repairing:
             named.update(pack.name for pack in index.pack_list())
         self.report.problems += unreadable.values()
         begun: list[datetime] = [
-            session.info.modified_at - collection.CLOCK_SLACK for session in open_sessions
+            session.info.modified_at - collection.CLOCK_SLACK
+            for session in open_sessions
+            if not session.info.key.startswith(layout.sessions_of(backups.REPAIR))
         ]
         lacking = [
             info

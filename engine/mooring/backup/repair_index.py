@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from mooring.backup import pack_footers
 from mooring.backup import repository as repositories
-from mooring.backup.format import layout, segments
+from mooring.backup.format import layout, manifests, segments
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
 
@@ -52,6 +52,20 @@ def index_packs(
     return indexed, problems
 
 
+def announce(repository: repositories.Repository) -> backups.SessionId:
+    """Announces a session for what is saved; like every session it is given up after a while."""
+    session = backups.SessionId(f"{backups.REPAIR}.{repository.surroundings.entropy(8).hex()}")
+    announced = backups.BackupSession(
+        session_id=session,
+        backup_id=backups.REPAIR,
+        volume_uid="",
+        chunk_size_bytes=repository.config.chunk_size_bytes,
+        started_at=repository.surroundings.clock.now(),
+    )
+    repository.put_sealed(layout.session_key(session), manifests.encode_session(announced))
+    return session
+
+
 def doom(repository: repositories.Repository, pack: bytes) -> None:
     """Gives a pack its tombstone; a second one is no error."""
     with contextlib.suppress(errors.AlreadyExists):
@@ -76,7 +90,7 @@ class _Segments:
         self._repository = repository
         self._kind = kind
         suffix = repository.surroundings.entropy(8).hex()
-        self._session = backups.SessionId(f"repair.{suffix}")
+        self._session = backups.SessionId(f"collector.{suffix}")
         self._written = 0
         self._packs: list[segments.PackInfo] = []
         self._records: list[bytes] = []

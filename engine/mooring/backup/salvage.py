@@ -12,6 +12,7 @@ from mooring.planning import backup_reads
 def save(
     repository: repositories.Repository,
     marker: reachability.Marker,
+    session: backups.SessionId,
     damaged: set[bytes],
     beat: Callable[[], None],
 ) -> int:
@@ -20,25 +21,24 @@ def save(
     Args:
         repository: Which.
         marker: What is needed.
+        session: Announced, so that it is held until backups build on it.
         damaged: Names of the packs.
         beat: Called often.
 
     Returns:
         How many chunks were saved.
     """
-    if not damaged:
-        return 0
     indexes = (marker.nodes, marker.data)
-    return sum(_save(repository, index, damaged, beat) for index in indexes)
+    return sum(_save(repository, index, session, damaged, beat) for index in indexes)
 
 
 def _save(
     repository: repositories.Repository,
     index: blob_index.BlobIndex,
+    session: backups.SessionId,
     damaged: set[bytes],
     beat: Callable[[], None],
 ) -> int:
-    session = backups.SessionId(f"repair.{repository.surroundings.entropy(8).hex()}")
     node = index.kind is layout.BlobKind.NODE
     longest = trees.NODE_BYTES if node else backups.MAXIMUM_CHUNK_SIZE_BYTES
     writer = pack_writer.PackWriter(repository, session, index.kind, longest)

@@ -39,3 +39,15 @@ def why_not_parent(
     if not trusted(repository, manifest):
         return f"garbage collection gave up on backup {manifest.backup_id} while it was made"
     return None
+
+
+def sessions_to_reuse(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> tuple[backups.SessionId, ...]:
+    """Returns the sessions in which what is left of a damaged backup may be found."""
+    prefix = layout.sessions_of(backups.REPAIR)
+    repairs = [
+        backups.SessionId(info.key.removeprefix(layout.SESSIONS))
+        for info in repository.store.list(prefix)
+    ]
+    return (*manifest.origins, *repairs)

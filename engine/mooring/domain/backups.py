@@ -13,6 +13,9 @@ BackupId = NewType("BackupId", str)
 SessionId = NewType("SessionId", str)
 RepositoryId = NewType("RepositoryId", str)
 
+REPAIR = BackupId("repair")
+"""Sessions of this backup hold what a repair saved, until the next backups build on it."""
+
 DEFAULT_CHUNK_SIZE_BYTES = 64 << 10
 MINIMUM_CHUNK_SIZE_BYTES = 512
 MAXIMUM_CHUNK_SIZE_BYTES = 4 << 20

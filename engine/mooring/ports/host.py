@@ -175,7 +175,10 @@ class Filesystems(Protocol):
         """
 
     def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
-        """Whether it is smaller than its idle device, and this process may not grow it mounted."""
+        """Whether it is smaller than its idle device, and this process may not grow it mounted.
+
+        A busy device is waited for a few seconds; one that stays busy is not idle.
+        """
 
     def unwritten_bytes(self) -> int:
         """Returns what all filesystems of this machine hold in memory and have yet to write."""

@@ -3,8 +3,11 @@
 import hashlib
 import os
 import stat
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -211,6 +214,38 @@ def test_growing_while_somebody_writes(machine: Machine, filesystem: str) -> Non
     assert after is not None
     assert after.total_bytes > before.total_bytes + 300 * MIB
     assert hashlib.sha256((target / "log").read_bytes()).digest() == digest.digest()
+
+
+def test_an_ext4_grows_although_its_last_mount_lives_on(machine: Machine) -> None:
+    machine.node.create_volume(spec("one"))
+    _publish(machine, "one")
+    before = machine.node.publisher.stats(ONE, machine.target("one")).usage
+    machine.node.expand_volume(ONE, 800 * MIB)
+    with _namespace_of_its_own() as holder:
+        machine.node.publisher.unpublish(ONE, machine.target("one"))
+        with pytest.raises(errors.InUse):
+            machine.node.publisher.unstage(ONE, machine.staging("one"))
+        threading.Timer(1.0, holder.kill).start()
+        _publish(machine, "one")
+    after = machine.node.publisher.stats(ONE, machine.target("one")).usage
+    assert before is not None
+    assert after is not None
+    assert after.total_bytes > before.total_bytes + 300 * MIB
+
+
+@contextmanager
+def _namespace_of_its_own() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has all mounts of now, as a container's has for a moment when it starts."""
+    command = ["unshare", "--mount", "--propagation", "private", "sleep", "60"]
+    holder = subprocess.Popen(command)
+    try:
+        own = Path("/proc/self/ns/mnt").readlink()
+        while Path(f"/proc/{holder.pid}/ns/mnt").readlink() == own:
+            time.sleep(0.01)
+        yield holder
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)

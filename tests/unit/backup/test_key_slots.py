@@ -355,6 +355,7 @@ def test_two_repositories_in_one_store_share_nothing(tmp_path: Path) -> None:
     moved = one.store.get(packs[0], limit_bytes=1 << 20)
     other.store.put(packs[0], moved)
     stolen = one.store.get(f"{layout.MANIFESTS}bk", limit_bytes=1 << 20)
-    other.store.put(f"{layout.MANIFESTS}bk", stolen, create_only=False)
+    other.store.delete(f"{layout.MANIFESTS}bk")
+    other.store.put(f"{layout.MANIFESTS}bk", stolen)
     with pytest.raises(errors.DataCorrupt):
         other.restore("bk")

@@ -173,6 +173,22 @@ def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
     assert restorable(engine) == set(IMAGES)
 
 
+def test_a_second_repair_rebuilds_what_came_after_the_first(engine: Engine) -> None:
+    damaged_pack(engine, 7)
+    mend(engine)
+    image = random.Random(9).randbytes(300 * CHUNK)
+    engine.back_up(image, "bk-3", uid="volume-2")
+    lost = engine.object_names("index/bk-3.")
+    assert lost
+    for key in lost:
+        engine.store.delete(key)
+    assert any("backup bk-3" in problem for problem in check(engine).problems)
+    report = mend(engine)
+    assert report.packs_indexed > 0
+    assert "bk-3" not in report.damaged
+    assert engine.restore("bk-3") == image
+
+
 def test_a_quick_check_reads_no_data(engine: Engine) -> None:
     damaged_pack(engine, 7)
     report = inspection.check_repository(engine.open(), progress.Watch())

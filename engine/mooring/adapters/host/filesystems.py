@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import struct
+import time
 from pathlib import Path
 
 from mooring.adapters.host import commands, sparse
@@ -17,6 +18,8 @@ _NOTHING_FOUND = 2
 _AMBIVALENT = 8
 _MAKE_TIMEOUT_SECONDS = 600
 _GROW_TIMEOUT_SECONDS = 600
+_IDLE_TIMEOUT_SECONDS = 10.0
+_IDLE_PAUSE_SECONDS = 0.05
 _BTRFS_KERNEL = (6, 7)
 _CHECKED_CODES = (0, 1)  # clean, or put right
 _CAP_SYS_RESOURCE = 24
@@ -118,10 +121,21 @@ class KernelFilesystems:
         commands.run(argv, timeout_seconds=_GROW_TIMEOUT_SECONDS)
 
     def must_grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> bool:
-        """Whether it is smaller than its idle device, and this process may not grow it mounted."""
+        """Whether it is smaller than its idle device, and this process may not grow it mounted.
+
+        A device that is busy is waited for a few seconds: an unmounted filesystem may live on for a
+        moment, in a namespace that is being made for a container.
+        """
         if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
             return False
-        return not ext4_fills(device) and not _is_busy(device)
+        if ext4_fills(device):
+            return False
+        deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
+        while _is_busy(device):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_IDLE_PAUSE_SECONDS)
+        return True
 
     def grow_unmounted(self, device: Path, filesystem: volumes.FilesystemType) -> None:
         """Grows an ext4 that is not mounted. Killed in the middle, it may be destroyed.

@@ -143,6 +143,8 @@ def _mount(
     _ensure_formatted(context, volume, device.path, image)
     growing = not new and "ro" not in options and not volume[0].guard.read_only
     mounted = attachments.filesystem_mounts(context.host, [device])
+    if growing:  # a device that was not detached after its last mount is as small as it was then
+        context.host.loops.resize(device.path)
     if (
         growing
         and not mounted
