@@ -86,8 +86,6 @@ class ChunkHasher:
     def _run(self, first: int, count: int, before: bytes, batch: Batch) -> bytes:
         offset = first * self._chunk_size
         length = min(count * self._chunk_size, self._source.size_bytes - offset)
-        if self._source.is_hole(offset, length):
-            return bytes(count * layout.ID_BYTES)
         buffer, encoder = self._tools()
         data = memoryview(buffer)[:length]
         self._source.read_into(data, offset)

@@ -8,12 +8,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mooring.domain import errors
+from mooring.domain import errors, extents
 
 _PIECE_BYTES = 1 << 20
+_WRITEBACK_BYTES = 64 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 _MAXIMUM_VECTORS = 512
 _NOT_WHOLE = (
@@ -67,14 +69,26 @@ class VolumeSource:
         """
         _read_into(self._file, self._path, buffer, offset)
 
-    def is_hole(self, offset: int, length: int) -> bool:
-        """Tells whether a range is surely a hole of a sparse file; devices do not say."""
+    def data_ranges(self) -> Iterator[extents.Range]:
+        """Yields what is surely not in a hole of a sparse file, in order; of a device, all of it.
+
+        Raises:
+            HostFailure: The filesystem gave an error.
+        """
         if not self._is_file:
-            return False
-        try:
-            return os.lseek(self._file, offset, os.SEEK_DATA) >= offset + length
-        except OSError as error:
-            return error.errno == errno.ENXIO  # no data from here to the end
+            yield extents.Range(0, self.size_bytes)
+            return
+        start = 0
+        while start < self.size_bytes:
+            try:
+                start = os.lseek(self._file, start, os.SEEK_DATA)
+                end = os.lseek(self._file, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # no data from here to the end
+                    return
+                raise _failed(self._path, f"look for data from byte {start} of", error) from error
+            yield extents.Range(start, end - start)
+            start = end
 
 
 class VolumeTarget:
@@ -102,6 +116,8 @@ class VolumeTarget:
         """
         self._path = path
         self._partial: Path | None = None
+        self._lock = threading.Lock()
+        self._unsynced = 0
         if _is_block_device(path):
             self._file = _open(path, os.O_RDWR | os.O_EXCL)
             self.zeroed = False
@@ -138,6 +154,7 @@ class VolumeTarget:
             except OSError as error:
                 raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
             offset += length
+            self._begin_writeback(length)
 
     def clear(self, offset: int, length: int) -> None:
         """Makes a range read as zeros; what is zero already is not written."""
@@ -192,6 +209,19 @@ class VolumeTarget:
             with contextlib.suppress(OSError):
                 self._partial.unlink()
             self._partial = None
+
+    def _begin_writeback(self, length: int) -> None:
+        """Has the disk work while the rest is still fetched; else `sync` would wait for all of it.
+
+        A disk's error is kept until `sync` asks.
+        """
+        with self._lock:
+            self._unsynced += length
+            if self._unsynced < _WRITEBACK_BYTES:
+                return
+            self._unsynced = 0
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _begin(self, path: Path, size_bytes: int, *, replace: bool) -> int:
         if path.exists() and not replace:
