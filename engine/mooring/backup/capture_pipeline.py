@@ -82,7 +82,10 @@ class Capture:
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(
-            source, repository.keys.id_key(layout.BlobKind.DATA), chunk_size, earlier
+            source,
+            repository.keys.id_key(layout.BlobKind.DATA),
+            chunk_size,
+            lambda ident: earlier(ident) or self._recent.has(ident),
         )
         self._begin()
 

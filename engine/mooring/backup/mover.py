@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mooring.backup import capture, change_files, devices, progress, superblocks
+from mooring.backup import capture, devices, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
 from mooring.backup.format import recovery_keys, slots
@@ -124,6 +124,8 @@ def back_up(
     with devices.VolumeSource(spec.device) as source:
         changes, why_not = None, ""
         if spec.changes is not None:
+            from mooring.backup import change_files  # noqa: PLC0415 - only a mover has them
+
             changes, why_not = change_files.read(spec.changes, source.size_bytes)
         request = capture.BackupRequest(
             backup_id=backups.parse_backup_id(spec.backup_id),
