@@ -10,31 +10,39 @@ import typer
 
 import mooring
 from mooring.backup import capture, devices, mover, repository
-from mooring.domain import backups
+from mooring.domain import backups, errors, quantities
 from mooring.planning import backup_parents
 from mooring_cli import compose, options, render
 
 NO_PARENT = "none"
+_Track = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder on the file's own XFS or btrfs: keeps a clone of the file there, as last "
+        "backed up, so that the next backup reads only what changed."
+    ),
+]
+_Rate = Annotated[str | None, typer.Option(help="Most bytes to read a second, for example 50Mi.")]
 
 
 def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     source: Annotated[Path, typer.Argument(help="Image file or block device.")],
     repo: options.Repo,
     key_file: options.KeyFile,
-    name: Annotated[str | None, typer.Option("--id", help="Id of the backup.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--id", help="Id of the backup; the same again goes on with one that was broken off."
+        ),
+    ] = None,
     parent: Annotated[
         str, typer.Option(help="Compare with this backup, the `latest`, or `none`.")
     ] = backup_parents.LATEST,
     volume: Annotated[
         str | None, typer.Option(help="Identity of the volume; its path by default.")
     ] = None,
-    track: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder on the file's own XFS or btrfs: keeps a clone of the file there, as last "
-            "backed up, so that the next backup reads only what changed."
-        ),
-    ] = None,
+    track: _Track = None,
+    limit_rate: _Rate = None,
     output: options.Output = options.OutputFormat.TEXT,
 ) -> None:
     """Backs up an image file or block device; nobody may write to it meanwhile.
@@ -42,6 +50,7 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     With --track a clone is backed up, so the file may be written to, and what was written later
     is left out.
     """
+    rate = None if limit_rate is None else _rate(limit_rate)
     opened = options.open_repository(repo, key_file)
     now = datetime.now(UTC)
     asked = capture.BackupRequest(
@@ -55,22 +64,26 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
         tool_version=mooring.__version__,
     )
     if track is None:
-        outcome = _back_up(opened, source, asked)
+        outcome = _back_up(opened, source, asked, rate)
     else:
-        outcome = _back_up_tracked(opened, source, asked, track)
+        outcome = _back_up_tracked(opened, source, asked, (track, rate))
     described = mover.describe(outcome.manifest)
     render.show({**described, "existed": outcome.existed, "notes": list(outcome.notes)}, output)
 
 
 def _back_up_tracked(
-    opened: repository.Repository, source: Path, asked: capture.BackupRequest, folder: Path
+    opened: repository.Repository,
+    source: Path,
+    asked: capture.BackupRequest,
+    how: tuple[Path, int | None],
 ) -> capture.BackupOutcome:
+    folder, rate = how
     devices.VolumeSource(source).close()  # nothing is made for what cannot be read
     repository_id = opened.config.repository_id
     with compose.open_base_clones(folder, asked.volume.uid, repository_id) as clones:
         clone = clones.make(source)
         with clones.changed() as (changes, why_not):
-            outcome = _back_up(opened, clone, replace(asked, changes=changes))
+            outcome = _back_up(opened, clone, replace(asked, changes=changes), rate)
         if not outcome.existed:  # what exists may be of another moment than the clone
             clones.keep(outcome.manifest.backup_id)
         if why_not:
@@ -80,7 +93,7 @@ def _back_up_tracked(
 
 
 def _back_up(
-    opened: repository.Repository, source: Path, asked: capture.BackupRequest
+    opened: repository.Repository, source: Path, asked: capture.BackupRequest, rate: int | None
 ) -> capture.BackupOutcome:
     with devices.VolumeSource(source) as reading:
         found = mover.identify(reading) or (None, None)
@@ -90,8 +103,15 @@ def _back_up(
             filesystem=found[0],
             filesystem_uuid=found[1],
         )
-        with render.watching("backing up") as watch:
+        with render.watching("backing up", rate) as watch:
             return capture.back_up(opened, reading, replace(asked, volume=facts), watch)
+
+
+def _rate(text: str) -> int:
+    rate = quantities.parse_bytes(text)
+    if rate <= 0:
+        raise errors.InvalidInput("--limit-rate is a number of bytes above 0, for example 50Mi")
+    return rate
 
 
 def _identity(source: Path) -> str:

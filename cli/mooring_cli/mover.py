@@ -17,7 +17,7 @@ import structlog
 import typer
 
 import mooring
-from mooring.backup import listing, mover, mover_spec, progress
+from mooring.backup import listing, mover, mover_spec, progress, upkeep
 from mooring.domain import errors
 from mooring.runtime import logging as log
 from mooring_cli import compose, exits
@@ -89,6 +89,30 @@ def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
     _run(spec, mover_spec.ListSpec, work)
 
 
+@app.command()
+def prune(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Frees what no backup needs."""
+
+    def work(read: mover_spec.PruneSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_mover_store(read.repository)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return upkeep.collect(read, repository, watch)
+
+    _run(spec, mover_spec.PruneSpec, work)
+
+
+@app.command()
+def check(spec: SpecPath = _DEFAULT_SPEC) -> None:
+    """Checks that backups are whole."""
+
+    def work(read: mover_spec.CheckSpec, watch: progress.Watch) -> dict[str, Any]:
+        store = compose.open_mover_store(read.repository)
+        repository = mover.open_for(read, store, compose.surroundings())
+        return upkeep.check(read, repository, watch)
+
+    _run(spec, mover_spec.CheckSpec, work)
+
+
 def _run(
     path: Path,
     model: type[mover_spec.S],
@@ -125,9 +149,13 @@ def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
             bytesSent=now.sent,
             bytesStored=now.stored,
             percent=now.percent,
+            bytesPerSecond=now.bytes_per_second,
+            secondsLeft=now.seconds_left,
         )
 
-    return progress.Watch(report, stopping.is_set, spec.progress_interval_seconds)
+    return progress.Watch(
+        report, stopping.is_set, spec.progress_interval_seconds, spec.bytes_per_second
+    )
 
 
 def _finish(message_path: Path | None, result: dict[str, Any]) -> None:

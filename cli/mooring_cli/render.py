@@ -55,7 +55,7 @@ def _text(name: str, value: object) -> str:
 
 
 @contextlib.contextmanager
-def watching(title: str) -> Iterator[progress.Watch]:
+def watching(title: str, bytes_per_second: int | None = None) -> Iterator[progress.Watch]:
     """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly."""
     stopping = threading.Event()
     before = {
@@ -64,7 +64,7 @@ def watching(title: str) -> Iterator[progress.Watch]:
     }
     try:
         with _reporting(title) as report:
-            yield progress.Watch(report, stopping.is_set, interval_seconds=0.2)
+            yield progress.Watch(report, stopping.is_set, 0.2, bytes_per_second)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

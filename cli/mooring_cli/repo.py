@@ -46,6 +46,7 @@ def init(
     store = compose.open_store(repo, create=True)
     made_key = _make_key_file(key_file)
     unlock_with.insert(0, mover.read_key_file(key_file))
+    conditional = store.conditional_writes()  # which also shows that it can be written
     made = repository.initialise(store, unlock_with, compose.surroundings(), chunk_size_bytes)
     render.show(
         {
@@ -53,7 +54,7 @@ def init(
             "location": store.location,
             "keyFile": str(key_file),
             "keyFileMade": made_key,
-            "conditionalWrites": store.conditional_writes(),
+            "conditionalWrites": conditional,
             "note": "keep a copy of the key file elsewhere: without it every backup is lost",
         },
         output,

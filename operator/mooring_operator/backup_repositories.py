@@ -6,7 +6,7 @@ from mooring.domain import errors
 from mooring.planning import recovery_slots, repository_plan, verdicts
 from mooring.planning.movers import MoverState
 from mooring.ports import clock, cluster
-from mooring_operator import parsing, resources, statuses
+from mooring_operator import parsing, repository_upkeep, resources, statuses
 from mooring_operator.builders import (
     jobs,
     mover_specs,
@@ -32,6 +32,7 @@ _WAIT_SECONDS = 30.0
 _SOON_SECONDS = 1.0
 _KEPT = frozenset(
     {"probed", "lastCheckTime", "repositoryId", "recoverySlots", "firstReadyTime", "listing"}
+    | {"prune", "check", "size", "sizeBytes"}
 )
 
 
@@ -47,6 +48,7 @@ class BackupRepositories:
         time: clock.Clock,
     ) -> None:
         self._listings = Listings(objects, recorder, movers, time)
+        self._upkeep = repository_upkeep.RepositoryUpkeep(movers, time)
         self._objects = objects
         self._recorder = recorder
         self._movers = movers
@@ -76,7 +78,8 @@ class BackupRepositories:
         """Deletes what was made for it, and no byte of the repository."""
         owner = owners.owner_of(obj)
         movers_gone = [
-            self._movers.remove(owner, role) for role in (keys.ROLE_PROBE, keys.ROLE_LIST)
+            self._movers.remove(owner, role)
+            for role in (keys.ROLE_PROBE, keys.ROLE_LIST, *repository_upkeep.ROLES)
         ]
         if all(movers_gone) and self._movers.withdraw(owner, keys.ROLE_REPOSITORY):
             self._recorder.let_go(resources.BACKUP_REPOSITORIES, obj)
@@ -112,8 +115,13 @@ class BackupRepositories:
         if not is_usable(obj, to_write=False):
             return _WAIT_SECONDS
         listing, again = self._listings.advance(obj, mount_of(obj, spec))
-        self._report(obj, _said(obj), status | {"listing": listing})
-        return _WAIT_SECONDS if again is None else again
+        status |= {"listing": listing}
+        soon = None
+        if is_usable(obj, to_write=True):
+            fields, soon = self._upkeep.advance(obj, spec, mount_of(obj, spec))
+            status |= fields
+        self._report(obj, _said(obj), status)
+        return min(wait for wait in (again, soon, _WAIT_SECONDS) if wait is not None)
 
     def _found(
         self,
@@ -183,6 +191,8 @@ class BackupRepositories:
             probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
             probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
             recovery=recovery,
+            lacks_slot=statuses.condition(obj, "Ready").get("reason")
+            == recovery_slots.NO_RECOVERY_SLOT,
             key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "
             f"copy outside the cluster: kubectl -n {owner.namespace} create secret generic "
             f'{secret} --from-literal={entry}="$(openssl rand -base64 32)"',
@@ -208,6 +218,7 @@ class BackupRepositories:
         self, obj: cluster.Object, verdict: verdicts.Verdict, fields: cluster.Object
     ) -> None:
         kept = {name: value for name, value in fields.items() if name in _KEPT}
+        kept["conditions"] = repository_upkeep.conditions(obj, kept, self._time.now())
         self._recorder.report(resources.BACKUP_REPOSITORIES, obj, "Ready", verdict, kept)
 
 

@@ -1,17 +1,16 @@
 """BackupSchedule: observe claims and Backups, decide, make and retire Backups, report."""
 
 import contextlib
-import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
+from datetime import timedelta
 from typing import Any
 
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_schedules as models
 from mooring.api.v1alpha1.volume_claims import DeletionPolicy
 from mooring.domain import errors
-from mooring.planning import backup_history, retention, timetables, verdicts
+from mooring.planning import backup_history, retention, verdicts
 from mooring.planning import backup_schedule_plan as planning
 from mooring.planning.backup_history import State
 from mooring.ports import clock, cluster
@@ -20,6 +19,7 @@ from mooring_operator import (
     resources,
     schedule_claims,
     schedule_statuses,
+    schedule_timing,
     schedule_verdicts,
     statuses,
 )
@@ -34,21 +34,12 @@ _SHOWN = 50
 
 
 @dataclass(frozen=True)
-class _Timing:
-    """What a schedule's times are, or why there are none."""
-
-    table: timetables.Timetable | None
-    zone: tzinfo
-    fault: errors.InvalidInput | None = None
-
-
-@dataclass(frozen=True)
 class _Look:
     """One look at a schedule and what is around it."""
 
     obj: cluster.Object
     spec: models.BackupScheduleSpec
-    timing: _Timing
+    timing: schedule_timing.Timing
     rules: retention.KeepRules | None
     selection: schedule_claims.Selection
     backups: Sequence[cluster.Object]
@@ -88,7 +79,7 @@ class BackupSchedules:
         return _Look(
             obj,
             spec,
-            _timing(spec),
+            schedule_timing.read(spec.schedule, spec.time_zone),
             _rules(spec.retention),
             schedule_claims.select(self._objects, owner.namespace, spec.claims),
             self._objects.find(resources.BACKUPS, owner.namespace, label_selector=selector),
@@ -107,6 +98,7 @@ class BackupSchedules:
             following=f"{spec.schedule} {spec.time_zone}" if followed else "",
             timetable=look.timing.table if followed else None,
             concurrency=spec.concurrency_policy,
+            parallelism=spec.parallelism,
             starting_deadline=timedelta(seconds=spec.starting_deadline_seconds),
             asked=asked,
             claims=look.selection.claims,
@@ -189,7 +181,8 @@ class BackupSchedules:
             status |= schedule_statuses.memory_fields(decision.memory)
             for run in decision.runs:
                 status["lastRun"] = schedule_statuses.begun(run, len(look.selection.claims))
-        going_on = {part.run.name for part in (*decision.start, *decision.memory.waiting)}
+        waiting = [entry.part for entry in decision.memory.waiting]
+        going_on = {part.run.name for part in (*decision.start, *waiting)}
         last = schedule_statuses.followed(status.get("lastRun") or {}, look.backups, going_on)
         if last.get("outcome") == schedule_statuses.SUCCEEDED:
             status["lastSuccessfulTime"] = last["completionTime"]
@@ -229,20 +222,6 @@ class BackupSchedules:
             if name not in ("conditions", "observedGeneration")
         }
         self._recorder.report(resources.BACKUP_SCHEDULES, obj, "Ready", verdict, fields)
-
-
-def _timing(spec: models.BackupScheduleSpec) -> _Timing:
-    """Reads time zone and schedule; the names come from the package tzdata, as in any image."""
-    utc = zoneinfo.ZoneInfo("Etc/UTC")
-    try:
-        zone = zoneinfo.ZoneInfo(spec.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        text = f"there is no time zone {spec.time_zone!r}: write for example Europe/Berlin"
-        return _Timing(None, utc, errors.InvalidInput(text))
-    try:
-        return _Timing(timetables.parse(spec.schedule, zone), zone)
-    except errors.InvalidInput as error:
-        return _Timing(None, zone, error)
 
 
 def _rules(wanted: models.Retention | None) -> retention.KeepRules | None:

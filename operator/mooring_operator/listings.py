@@ -56,7 +56,7 @@ class Listings:
             case Action.BEGIN:
                 found = {"done": False, "imported": 0, "skipped": 0, "request": asked}
             case Action.START:
-                self._start(owner, repository, found)
+                self._start(owner, repository, found, _listed_namespace(obj))
             case Action.IMPORT:
                 found = self._import(obj, owner, found)
             case Action.NOTE:
@@ -87,7 +87,11 @@ class Listings:
         )
 
     def _start(
-        self, owner: owners.Owner, repository: RepositoryMount, found: cluster.Object
+        self,
+        owner: owners.Owner,
+        repository: RepositoryMount,
+        found: cluster.Object,
+        namespace: str,
     ) -> None:
         run = jobs.MoverRun(
             owner=owner,
@@ -96,7 +100,7 @@ class Listings:
             deadline_seconds=_DEADLINE_SECONDS,
             annotations={keys.LISTED_AFTER: _cursor(found)},
         )
-        self._movers.start(run, mover_specs.listing(owner.namespace, found.get("after")))
+        self._movers.start(run, mover_specs.listing(namespace, found.get("after")))
 
     def _import(
         self, obj: cluster.Object, owner: owners.Owner, found: cluster.Object
@@ -107,7 +111,7 @@ class Listings:
         if listed_backups.digest(entries) != result.get("digest"):
             return self._in_vain(owner, found, "the log with a page of it is not whole")
         page = [read for entry in entries if (read := imported_backups.parse(entry)) is not None]
-        page = [entry for entry in page if entry.namespace == owner.namespace]
+        page = [entry for entry in page if entry.namespace == _listed_namespace(obj)]
         made, left = self._make(obj, owner, page)
         found["imported"] = int(found.get("imported") or 0) + made
         if left:
@@ -166,6 +170,11 @@ class Listings:
 def is_imported(backup: cluster.Object) -> bool:
     """Whether a Backup was found in a repository, so that there is nothing to run."""
     return keys.IMPORTED in backup["metadata"].get("annotations", {})
+
+
+def _listed_namespace(obj: cluster.Object) -> str:
+    metadata = obj["metadata"]
+    return str(metadata.get("annotations", {}).get(keys.LIST_NAMESPACE) or metadata["namespace"])
 
 
 def _is_bare(backup: cluster.Object) -> bool:

@@ -1,9 +1,11 @@
 """The round over all claims for those without a backup as recent as it should be."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 
 from mooring.api import keys
+from mooring.domain import errors
 from mooring.planning import protection, verdicts
 from mooring.planning.protection import Standing
 from mooring.ports import clock, cluster
@@ -19,7 +21,7 @@ _ROUND_SECONDS = 60.0
 
 
 class ProtectionRounds:
-    """Counts unprotected claims, and says on a claim when it becomes one and when no more."""
+    """Counts and labels unprotected claims, and says when one becomes so and when no more."""
 
     def __init__(
         self,
@@ -52,10 +54,21 @@ class ProtectionRounds:
             )
             present.add(uid)
             unprotected[place[0]] += found.standing is Standing.UNPROTECTED
+            self._mark(claim, found)
             self._say(claim, found)
         self._said &= present
         self._gauge.set(unprotected)
         return _ROUND_SECONDS
+
+    def _mark(self, claim: cluster.Object, found: protection.Protection) -> None:
+        """Labels a claim that is unprotected, so that people find those that the gauge counts."""
+        wanted = found.reason if found.standing is Standing.UNPROTECTED else None
+        metadata = claim["metadata"]
+        if (metadata.get("labels") or {}).get(keys.UNPROTECTED) == wanted:
+            return
+        change = {"metadata": {"labels": {keys.UNPROTECTED: wanted}}}
+        with contextlib.suppress(errors.NotFound):
+            self._objects.patch(cluster.CLAIMS, metadata["name"], change, metadata["namespace"])
 
     def _say(self, claim: cluster.Object, found: protection.Protection) -> None:
         """Writes an Event about a change, where somebody said how old a backup may be."""

@@ -21,7 +21,8 @@ def memory(status: dict[str, Any]) -> planning.Memory:
         at = statuses.parse_timestamp(entry["time"])
         if at is not None:
             run = planning.Run(entry["run"], at, asked=bool(entry.get("asked")))
-            waiting.append(planning.Part(entry["claimName"], run))
+            part = planning.Part(entry["claimName"], run)
+            waiting.append(planning.Waiting(part, queued=bool(entry.get("queued"))))
     return planning.Memory(
         following=status.get("following"),
         since=statuses.parse_timestamp(status.get("followingSince")),
@@ -35,12 +36,13 @@ def memory_fields(kept: planning.Memory) -> dict[str, Any]:
     """Returns the status fields of a memory."""
     waiting = [
         {
-            "claimName": part.claim,
-            "run": part.run.name,
-            "time": statuses.timestamp(part.run.at),
-            "asked": part.run.asked,
+            "claimName": entry.part.claim,
+            "run": entry.part.run.name,
+            "time": statuses.timestamp(entry.part.run.at),
+            "asked": entry.part.run.asked,
+            "queued": entry.queued,
         }
-        for part in kept.waiting
+        for entry in kept.waiting
     ]
     return {
         "following": kept.following,

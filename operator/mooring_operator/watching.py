@@ -63,10 +63,10 @@ def _watch_own(result: kopf.OperatorRegistry, queue: WorkQueue, name: str, plura
         metadata = body["metadata"]
         queue.add(Key(name, metadata["namespace"], metadata["name"]))
         if name == backups.KIND:
-            _tell_of_backup(queue, body)
+            tell_of_backup(queue, body)
 
 
-def _tell_of_backup(queue: WorkQueue, backup: Any) -> None:
+def tell_of_backup(queue: WorkQueue, backup: Any) -> None:
     """A backup that ends changes its claim's `lastBackup`, and lets its schedule go on."""
     schedule = (backup["metadata"].get("labels") or {}).get(keys.BACKUP_SCHEDULE)
     if schedule:

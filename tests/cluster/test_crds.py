@@ -16,18 +16,20 @@ pytestmark = pytest.mark.cluster
 _numbers = itertools.count()
 
 CLAIM = {"size": "10Gi"}
+SCHEDULE = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
 BACKUP = {"source": {"volumeClaimName": "data"}, "repositoryName": "main"}
 REPOSITORY = {
     "directory": {"folder": "backups"},
     "encryption": {"keySecretName": "key", "recovery": "None"},
 }
-SCHEDULE = {"schedule": "0 3 * * *", "claims": {"all": True}, "repositoryName": "main"}
+BUCKET = {"bucket": "company-backups", "prefix": "shop", "credentialsSecretName": "s3-login"}
+IN_BUCKET = {"s3": BUCKET, "encryption": {"keySecretName": "key"}}
 RESTORE = {"backupName": "one", "target": {"claimName": "data"}}
 GOOD = {
     "VolumeClaim": CLAIM,
+    "BackupSchedule": SCHEDULE,
     "Backup": BACKUP,
     "BackupRepository": REPOSITORY,
-    "BackupSchedule": SCHEDULE,
     "Restore": RESTORE,
     "Pool": {},
 }
@@ -106,6 +108,18 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
             CLAIM | {"placement": {"node": "a", "nodeSelector": {"b": "c"}}},
             "at most one",
         ),
+        ("BackupSchedule", SCHEDULE | {"claims": {}}, "exactly one"),
+        ("BackupSchedule", SCHEDULE | {"claims": {"all": False}}, "claims.all"),
+        (
+            "BackupSchedule",
+            SCHEDULE | {"claims": {"all": True, "matchLabels": {"a": "b"}}},
+            "exactly one",
+        ),
+        ("BackupSchedule", SCHEDULE | {"claims": {"names": []}}, "claims.names"),
+        ("BackupSchedule", SCHEDULE | {"retention": {}}, "keeps nothing"),
+        ("BackupSchedule", SCHEDULE | {"retention": {"daily": -1}}, "retention.daily"),
+        ("BackupSchedule", SCHEDULE | {"concurrencyPolicy": "Wait"}, "concurrencyPolicy"),
+        ("BackupSchedule", SCHEDULE | {"startingDeadlineSeconds": 1}, "startingDeadlineSeconds"),
         ("Backup", BACKUP | {"source": {}}, "exactly one"),
         (
             "Backup",
@@ -123,18 +137,12 @@ def test_good_objects_are_taken(control_plane: ApiServer, kind: str) -> None:
         ("BackupRepository", REPOSITORY | {"directory": {}}, "exactly one"),
         ("BackupRepository", REPOSITORY | {"directory": {"folder": "/etc"}}, "folder"),
         ("BackupRepository", {"directory": {"folder": "backups"}}, "encryption"),
-        ("BackupSchedule", SCHEDULE | {"claims": {}}, "exactly one"),
-        ("BackupSchedule", SCHEDULE | {"claims": {"all": False}}, "claims.all"),
-        (
-            "BackupSchedule",
-            SCHEDULE | {"claims": {"all": True, "matchLabels": {"a": "b"}}},
-            "exactly one",
-        ),
-        ("BackupSchedule", SCHEDULE | {"claims": {"names": []}}, "claims.names"),
-        ("BackupSchedule", SCHEDULE | {"retention": {}}, "keeps nothing"),
-        ("BackupSchedule", SCHEDULE | {"retention": {"daily": -1}}, "retention.daily"),
-        ("BackupSchedule", SCHEDULE | {"concurrencyPolicy": "Wait"}, "concurrencyPolicy"),
-        ("BackupSchedule", SCHEDULE | {"startingDeadlineSeconds": 1}, "startingDeadlineSeconds"),
+        ("BackupRepository", REPOSITORY | {"directory": None}, "exactly one"),
+        ("BackupRepository", REPOSITORY | {"s3": BUCKET}, "exactly one"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"prefix": "/a"}}, "prefix"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"endpoint": "ftp://a"}}, "endpoint"),
+        ("BackupRepository", IN_BUCKET | {"s3": BUCKET | {"caBundle": "/etc/x"}}, "caBundle"),
+        ("BackupRepository", IN_BUCKET | {"s3": {"bucket": "abc"}}, "credentialsSecretName"),
         ("Restore", {"target": {"claimName": "data"}}, "exactly one"),
         (
             "Restore",
@@ -191,9 +199,11 @@ def test_unknown_fields_are_told_to_kubectl_users(control_plane: ApiServer) -> N
         ("VolumeClaim", CLAIM, {"size": "9999Mi"}, "cannot shrink"),
         ("VolumeClaim", CLAIM, {"storageClassName": "other"}, "cannot be changed"),
         ("VolumeClaim", CLAIM, {"source": {"backupName": "a"}}, "cannot be changed"),
+        ("BackupSchedule", SCHEDULE, {"repositoryName": "other"}, "cannot be changed"),
         ("Backup", BACKUP, {"repositoryName": "other"}, "cannot be changed"),
         ("BackupRepository", REPOSITORY, {"directory": {"folder": "x"}}, "cannot be changed"),
-        ("BackupSchedule", SCHEDULE, {"repositoryName": "other"}, "cannot be changed"),
+        ("BackupRepository", IN_BUCKET, {"s3": BUCKET | {"prefix": "x"}}, "cannot be changed"),
+        ("BackupRepository", REPOSITORY, {"directory": None, "s3": BUCKET}, "cannot be changed"),
         ("Restore", RESTORE, {"target": {"claimName": "x"}}, "cannot be changed"),
     ],
 )

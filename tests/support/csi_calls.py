@@ -14,6 +14,7 @@ from mooring.domain import handles
 from mooring.ports import nodes as nodes_port
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.fleet.fleet import Fleet
+from mooring.volumes.local.node import LocalNode
 from mooring_csi import controller, identity, interceptors, server, snapshot_metadata
 from mooring_csi import node as node_service
 from mooring_csi._generated import csi_pb2 as pb
@@ -36,6 +37,7 @@ class Driver:
     world: fake_storage.World
     folders: list[tuple[str, str]]
     channel: grpc.Channel
+    storage: LocalNode
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def serve(folder: Path, nodes: nodes_port.Nodes | None = None) -> Iterator[Drive
     options = (("grpc.default_authority", "localhost"),)
     with grpc.insecure_channel(f"unix:{endpoint}", options=options) as channel:
         stubs = (rpc.IdentityStub(channel), rpc.ControllerStub(channel), rpc.NodeStub(channel))
-        yield Driver(*stubs, world, folders, channel)
+        yield Driver(*stubs, world, folders, channel, local)
     serving.stop(0)
 
 

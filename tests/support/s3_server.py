@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import http.client
 import ipaddress
+import json
 import os
 import socket
 import ssl
@@ -86,6 +87,25 @@ class S3Server:
         self.administer(
             "create-user", "--access", name, "--secret", identity.secret_key, "--role", role
         )
+        return identity
+
+    def writer_of(self, bucket: str, name: str) -> Identity:
+        """Makes an identity that may write to a bucket and read it, and not delete."""
+        identity = self.new_identity(name)
+        principal = {"AWS": [identity.access_key]}
+        arn = f"arn:aws:s3:::{bucket}"
+        rights = (
+            (["s3:PutObject", "s3:GetObject"], f"{arn}/*"),
+            (["s3:ListBucket"], arn),
+        )
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": [where]}
+                for actions, where in rights
+            ],
+        }
+        self.request("PUT", f"/{bucket}", query="policy=", body=json.dumps(policy).encode())
         return identity
 
     def administer(self, *arguments: str) -> str:

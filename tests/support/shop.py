@@ -38,8 +38,11 @@ class Shop:
 
     def key(self, name: str = "key") -> None:
         text = base64.b64encode(secrets.token_bytes(32)).decode()
-        literal = f"--from-literal=key={text}"
-        self.kubectl.run("create", "secret", "generic", name, "-n", self.namespace, literal)
+        self.create_secret(name, {"key": text})
+
+    def create_secret(self, name: str, entries: dict[str, str]) -> None:
+        literals = [f"--from-literal={entry}={text}" for entry, text in entries.items()]
+        self.kubectl.run("create", "secret", "generic", name, "-n", self.namespace, *literals)
 
     def repository(self, name: str = "main", key: str = "key") -> None:
         encryption = {"keySecretName": key, "recovery": "None"}

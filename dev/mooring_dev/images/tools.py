@@ -14,6 +14,7 @@ _REPOSITORIES = {
     "csi-resizer": "registry.k8s.io/sig-storage/csi-resizer",
     "csi-snapshotter": "registry.k8s.io/sig-storage/csi-snapshotter",
     "snapshot-controller": "registry.k8s.io/sig-storage/snapshot-controller",
+    "versitygw": "docker.io/versity/versitygw",
     "local-path-provisioner": "docker.io/rancher/local-path-provisioner",
 }
 SIDECARS = ("csi-provisioner", "csi-resizer", "csi-snapshotter")

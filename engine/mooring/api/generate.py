@@ -82,11 +82,14 @@ def _rows(node: schema.Schema, path: str) -> list[str]:
 def _type(node: schema.Schema, required: bool) -> str:
     text = str(node.get("type", "object"))
     if "enum" in node:
-        text = " or ".join(f"`{value}`" for value in node["enum"])
+        text = " or ".join(f"`{_value(value)}`" for value in node["enum"])
     if "default" in node:
-        default = node["default"]
-        text += f", default `{str(default).lower() if isinstance(default, bool) else default}`"
+        text += f", default `{_value(node['default'])}`"
     return text + (", required" if required else "")
+
+
+def _value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _meaning(node: schema.Schema) -> str:

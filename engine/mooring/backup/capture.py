@@ -90,9 +90,11 @@ def back_up(
         pass
     _check(request, source)
     notes: list[str] = []
-    basis, reused = _basis(repository, request, notes)
+    basis, left = _basis(repository, request, notes)
     parent = basis.parent
-    draft = replace(_draft(repository, request, parent), sessions=reused)
+    draft = _draft(repository, request, parent or left)
+    if left is not None:
+        draft = replace(draft, sessions=standing.sessions_to_reuse(repository, left))
     opened = sessions.announce(repository, draft, parent)
     capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
@@ -119,12 +121,12 @@ def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
 
 def _basis(
     repository: repositories.Repository, request: BackupRequest, notes: list[str]
-) -> tuple[capture_pipeline.Basis, tuple[backups.SessionId, ...]]:
+) -> tuple[capture_pipeline.Basis, backups.BackupManifest | None]:
     """Chooses the parent, and whether all is read or only what changed since.
 
     Returns:
-        What it builds on; and, where that is nothing because much of the parent is lost or given
-        up, the sessions that wrote the parent: what can be read there is not sent again.
+        What it builds on; and, where that is nothing because something of the parent is lost or
+        was given up, that parent: what is left of it is not sent again.
     """
     changes = request.changes
     if changes is not None and request.parent in (backup_parents.LATEST, changes.since):
@@ -141,7 +143,7 @@ def _basis(
             why_not = standing.why_not_parent(repository, parent)
         if not why_not:
             notes.append(f"only what changed since backup {changes.since} is read")
-            return capture_pipeline.Basis(parent, changes.ranges), ()
+            return capture_pipeline.Basis(parent, changes.ranges), None
         notes.append(f"everything is read, because {why_not}")
     choice = backup_parents.choose_parent(
         _candidates(repository, request, notes),
@@ -151,9 +153,9 @@ def _basis(
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
         notes.append(f"{why}, so it is not the parent")
-        return capture_pipeline.Basis(None), standing.sessions_to_reuse(repository, choice.parent)
+        return capture_pipeline.Basis(None), choice.parent
     notes.append(choice.reason)
-    return capture_pipeline.Basis(choice.parent), ()
+    return capture_pipeline.Basis(choice.parent), None
 
 
 def _candidates(

@@ -162,6 +162,7 @@ class Capture:
     ) -> None:
         batch = work.result()
         self._meter.check()
+        self._meter.hold_back(batch.read)
         stored_before = self._data.bytes_stored + self._nodes.bytes_stored
         sent = 0
         for ident, stored, raw_length in batch.fresh:

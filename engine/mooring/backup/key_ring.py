@@ -4,6 +4,7 @@
 revoked by an object first, and then deleted where that is possible. Data is never touched.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -242,12 +243,20 @@ class KeyRing:
         self._check_removal(slot, last_recovery=last_recovery)
         values = slot_records.revocation(slot, self._time.now().isoformat())
         values = slot_records.sealed(values, self._key, self._config.repository)
-        key = slot_records.revocation_key(slot.slot_id)
-        self._store.delete(key)  # an invented or damaged revocation in its place is worth nothing
-        self._store.put(key, slot_records.encode(values))
+        self._put_revocation(slot_records.revocation_key(slot.slot_id), values)
         self._table.revocations[slot.slot_id] = values
         if slot.key is not None:
-            self._store.delete(slot.key)
+            with contextlib.suppress(errors.PermissionDenied):  # revoked is enough
+                self._store.delete(slot.key)
+
+    def _put_revocation(self, key: str, values: Mapping[str, Any]) -> None:
+        data = slot_records.encode(values)
+        try:
+            self._store.put(key, data)
+        except errors.AlreadyExists:
+            # Invented or damaged, or the slot would not be there to remove; it is worth nothing.
+            self._store.delete(key)
+            self._store.put(key, data)
 
     def find(self, identity: str) -> KeySlot:
         """Returns a slot by its id, or by a beginning of it that names only one.

@@ -114,6 +114,7 @@ def held(
     Raises:
         Busy: Another collector holds it.
         Unsupported: The store has no conditional writes, and nothing is promised.
+        SpaceExhausted: The store is full, and nothing is promised.
     """
     if not repository.store.conditional_writes():
         if not exclusive:
@@ -123,11 +124,20 @@ def held(
             )
         yield None
         return
-    taken = Lease.take(repository, now)
+    taken = None
+    try:
+        taken = Lease.take(repository, now)
+    except errors.SpaceExhausted as error:
+        if not exclusive:  # else it can make room
+            raise errors.SpaceExhausted(
+                f"{error}. Or make sure that no other collection runs, and say --exclusive: then "
+                "it goes without a lease"
+            ) from error
     try:
         yield taken
     finally:
-        taken.release()
+        if taken is not None:
+            taken.release()
 
 
 def _read(repository: repositories.Repository) -> tuple[int, bool]:

@@ -70,11 +70,13 @@ class MoverSpec(_Document):
         repository: See `RepositorySpec`.
         progress_interval_seconds: Least time between two lines of progress.
         termination_message_path: Where the kubelet reads the result; None to write none.
+        bytes_per_second: Most bytes that a backup reads a second; None for as quickly as it can.
     """
 
     repository: RepositorySpec
     progress_interval_seconds: Annotated[float, pydantic.Field(ge=0, le=3600)] = 1.0
     termination_message_path: Path | None = Path("/dev/termination-log")
+    bytes_per_second: Annotated[int, pydantic.Field(gt=0)] | None = None
 
 
 class ProbeSpec(MoverSpec):
@@ -164,6 +166,26 @@ class ListSpec(MoverSpec):
     namespace: Annotated[str, pydantic.Field(min_length=1, max_length=63)]
     after: str | None = None
     limit: Annotated[int, pydantic.Field(gt=0, le=1000)] = 100
+
+
+class PruneSpec(MoverSpec):
+    """`mooring mover prune`: frees what no backup needs.
+
+    Attributes:
+        maximum_duration_seconds: After it nothing new is begun; None for no limit.
+    """
+
+    maximum_duration_seconds: Annotated[int, pydantic.Field(gt=0)] | None = None
+
+
+class CheckSpec(MoverSpec):
+    """`mooring mover check`: are the backups whole?
+
+    Attributes:
+        parts: Reads one part of so many, another one each day; None reads structure alone.
+    """
+
+    parts: Annotated[int, pydantic.Field(ge=1, le=10_000)] | None = None
 
 
 S = TypeVar("S", bound=MoverSpec)

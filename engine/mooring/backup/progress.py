@@ -1,10 +1,14 @@
 """How long work tells how far it is, and learns that it shall stop."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mooring.domain import errors
+from mooring.planning import pacing
+
+_PATIENCE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Progress:
         sent: Backup: bytes of chunks that the repository did not have. Restore: bytes written.
         stored: Backup: bytes added to the repository.
         passes: How often the volume is gone over: twice by a restore that reads back.
+        elapsed_seconds: Since the work began.
     """
 
     total: int
@@ -26,12 +31,25 @@ class Progress:
     sent: int = 0
     stored: int = 0
     passes: int = 1
+    elapsed_seconds: float = 0.0
 
     @property
     def percent(self) -> float:
         """How much of all passes is done, 0 to 100, one decimal."""
         everything = self.total * self.passes
         return round(100.0 * self.done / everything, 1) if everything else 100.0
+
+    @property
+    def bytes_per_second(self) -> int:
+        """How quickly bytes are read, over all of the time."""
+        return int(self.read / self.elapsed_seconds) if self.elapsed_seconds else 0
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long it still takes if it goes on as it did; None before anything is done."""
+        if not self.done:
+            return None
+        return math.ceil(self.elapsed_seconds * (self.total * self.passes - self.done) / self.done)
 
 
 def _silent(_: Progress) -> None:
@@ -50,11 +68,13 @@ class Watch:
         report: Called now and then, from one thread at a time.
         cancelled: Asked often; True ends the work with `Cancelled`.
         interval_seconds: Least time between two reports.
+        bytes_per_second: Most bytes that a backup reads a second; None for as quickly as it can.
     """
 
     report: Callable[[Progress], None] = _silent
     cancelled: Callable[[], bool] = _never
     interval_seconds: float = 1.0
+    bytes_per_second: int | None = None
 
 
 class ProgressMeter:
@@ -63,7 +83,11 @@ class ProgressMeter:
     def __init__(self, watch: Watch, total: int, passes: int = 1) -> None:
         self.progress = Progress(total, passes=passes)
         self._watch = watch
+        self._began = time.monotonic()
         self._next = 0.0
+        self._pace = None
+        if watch.bytes_per_second is not None:
+            self._pace = pacing.Pace(watch.bytes_per_second)
 
     def check(self) -> None:
         """Looks whether the work shall stop.
@@ -74,6 +98,20 @@ class ProgressMeter:
         if self._watch.cancelled():
             raise errors.Cancelled("it was asked to stop before it was done")
 
+    def hold_back(self, read_bytes: int) -> None:
+        """Waits as long as it takes to read so many bytes no quicker than is wanted.
+
+        Raises:
+            Cancelled: It was asked to stop meanwhile.
+        """
+        if self._pace is None:
+            return
+        now = time.monotonic()
+        end = now + self._pace.wait_seconds(now, read_bytes)
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _PATIENCE_SECONDS))
+
     def add(self, *, done: int = 0, read: int = 0, sent: int = 0, stored: int = 0) -> None:
         """Adds bytes, and reports when it is time."""
         now = self.progress
@@ -83,6 +121,7 @@ class ProgressMeter:
             read=now.read + read,
             sent=now.sent + sent,
             stored=now.stored + stored,
+            elapsed_seconds=time.monotonic() - self._began,
         )
         moment = time.monotonic()
         if moment >= self._next:

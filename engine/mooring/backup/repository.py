@@ -127,12 +127,15 @@ class Repository:
         """Removes a backup from the catalogue; an absent one is no error.
 
         No other backup needs it. Its chunks stay until garbage collection finds them unused. Its
-        session is closed first: without a backup it would look like one that is under way.
+        session is closed then: without a backup it would look like one that is under way.
         """
+        session = None
         with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
-            self.close_session(self.manifest(backup_id).session)
+            session = self.manifest(backup_id).session
         self.store.delete(layout.manifest_key(backup_id))
         self.store.delete(layout.damaged_key(backup_id))
+        if session is not None:
+            self.close_session(session)
 
     def damaged(self) -> set[backups.BackupId]:
         """Returns the backups of which a repair found something lost."""

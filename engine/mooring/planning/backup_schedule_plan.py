@@ -55,6 +55,19 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A part that could not start yet.
+
+    Attributes:
+        part: Which.
+        queued: Whether it waits for its turn, and not for its claim's last backup.
+    """
+
+    part: Part
+    queued: bool = False
+
+
+@dataclass(frozen=True)
 class ActiveBackup:
     """A Backup of this schedule that has not ended and is not being deleted."""
 
@@ -71,14 +84,14 @@ class Memory:
         following: The schedule that was followed last; empty for none, None before the first look.
         since: Since when; times up to then are never caught up.
         last_scheduled: The last scheduled time that was run.
-        waiting: What waits until a claim's backup has ended.
+        waiting: What waits for other backups to end.
         asked: Names of the last runs that people asked for.
     """
 
     following: str | None = None
     since: datetime | None = None
     last_scheduled: datetime | None = None
-    waiting: tuple[Part, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     asked: tuple[str, ...] = ()
 
 
@@ -91,6 +104,7 @@ class Observed:
         following: Names what `timetable` says; empty without one.
         timetable: None while it is suspended or cannot be read.
         concurrency: See there.
+        parallelism: How many of its Backups run together.
         starting_deadline: How late a run may begin.
         asked: Name of the run that a person asks for.
         claims: The claims that are selected now.
@@ -102,6 +116,7 @@ class Observed:
     following: str
     timetable: timetables.Timetable | None
     concurrency: Concurrency
+    parallelism: int
     starting_deadline: timedelta
     asked: str | None
     claims: Sequence[str]
@@ -137,7 +152,7 @@ class _Parts:
     active: list[ActiveBackup]
     start: list[Part] = field(default_factory=list)
     end: list[str] = field(default_factory=list)
-    waiting: list[Part] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
 
 
 def parse_run_name(text: str) -> str:
@@ -184,7 +199,7 @@ def decide(seen: Observed, now: datetime) -> Decision:
         memory = replace(memory, since=now - seen.starting_deadline)
     parts = _Parts(list(seen.active))
     for part in [*_still_waiting(seen, memory, due is not None, now), *_parts(seen, runs)]:
-        _place(part, seen.concurrency, parts)
+        _place(part, seen, parts)
     memory = replace(memory, waiting=tuple(parts.waiting))
     next_at = None
     if seen.timetable is not None:
@@ -227,11 +242,11 @@ def _due(seen: Observed, memory: Memory, now: datetime) -> tuple[datetime | None
 def _still_waiting(seen: Observed, memory: Memory, is_due: bool, now: datetime) -> list[Part]:
     """Returns what still waits: not what the present run does anyway, nor what is too late."""
     return [
-        part
-        for part in memory.waiting
-        if part.claim in seen.claims
-        and now - part.run.at < seen.starting_deadline
-        and (part.run.asked or (not is_due and seen.timetable is not None))
+        waiting.part
+        for waiting in memory.waiting
+        if waiting.part.claim in seen.claims
+        and (waiting.queued or now - waiting.part.run.at < seen.starting_deadline)
+        and (waiting.part.run.asked or (not is_due and seen.timetable is not None))
     ]
 
 
@@ -239,20 +254,26 @@ def _parts(seen: Observed, runs: Sequence[Run]) -> list[Part]:
     return [Part(claim, run) for run in runs for claim in seen.claims]
 
 
-def _place(part: Part, concurrency: Concurrency, parts: _Parts) -> None:
-    """Lets a part start, or wait for what runs of its claim, or take its place."""
+def _place(part: Part, seen: Observed, parts: _Parts) -> None:
+    """Lets a part start, or wait for its claim or its turn, or take another's place."""
     # Its own Backup is no hindrance: it is there when the last try was killed after making it.
+    own = (part.claim, part.run.name)
     running = [
         backup
         for backup in parts.active
         if backup.claim == part.claim and backup.run != part.run.name
     ]
     starting = [other for other in parts.start if other.claim == part.claim]
-    if concurrency is Concurrency.FORBID and (running or starting):
-        parts.waiting.append(part)
+    if seen.concurrency is Concurrency.FORBID and (running or starting):
+        parts.waiting.append(Waiting(part))
         return
-    if concurrency is Concurrency.REPLACE:
+    if seen.concurrency is Concurrency.REPLACE:
         parts.end += [backup.name for backup in running]
         parts.active = [backup for backup in parts.active if backup not in running]
         parts.start = [other for other in parts.start if other not in starting]
-    parts.start.append(part)
+    busy = {(backup.claim, backup.run) for backup in parts.active}
+    busy |= {(other.claim, other.run.name) for other in parts.start}
+    if len(busy - {own}) >= seen.parallelism:
+        parts.waiting.append(Waiting(part, queued=True))
+    else:
+        parts.start.append(part)

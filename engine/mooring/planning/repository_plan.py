@@ -12,6 +12,8 @@ from mooring.planning.movers import MoverState
 
 RECHECK_READY = timedelta(hours=1)
 RECHECK_FAILED = timedelta(seconds=60)
+RECHECK_WITHOUT_SLOT = timedelta(minutes=10)
+"""A passphrase may have been added by hand; a change of the spec is looked at at once anyway."""
 PENDING_LIMIT = timedelta(seconds=10)
 EVERY_NAMESPACE = "*"
 _KEY_VOLUME = 'volume "key"'  # as the kubelet names it when a mount fails
@@ -114,6 +116,7 @@ class Observed:
         probe_started_at: When it was made.
         key_advice: How to make the key, for when it is missing.
         recovery: What it says of recovery slots.
+        lacks_slot: Whether a recovery slot was all that it lacked.
     """
 
     wanted: str
@@ -125,6 +128,7 @@ class Observed:
     probe_started_at: datetime | None
     key_advice: str
     recovery: recovery_slots.Wish
+    lacks_slot: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,8 @@ def decide(seen: Observed, now: datetime) -> Decision:
 def _decide_absent(seen: Observed, now: datetime) -> Decision:
     fresh = seen.probed == seen.wanted and seen.checked_at is not None
     pause = RECHECK_READY if seen.ready else RECHECK_FAILED
+    if seen.lacks_slot:
+        pause = RECHECK_WITHOUT_SLOT
     if fresh and seen.checked_at is not None and now - seen.checked_at < pause:
         return Decision(Action.WAIT)
     if fresh:

@@ -123,8 +123,9 @@ class NodeSnapshots(Protocol):
     def keep_base(self, snapshot_id: ids.SnapshotId, base: volumes.BackupBase) -> None:
         """Keeps a snapshot, whose content a backup has, so that the next reads only what changed.
 
-        It takes the place of the one kept of the same volume before, which goes only then. It is
-        dropped when its room is needed, or its volume is deleted. Repeating it is no error.
+        It takes the place of the one kept of the same volume before, which goes only then; where a
+        newer one is kept, it goes itself. It is dropped when its room is needed, or its volume is
+        deleted. Repeating it is no error.
 
         Raises:
             NotFound: No such snapshot, or its volume is gone.

@@ -95,3 +95,16 @@ def listing(namespace: str, after: str | None) -> dict[str, Any]:
 def forget(backup_id: str) -> dict[str, Any]:
     """Takes a point in time out of the repository."""
     return {"repository": _repository(), "backupId": backup_id}
+
+
+def prune(maximum_duration_seconds: int) -> dict[str, Any]:
+    """Frees what no backup needs, for so long."""
+    return {
+        "repository": _repository(),
+        "maximumDurationSeconds": maximum_duration_seconds,
+    }
+
+
+def check(parts: int | None) -> dict[str, Any]:
+    """Checks structure, and reads one part of so many."""
+    return {"repository": _repository(), "parts": parts}

@@ -1,7 +1,6 @@
 """Buckets that keep what is in them: versions, object lock, and identities without all rights."""
 
 import contextlib
-import json
 import random
 import re
 import urllib.parse
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mooring.backup import progress, verify
+from mooring.backup import inspection, progress
 from mooring.domain import errors
 from support import s3_server
 from support.backup_engine import Engine
@@ -57,7 +56,7 @@ def test_committed_objects_are_never_written_again(tmp_path: Path, server: S3Ser
         engine.back_up(content, f"bk-{number}")
         engine.back_up(content, f"bk-{number}")  # a retry of a command that had finished
     assert engine.restore("bk-1") == SECOND
-    assert verify.check_repository(engine.open(), progress.Watch(), full=True).healthy
+    assert inspection.check_repository(engine.open(), progress.Watch(), full=True).healthy
     keys = [key for key, _ in versions_of(server, bucket)]
     assert len(keys) > 10
     assert len(set(keys)) == len(keys)
@@ -79,26 +78,8 @@ def test_what_is_locked_outlives_its_administrator(tmp_path: Path, server: S3Ser
 @pytest.fixture
 def writer(tmp_path: Path, server: S3Server) -> Engine:
     """A repository whose writer may not delete."""
-    bucket, identity = server.new_bucket(), server.new_identity(f"writer-{tmp_path.name}")
-    arn = f"arn:aws:s3:::{bucket}"
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": [identity.access_key]},
-                "Action": ["s3:PutObject", "s3:GetObject"],
-                "Resource": [f"{arn}/*"],
-            },
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": [identity.access_key]},
-                "Action": ["s3:ListBucket"],
-                "Resource": [arn],
-            },
-        ],
-    }
-    server.request("PUT", f"/{bucket}", query="policy=", body=json.dumps(policy).encode())
+    bucket = server.new_bucket()
+    identity = server.writer_of(bucket, f"writer-{tmp_path.name}")
     return Engine(tmp_path, store=server.store(bucket, identity=identity))
 
 

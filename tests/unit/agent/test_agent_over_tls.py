@@ -1,5 +1,6 @@
 """The agent's port over real sockets and mutual TLS, on the loopback address."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import pytest
 
 from mooring.agent import authorization, certificates, client, renewal, server, service
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, extents, ids, volumes
 from support import fake_nodes
 
 NODE = ids.NodeName("node-a")
@@ -123,6 +124,68 @@ def test_every_call_arrives_as_if_made_here(authority, storage, serve, connect):
     node.delete_snapshot(snapshot_id)
     node.delete_volume(spec.volume_id)
     assert (storage.volumes, storage.snapshots) == ({}, {})
+
+
+def test_what_is_kept_and_what_changed_arrive(authority, storage, serve, connect, monkeypatch):
+    address = serve(authority.current("node", "node-a"), storage)
+    operator = connect(authority.current("operator"), address)
+    controller = connect(authority.current("controller"), address)
+    spec = make_spec()
+    operator.create_volume(spec)
+    first, second = (ids.snapshot_id_for(name, spec.volume_id) for name in ("a", "b"))
+    for snapshot_id in (first, second):
+        operator.create_snapshot(snapshot_id, "s", freeze_timeout_seconds=3)
+    base = volumes.BackupBase("r" * 32, "bk-1")
+    operator.keep_base(first, base)
+    assert {one.snapshot_id: one.base for one in operator.list_snapshots()} == {
+        first: base,
+        second: None,
+    }
+    with pytest.raises(errors.PermissionDenied):
+        controller.keep_base(first, base)
+
+    many = [extents.Range(number * 8192, 4096) for number in range(20_000)]
+
+    @contextlib.contextmanager
+    def read_ranges(snapshot_id, base_id):
+        assert (snapshot_id, base_id) in {(second, first), (second, None)}
+        yield extents.ImageRanges(1 << 30, base_id is not None, many if base_id else [])
+
+    monkeypatch.setattr(storage, "read_ranges", read_ranges)
+    with controller.read_ranges(second, first) as found:
+        assert (found.size_bytes, found.trusted) == (1 << 30, True)
+        assert list(found.ranges) == many
+    with controller.read_ranges(second, None) as found:
+        assert (found.size_bytes, found.trusted, list(found.ranges)) == (1 << 30, False, [])
+    with controller.read_ranges(second, first) as found:
+        assert next(iter(found.ranges)) == many[0]  # and the rest is not wanted
+    with pytest.raises(errors.PermissionDenied), operator.read_ranges(second, first):
+        pass
+
+
+def test_a_stream_that_breaks_off_is_no_shorter_list(
+    authority, storage, serve, connect, monkeypatch
+):
+    controller = connect(
+        authority.current("controller"), serve(authority.current("node", "node-a"), storage)
+    )
+    snapshot_id = ids.snapshot_id_for("a", ids.volume_id_for("pvc-1"))
+
+    def broken():
+        for number in range(10_000):
+            yield extents.Range(number * 8192, 4096)
+        raise errors.HostFailure("the disk is gone")
+
+    @contextlib.contextmanager
+    def read_ranges(*_):
+        yield extents.ImageRanges(1 << 30, True, broken())
+
+    monkeypatch.setattr(storage, "read_ranges", read_ranges)
+    with (
+        pytest.raises(errors.HostFailure, match="the disk is gone"),
+        controller.read_ranges(snapshot_id, None) as found,
+    ):
+        list(found.ranges)
 
 
 def test_an_error_of_the_tree_keeps_class_and_message(authority, storage, serve, connect):

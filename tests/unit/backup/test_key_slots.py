@@ -65,6 +65,7 @@ def same_repository(one: repository.Repository, other: repository.Repository) ->
         one.store.delete("sessions/x")
 
 
+@settings(deadline=None)
 @given(secret=BYTES_32, key=BYTES_32, context=st.binary(max_size=100), salt=BYTES_32)
 def test_a_secret_slot_opens_for_its_secret_alone(
     secret: bytes, key: bytes, context: bytes, salt: bytes
@@ -77,6 +78,7 @@ def test_a_secret_slot_opens_for_its_secret_alone(
         slots.unwrap(slots.Unlock(secret=secret), slot, context + b"x")
 
 
+@settings(deadline=None)
 @given(secret=BYTES_32, key=BYTES_32, context=st.binary(max_size=100), flip=st.integers(0, 79))
 def test_a_recovery_slot_opens_for_its_secret_half_alone(
     secret: bytes, key: bytes, context: bytes, flip: int
@@ -111,6 +113,7 @@ def test_a_passphrase_slot_opens_for_its_passphrase_alone(
     assert slots.unwrap(slots.Unlock(passphrase=words + "x"), slot, b"") is None
 
 
+@settings(deadline=None)
 @given(BYTES_32)
 def test_recovery_keys_are_read_as_they_are_written(secret: bytes) -> None:
     public = recovery_keys.public_of(secret)
@@ -120,6 +123,7 @@ def test_recovery_keys_are_read_as_they_are_written(secret: bytes) -> None:
     assert slots.parse_unlock(content.encode()) == slots.Unlock(identity=secret)
 
 
+@settings(deadline=None)
 @given(BYTES_32, st.data())
 def test_a_typing_error_in_a_public_key_is_noticed(secret: bytes, data: st.DataObject) -> None:
     text = recovery_keys.format_public(recovery_keys.public_of(secret))
@@ -216,6 +220,32 @@ def test_a_removed_slot_of_keys_is_deleted_too(store: Store) -> None:
     assert slot.key not in store.objects()
     store.blobs.put(str(slot.key), data)  # a store that kept it, or a copy of it
     with pytest.raises(errors.WrongKey, match="was removed"):
+        store.open(OTHER_KEY)
+
+
+def test_a_slot_is_removed_where_nothing_may_be_deleted(store: Store) -> None:
+    """A store with object lock, or a writer without that right."""
+    slot = store.ring().add(OTHER_KEY, Purpose.CLUSTER)
+
+    class Locked(MemoryBlobStore):
+        def delete(self, key: str) -> None:
+            raise errors.PermissionDenied(f"{key} may not be deleted")
+
+    locked = Locked()
+    for key, data in store.objects().items():
+        locked.put(key, data)
+    ring = repository.open_key_ring(locked, KEY, store.surroundings)
+    ring.remove(ring.find(slot.slot_id))
+    with pytest.raises(errors.WrongKey, match="was removed"):
+        repository.open_repository(locked, OTHER_KEY, store.surroundings)
+
+
+def test_an_invented_revocation_does_not_stop_a_removal(store: Store) -> None:
+    slot = store.ring().add(OTHER_KEY, Purpose.CLUSTER)
+    forged = slot_records.revocation(slot, "now")
+    store.put(slot_records.revocation_key(slot.slot_id), slot_records.encode(forged))
+    store.ring().remove(slot)
+    with pytest.raises(errors.WrongKey):
         store.open(OTHER_KEY)
 
 

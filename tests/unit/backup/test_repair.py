@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mooring.backup import inspection, progress, repair, verify
-from mooring.backup.format import layout, packs
+from mooring.backup import blob_index, inspection, progress, repair, verify
+from mooring.backup.format import chunks, layout, packs
 from mooring.domain import errors
 from mooring.planning import retention
 from support.backup_engine import SMALL_CHUNK, Engine
@@ -133,14 +133,17 @@ def test_any_one_object_damaged_is_named_and_made_the_most_of(
 
 
 def damaged_pack(engine: Engine, chunk: int) -> str:
-    """Flips one chunk of the first backup, and returns the pack's key."""
-    for key in engine.object_names("packs/"):
-        if engine.store.head(key).size_bytes > 100_000:  # type: ignore[union-attr]  # it is there
-            data = bytearray(content(engine, key))
-            data[packs.HEADER_BYTES + chunk * (CHUNK + 16) + 5] ^= 1
-            overwrite(engine, key, bytes(data))
-            return key
-    raise AssertionError("no pack is large enough")
+    """Flips a bit of a chunk that both backups need, and returns its pack's key."""
+    opened = engine.open()
+    index = blob_index.BlobIndex(opened, layout.BlobKind.DATA)
+    id_key = opened.keys.id_key(layout.BlobKind.DATA)
+    found = index.find(chunks.chunk_id(id_key, FIRST[chunk * CHUNK : (chunk + 1) * CHUNK]))
+    assert found is not None
+    key = layout.pack_key(index.pack(found.pack).name)
+    data = bytearray(content(engine, key))
+    data[found.offset + 5] ^= 1
+    overwrite(engine, key, bytes(data))
+    return key
 
 
 def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
@@ -149,7 +152,8 @@ def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
     key = damaged_pack(engine, 7)
     named = check(engine)
     touched = [backup_id for backup_id in IMAGES if any(backup_id in p for p in named.problems)]
-    assert named.problem_count == len(named.problems) == len(touched) > 0
+    assert touched == list(IMAGES)
+    assert named.problem_count == len(named.problems) == 2
     for problem in named.problems:
         assert "2026-01-01T00:00:0" in problem
         assert "volume-1" in problem
@@ -160,12 +164,12 @@ def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
     assert report.chunks_saved > 100
     assert set(report.damaged) == set(touched)
     assert engine.object_names("damaged/") == [f"damaged/{backup_id}" for backup_id in touched]
-    image = {"bk-1": FIRST, "bk-2": SECOND}[touched[-1]]
-    outcome = engine.back_up(image, "bk-3")
+    outcome = engine.back_up(SECOND, "bk-3")
     assert outcome.manifest.parent is None
     assert any("is lost" in note for note in outcome.notes)
-    assert outcome.manifest.stats.chunks_sent <= 260  # one pack's worth, not the volume
-    assert engine.restore("bk-3") == image
+    assert outcome.manifest.stats.chunks_sent == 1
+    assert outcome.manifest.chunk_size_bytes == CHUNK
+    assert engine.restore("bk-3") == SECOND
     healed = mend(engine)
     assert healed.damaged == {}  # the volume had it still
     assert engine.object_names("damaged/") == []

@@ -258,3 +258,11 @@ def test_a_termination_message_always_fits() -> None:
         "reason": "X",
     }
     assert json.loads(mover.fit({"outcome": "Failed", "message": "ü" * 1000, "reason": "X"}))
+
+
+def test_a_limit_of_the_rate_is_checked_before_anything_else(shell: Shell) -> None:
+    for words in ("0", "-1", "fast"):
+        code, said = shell.fails("backup", shell.image, f"--limit-rate={words}")
+        assert code == exits.exit_code(errors.InvalidInput(""))
+        assert said
+    assert shell.json("backup", shell.image, "--limit-rate", "10Gi")["bytesRead"] == len(IMAGE)

@@ -291,3 +291,31 @@ def test_files_that_are_no_spec(tmp_path: Path, text: str) -> None:
         mover_spec.read_spec(path, mover_spec.ForgetSpec)
     with pytest.raises(errors.InvalidInput):
         mover_spec.read_spec(tmp_path / "missing", mover_spec.ForgetSpec)
+
+
+def test_prune_says_what_is_held_and_check_what_was_looked_at(mover: Mover) -> None:
+    mover.probe()
+    assert mover.run("backup", mover.backup_spec())[0] == 0
+    code, pruned = mover.run("prune", mover.spec(maximumDurationSeconds=60))
+    packs = [path for path in (mover.folder / "repo" / "packs").rglob("*/*") if path.is_file()]
+    assert code == 0, pruned
+    assert pruned["bytesHeld"] == sum(path.stat().st_size for path in packs)
+    assert (pruned["bytesDeleted"], pruned["bytesMarked"]) == (0, 0)
+    code, checked = mover.run("check", mover.spec(parts=1))
+    assert (code, checked["backups"]) == (0, 1)
+    assert checked["bytesRead"] > 0
+    assert mover.run("check", mover.spec())[1]["bytesRead"] == 0
+
+
+def test_a_check_that_finds_damage_fails_for_good_and_names_it(mover: Mover) -> None:
+    mover.probe()
+    mover.run("backup", mover.backup_spec())
+    packs = [path for path in (mover.folder / "repo" / "packs").rglob("*/*") if path.is_file()]
+    pack = max(packs, key=lambda path: path.stat().st_size)
+    data = bytearray(pack.read_bytes())
+    data[70_000] ^= 1
+    pack.write_bytes(data)
+    code, message = mover.run("check", mover.spec(parts=1))
+    assert (code, message["reason"]) == (8, "DataCorrupt")
+    assert "problems were found" in message["message"]
+    assert "bk-1" in message["message"]

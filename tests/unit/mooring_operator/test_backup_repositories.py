@@ -61,7 +61,11 @@ def test_a_new_repository_without_a_slot_takes_no_backups(world: OperatorWorld) 
     assert (said["status"], said["reason"]) == ("False", "RepositoryNotReady")
     assert "keygen" in said["message"]
     world.mover_answers["probe"] = {**NO_SLOT, "recoverySlots": ["scrypt:01"]}
-    world.clock.advance(61)
+    probes = world.ended.count("probe")
+    world.clock.advance(400)
+    world.settle(6)
+    assert world.ended.count("probe") == probes, "nobody is bothered every minute"
+    world.clock.advance(200)
     world.settle(6)
     assert ready(world)["status"] == "True", "a passphrase that was added by hand is found"
 

@@ -8,8 +8,8 @@ import pytest
 from mooring.api import keys
 from mooring.domain import errors
 from mooring.ports import cluster
-from mooring_operator import resources, statuses
-from mooring_operator.work_queue import Key
+from mooring_operator import resources, statuses, watching
+from mooring_operator.work_queue import Key, WorkQueue
 from support.operator_world import NAMESPACE, OperatorWorld
 
 KEY = Key("BackupSchedule", NAMESPACE, "nightly")
@@ -387,6 +387,21 @@ def test_without_claims_it_says_so(world: OperatorWorld) -> None:
     assert status(world)["lastRun"]["outcome"] == "Empty"
 
 
+def test_few_of_its_backups_run_together_and_all_have_their_turn(world: OperatorWorld) -> None:
+    world.make_volume("log")
+    world.make_schedule(parallelism=1)
+    at(world, 3)
+    look(world)
+    look(world)
+    assert len(backups(world)) == 1
+    (waiting,) = status(world)["waiting"]
+    assert (waiting["claimName"], waiting["queued"]) == ("log", True)
+    world.settle(40)
+    assert len(backups(world)) == 2
+    assert status(world)["lastRun"]["outcome"] == "Succeeded"
+    assert "waiting" not in status(world)
+
+
 def test_options_of_its_backups_reach_them(world: OperatorWorld) -> None:
     world.make_schedule(backup={"freezeTimeoutSeconds": 3}, startingDeadlineSeconds=60)
     at(world, 3)
@@ -403,6 +418,19 @@ def test_it_looks_again_in_time(world: OperatorWorld) -> None:
     assert look(world) == 7.0
     world.clock.advance(7)
     assert look(world) == 10.0
+
+
+def test_its_backups_tell_it_and_others_do_not(world: OperatorWorld) -> None:
+    queue = WorkQueue()
+    world.make_schedule()
+    world.make_backup("mine")
+    at(world, 3)
+    look(world)
+    for backup in backups(world):
+        watching.tell_of_backup(queue, backup)
+    assert queue.waiting() == 1
+    queue.add(KEY)
+    assert queue.waiting() == 1, "it was this one"
 
 
 def test_time_zones_are_known_where_the_system_has_none() -> None:

@@ -193,6 +193,20 @@ def test_what_is_no_backup_of_this_namespace_is_left_out(
     assert (listing(world)["done"], listing(world)["skipped"]) == (True, 1)
 
 
+def test_backups_of_a_namespace_with_another_name_are_shown_when_asked_for(
+    world: OperatorWorld,
+) -> None:
+    world.held = [entry(0, namespace="shop-of-old"), entry(1)]
+    world.make_repository()
+    world.settle(12)
+    assert world.cluster.names(resources.BACKUPS) == ["pg-1"]
+    notes = {keys.LIST_NAMESPACE: "shop-of-old", keys.LIST: "again"}
+    world.cluster.patch(REPOSITORIES, "main", {"metadata": {"annotations": notes}}, NAMESPACE)
+    world.settle()
+    assert world.cluster.names(resources.BACKUPS) == ["pg-0", "pg-1"]
+    assert world.cluster.must_get(resources.BACKUPS, "pg-0", NAMESPACE)
+
+
 def test_a_log_that_was_cut_off_makes_nothing_and_is_read_again(world: OperatorWorld) -> None:
     world.make_repository()
     world.paused.add("list")

@@ -42,12 +42,23 @@ def events(world: OperatorWorld) -> list[tuple[str, str]]:
     return [(event["type"], event["reason"]) for event in found]
 
 
+def marks(world: OperatorWorld) -> list[str]:
+    found = world.cluster.find(cluster.CLAIMS, NAMESPACE)
+    labels = [claim["metadata"].get("labels", {}).get(keys.UNPROTECTED) for claim in found]
+    return [label for label in labels if label is not None]
+
+
 def test_a_claim_without_any_backup_counts_quietly_until_it_has_one(world: OperatorWorld) -> None:
     assert gauge(world) == 1
     assert events(world) == []
+    assert marks(world) == ["NoBackup"]
     world.make_backup()
     world.settle(20)
     assert gauge(world) == 0
+    assert marks(world) == []
+    world.cluster.calls.clear()
+    gauge(world)
+    assert not [call for call in world.cluster.calls if call.startswith("patch")]
     world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
     assert gauge(world) == 1, "one on its way out is none"
 

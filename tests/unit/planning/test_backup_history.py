@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.planning.backup_history import Limits, PastBackup, State, decide
@@ -42,6 +42,7 @@ limits = st.builds(
 
 
 @given(histories, limits)
+@settings(deadline=None)
 def test_the_newest_good_one_of_each_claim_stays_and_only_good_ones_are_retired(
     backups: list[PastBackup], rules: Limits
 ) -> None:

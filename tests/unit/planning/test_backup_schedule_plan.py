@@ -34,6 +34,7 @@ class Schedule:
             following="",
             timetable=None,
             concurrency=Concurrency.FORBID,
+            parallelism=10,
             starting_deadline=HOUR,
             asked=None,
             claims=("data",),
@@ -192,6 +193,31 @@ def test_after_a_kill_what_it_made_is_neither_ended_nor_waited_for(
     assert len(schedule.seen.active) == 1
 
 
+def test_few_run_together_and_the_others_have_their_turn_however_late() -> None:
+    claims = tuple(f"c{number}" for number in range(5))
+    schedule = Schedule(claims=claims, parallelism=2)
+    schedule.look(MADE)
+    schedule.look(at[3], killed=True, done=False)
+    assert len(schedule.look(at[3], done=False)) == 0, "what was made before the kill is enough"
+    for hour in (5, 7):
+        schedule.end_all()
+        assert len(schedule.look(at[hour], done=False)) == (1 if hour == 7 else 2)
+    schedule.end_all()
+    assert schedule.look(at[8]) == []
+    assert {part.claim for part in schedule.made.values()} == set(claims)
+    assert {part.run.at for part in schedule.made.values()} == {at[3]}
+
+
+def test_what_has_had_no_turn_is_in_the_next_run_once() -> None:
+    schedule = Schedule("0 * * * *", claims=("a", "b"), parallelism=1)
+    schedule.look(MADE)
+    schedule.look(at[3], done=False)
+    schedule.end_all()
+    assert [schedule.made[name].run.at for name in schedule.look(at[4], done=False)] == [at[4]]
+    assert schedule.last is not None
+    assert [waiting.part.run.at for waiting in schedule.last.memory.waiting] == [at[4]]
+
+
 def test_a_run_that_was_asked_for_is_made_once_a_name_also_while_suspended() -> None:
     schedule = Schedule()
     schedule.suspend()
@@ -251,7 +277,7 @@ steps = st.lists(
 )
 
 
-@given(expressions, zones, starts, steps, st.sampled_from(Concurrency))
+@given(expressions, zones, starts, steps, st.sampled_from(Concurrency), st.integers(1, 3))
 @settings(max_examples=200, deadline=None)
 def test_never_two_runs_of_one_time_never_one_before_creation_never_one_that_was_not_due(
     text: str,
@@ -259,8 +285,10 @@ def test_never_two_runs_of_one_time_never_one_before_creation_never_one_that_was
     start: datetime,
     history: list[tuple[timedelta, str]],
     concurrency: Concurrency,
+    parallelism: int,
 ) -> None:
-    schedule = Schedule(text, zone, created_at=start, concurrency=concurrency)
+    facts = {"concurrency": concurrency, "parallelism": parallelism, "claims": ("data", "log")}
+    schedule = Schedule(text, zone, created_at=start, **facts)
     table = timetables.parse(text, ZoneInfo(zone))
     now, resumed = start, start
     for step, what in history:
@@ -278,17 +306,20 @@ def test_never_two_runs_of_one_time_never_one_before_creation_never_one_that_was
                     resumed = now
             case "back":
                 now -= timedelta(minutes=3)
-        before = set(schedule.made)
+        before, begun = set(schedule.made), list(schedule.begun)
         schedule.look(now, killed=what == "killed", done=False)
         for name in set(schedule.made) - before:
             part = schedule.made[name]
             assert part.run.at <= now
             assert part.run.at > start
-            assert part.run.at > resumed or concurrency is Concurrency.FORBID
-            assert now - part.run.at < HOUR
+            if part.run not in begun:  # else it waited
+                assert part.run.at > resumed
+                assert now - part.run.at < HOUR
             assert table.next_after(part.run.at - timedelta(seconds=1)) == part.run.at
+        assert len(schedule.seen.active) <= parallelism
         if concurrency is Concurrency.FORBID:
-            assert len(schedule.seen.active) <= 1
+            busy = [backup.claim for backup in schedule.seen.active]
+            assert len(set(busy)) == len(busy)
     times = [run.at for run in schedule.begun]
     assert len(set(times)) == len(times)
     assert times == sorted(times)

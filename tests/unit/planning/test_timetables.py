@@ -16,9 +16,7 @@ EXPRESSIONS = [
     "0 3 * * *", "30 2 * * *", "0,30 1,2 * * *", "*/30 2 * * *", "0 * * * *", "15 0 * * *",
     "0 0 1 * *", "0 2 * * SUN", "@daily", "@weekly",
 ]  # fmt: skip
-moments = st.datetimes(
-    datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)
-)  # aware
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))
 
 
 def local(text: str, after: datetime, count: int) -> list[str]:
@@ -33,6 +31,7 @@ def local(text: str, after: datetime, count: int) -> list[str]:
 
 
 @given(st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES), moments)
+@settings(deadline=None)
 def test_times_grow_and_do_not_depend_on_where_one_begins(
     text: str, zone: str, start: datetime
 ) -> None:
@@ -48,7 +47,7 @@ def test_times_grow_and_do_not_depend_on_where_one_begins(
 
 
 @given(st.sampled_from(EXPRESSIONS), st.sampled_from(ZONES), moments, st.integers(0, 3000))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_latest_is_the_last_that_is_not_after_the_end(
     text: str, zone: str, start: datetime, minutes: int
 ) -> None:
@@ -95,7 +94,7 @@ def test_what_is_no_schedule_says_how_to_write_one(text: str) -> None:
 
 
 @given(st.text("0123456789*/-,#LW? ", max_size=30))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         table = timetables.parse(text, BERLIN)

@@ -318,6 +318,22 @@ def test_a_missing_key_says_how_to_make_one() -> None:
     assert (verdict.reason, verdict.message) == ("KeyMissing", "make a key")
 
 
+def test_missing_credentials_of_a_bucket_are_told() -> None:
+    message = (
+        'FailedMount: MountVolume.SetUp failed for volume "credentials" : secret "s" not found'
+    )
+    seen = replace(
+        _REPOSITORY,
+        probe=Mover(MoverState.PENDING, message=message),
+        probe_of="1",
+        probe_started_at=NOW - timedelta(minutes=1),
+    )
+    verdict = repository_plan.decide(seen, NOW).verdict
+    assert verdict is not None
+    assert verdict.reason == "CredentialsMissing"
+    assert 'secret "s" not found' in verdict.message
+
+
 def _node(name: str, free: int | None, **labels: str) -> placement_plan.Candidate:
     return placement_plan.Candidate(ids.NodeName(name), labels, True, free)
 

@@ -52,6 +52,17 @@ def test_the_next_one_takes_its_place() -> None:
     assert [one.snapshot_id for one in node.list_snapshots()] == [SECOND]
 
 
+def test_of_two_the_newer_is_kept_whichever_backup_ended_first() -> None:
+    node = World().node()
+    node.create_volume(spec("one"))
+    snapshot(node, FIRST)
+    snapshot(node, SECOND)
+    node.keep_base(SECOND, base("bk-2"))
+    node.keep_base(FIRST, base("bk-1"))
+    assert kept(node) == {SECOND: "bk-2"}
+    assert [one.snapshot_id for one in node.list_snapshots()] == [SECOND]
+
+
 def test_it_survives_its_agent() -> None:
     world = World()
     backed_up(world.node())

@@ -143,6 +143,40 @@ class Encryption(base.Model):
     )
 
 
+class Upkeep(base.Model):
+    """When something is done about a repository."""
+
+    schedule: str = Field(
+        min_length=1, max_length=100, description="When, as a BackupSchedule writes it."
+    )
+    time_zone: str = Field(
+        default="Etc/UTC",
+        min_length=1,
+        max_length=64,
+        description="A name of the time zone database, such as Europe/Berlin.",
+    )
+
+
+class Prune(Upkeep):
+    """When what no backup needs is freed."""
+
+    maximum_duration_seconds: int = Field(
+        default=7200, ge=60, le=604800, description="After it nothing new is begun."
+    )
+
+
+class Check(Upkeep):
+    """When backups are checked."""
+
+    parts: int | None = Field(
+        default=None,
+        ge=1,
+        le=10000,
+        description="Reads and re-hashes one part of so many of what is held, another one each "
+        "day. Left out, only structure and sizes are looked at.",
+    )
+
+
 class BackupRepositorySpec(base.Model):
     """What the user asks for."""
 
@@ -166,6 +200,13 @@ class BackupRepositorySpec(base.Model):
         "`GOOGLE_SERVICE_ACCOUNT_KEY`, the JSON of a service account's key.",
     )
     encryption: Encryption = Field(description="The key that seals it; without it nothing opens.")
+
+    prune: Prune | None = Field(
+        default=None,
+        description="Frees what no backup needs: marked by one run, deleted by one at least 24 "
+        "hours later. Without it nothing is freed.",
+    )
+    check: Check | None = Field(default=None, description="Checks that backups are whole.")
 
     def bucket(self) -> S3 | Azure | Gcs | None:
         """Returns the bucket that is named; None when it is in a folder."""
@@ -192,8 +233,53 @@ class Listing(base.Model):
     message: str | None = Field(default=None, description="Why it is not done.")
 
 
+class UpkeepRun(base.Model):
+    """The last run of an upkeep."""
+
+    time: str = Field(description="When it was due.", json_schema_extra={"format": "date-time"})
+    outcome: str = Field(description="Running, Succeeded or Failed.")
+    completion_time: str | None = Field(
+        default=None, description="When it ended.", json_schema_extra={"format": "date-time"}
+    )
+    reason: str | None = Field(default=None, description="Why it failed, in one word.")
+    message: str | None = Field(default=None, description="What it did, or why it failed.")
+
+
+class UpkeepStatus(base.Model):
+    """How an upkeep stands."""
+
+    next_schedule_time: str | None = Field(
+        default=None, description="The next run.", json_schema_extra={"format": "date-time"}
+    )
+    last_schedule_time: str | None = Field(
+        default=None,
+        description="The last scheduled time that was run.",
+        json_schema_extra={"format": "date-time"},
+    )
+    last_successful_time: str | None = Field(
+        default=None,
+        description="When it last went well.",
+        json_schema_extra={"format": "date-time"},
+    )
+    last_run: UpkeepRun | None = Field(default=None, description="The newest run.")
+    following: str | None = Field(default=None, description="The schedule that is followed.")
+    following_since: str | None = Field(
+        default=None,
+        description="Times up to then are never caught up.",
+        json_schema_extra={"format": "date-time"},
+    )
+    message: str | None = Field(default=None, description="Why its schedule is not followed.")
+
+
 class BackupRepositoryStatus(base.Status):
     """What the last look at it found."""
+
+    prune: UpkeepStatus | None = Field(default=None, description="How its pruning stands.")
+    check: UpkeepStatus | None = Field(default=None, description="How its checks stand.")
+    size: str | None = Field(
+        default=None, description="What it held after it was last pruned, for people."
+    )
+    size_bytes: int | None = Field(default=None, description="The same in bytes.")
 
     listing: Listing | None = Field(
         default=None, description="Backups made elsewhere, shown here as objects."
@@ -235,6 +321,9 @@ KIND = base.Kind(
         *base.condition_columns("Ready"),
         base.Column("Repository", ".status.repositoryId", priority=1),
         base.Column("Checked", ".status.lastCheckTime", type="date"),
+        base.Column("Size", ".status.size", description="When it was last pruned."),
+        base.Column("Pruned", ".status.prune.lastSuccessfulTime", type="date"),
+        base.Column("Verified", ".status.check.lastSuccessfulTime", type="date"),
         base.message_column("Ready"),
     ),
     rules=(

@@ -68,6 +68,13 @@ class BackupScheduleSpec(base.Model):
         description="For a claim whose last backup still runs. Forbid: the next one waits for it "
         "until the deadline. Replace: it is ended. Allow: both run.",
     )
+    parallelism: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="How many of its Backups run together; the others of a run wait for their "
+        "turn, until the next run.",
+    )
     starting_deadline_seconds: int = Field(
         default=3600,
         ge=10,
@@ -96,12 +103,15 @@ class LeftOut(base.Model):
 
 
 class WaitingBackup(base.Model):
-    """A backup that waits until the one before it has ended."""
+    """A backup that waits for others to end."""
 
     claim_name: str = Field(description="Of which claim.")
     run: str = Field(description="Of which run.")
     time: str = Field(description="When it was due.", json_schema_extra={"format": "date-time"})
     asked: bool = Field(description="Whether a person asked for the run.")
+    queued: bool = Field(
+        default=False, description="Whether it waits for its turn, and not for its claim."
+    )
 
 
 class LastRun(base.Model):
@@ -140,7 +150,7 @@ class BackupScheduleStatus(base.Status):
     last_run: LastRun | None = Field(default=None, description="The newest run.")
     active: list[str] | None = Field(default=None, description="Backups that run now.")
     waiting: list[WaitingBackup] | None = Field(
-        default=None, description="Backups that wait for one of the same claim."
+        default=None, description="Backups that wait for others to end."
     )
     selected_claims: int | None = Field(
         default=None, description="How many claims would be backed up now."

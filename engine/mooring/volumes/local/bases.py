@@ -36,13 +36,20 @@ class Bases:
         return sorted(found, key=lambda one: (one.created_at, one.snapshot_id))
 
     def keep(self, record: volumes.SnapshotRecord, base: volumes.BackupBase) -> None:
-        """Keeps a snapshot in place of the bases that its volume had before."""
+        """Keeps a snapshot in place of the bases that its volume had before; or a newer one."""
         with self._changing:
+            others = [
+                one
+                for one in self.kept(record.source_volume_id)
+                if one.snapshot_id != record.snapshot_id
+            ]
+            if any(one.created_at > record.created_at for one in others):
+                return self._drop(record)
             if record.base != base:
                 self._records.put_snapshot(replace(record, base=base))
-            for other in self.kept(record.source_volume_id):
-                if other.snapshot_id != record.snapshot_id:
-                    self._drop(other)
+            for other in others:
+                self._drop(other)
+        return None
 
     def drop_all_of(self, volume_id: ids.VolumeId) -> None:
         """Drops what is kept of a volume."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mooring.domain import errors, ids, transfers, volumes
+from mooring.planning import pacing
 from mooring.ports import transfers as ports
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
@@ -42,7 +43,7 @@ class Outgoing:
 
     def __init__(self, context: NodeContext, bytes_per_second: int) -> None:
         self._context = context
-        self._pace = _Pace(bytes_per_second)
+        self._pace = _SharedPace(bytes_per_second)
         self._guard = threading.Lock()
         self._offers: dict[tuple[ids.SnapshotId, ids.NodeName], datetime] = {}
         self._streams = 0
@@ -102,19 +103,16 @@ class Outgoing:
                 self._streams -= 1
 
 
-class _Pace:
-    """Spreads bytes over time; nothing is saved up while nobody reads."""
+class _SharedPace:
+    """The pace of all readers together."""
 
     def __init__(self, bytes_per_second: int) -> None:
-        self._bytes_per_second = bytes_per_second
         self._guard = threading.Lock()
-        self._next = 0.0
+        self._pace = pacing.Pace(bytes_per_second)
 
     def take(self, size_bytes: int) -> None:
         """Waits for the turn of so many bytes."""
         with self._guard:
-            now = time.monotonic()
-            turn = max(self._next, now)
-            self._next = turn + size_bytes / self._bytes_per_second
-        if turn > now:
-            time.sleep(turn - now)
+            wait_seconds = self._pace.wait_seconds(time.monotonic(), size_bytes)
+        if wait_seconds > 0:
+            time.sleep(wait_seconds)
