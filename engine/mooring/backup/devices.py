@@ -70,10 +70,10 @@ class VolumeSource:
         _read_into(self._file, self._path, buffer, offset)
 
     def data_ranges(self) -> Iterator[extents.Range]:
-        """Yields what is surely not in a hole of a sparse file, in order; of a device, all of it.
+        """Yields all that is not surely a hole of a sparse file, in order; of a device, all of it.
 
         Raises:
-            HostFailure: The filesystem gave an error.
+            HostFailure: The filesystem gave an error, or the file shrank.
         """
         if not self._is_file:
             yield extents.Range(0, self.size_bytes)
@@ -85,10 +85,13 @@ class VolumeSource:
                 end = os.lseek(self._file, start, os.SEEK_HOLE)
             except OSError as error:
                 if error.errno == errno.ENXIO:  # no data from here to the end
-                    return
+                    break
                 raise _failed(self._path, f"look for data from byte {start} of", error) from error
             yield extents.Range(start, end - start)
             start = end
+        size_bytes = os.lseek(self._file, 0, os.SEEK_END)
+        if size_bytes < self.size_bytes:
+            raise errors.HostFailure(f"{self._path} ended at byte {size_bytes}: it shrank")
 
 
 class VolumeTarget:
