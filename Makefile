@@ -115,3 +115,11 @@ bench-provision: toolchain ## Apply to Ready against local-path-provisioner, Cre
 .PHONY: bench-defrag
 bench-defrag: prerequisites ## Fsynced writes while a volume's pieces are joined, against none; writes performance.md
 	$(PYTHON) -m mooring_dev.bench.defrag
+
+.PHONY: bench-backup
+bench-backup: prerequisites ## Backups and restores against restic and borg; writes docs/reference/performance.md (about 20 min)
+	$(PYTHON) -m mooring_dev.bench.backup
+
+.PHONY: bench-scale-backup
+bench-scale-backup: prerequisites ## Backups as a volume grows, against themselves; writes docs/reference/performance.md
+	$(PYTHON) -m mooring_dev.bench.backup_scale

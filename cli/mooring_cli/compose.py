@@ -1,22 +1,30 @@
-"""Where the command line picks its adapters; nothing else here imports them."""
+"""Where the command line picks its adapters; nothing else here imports them.
+
+What only some commands need is imported when they ask for it: a backup of a file into a folder
+shall not wait for the client of a cluster to load.
+"""
+
+from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mooring.adapters.blobstores import opening
-from mooring.adapters.host import base_clones
-from mooring.adapters.host.images import views
-from mooring.adapters.kubernetes import client
-from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
-from mooring.backup import mover_spec
 from mooring.backup.repository import Surroundings
 from mooring.domain import backups, store_locations
-from mooring.ports import blobstores, cluster, images
-from mooring.volumes.fleet.farewell import Farewell
-from mooring.volumes.fleet.recovery import Recovery
-from mooring.volumes.fleet.undeletion import Undeletion
+from mooring.ports import blobstores
+
+if TYPE_CHECKING:
+    from mooring.adapters.host import base_clones
+    from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
+    from mooring.backup import mover_spec
+    from mooring.ports import cluster, images
+    from mooring.volumes.fleet.farewell import Farewell
+    from mooring.volumes.fleet.recovery import Recovery
+    from mooring.volumes.fleet.undeletion import Undeletion
 
 CREDENTIALS_VARIABLE = "MOORING_STORE_CREDENTIALS"
 CA_BUNDLE_VARIABLE = "MOORING_STORE_CA_BUNDLE"
@@ -73,11 +81,15 @@ def open_base_clones(
     folder: Path, volume_uid: str, repository_id: backups.RepositoryId
 ) -> AbstractContextManager[base_clones.BaseClones]:
     """Opens the clones that tell what changed in a volume; see `base_clones.opened`."""
+    from mooring.adapters.host import base_clones  # noqa: PLC0415
+
     return base_clones.opened(folder, volume_uid, repository_id)
 
 
 def image_views() -> images.ImageViews:
     """Returns what looks into the filesystems of backups."""
+    from mooring.adapters.host.images import views  # noqa: PLC0415
+
     return views.KernelImageViews()
 
 
@@ -87,6 +99,8 @@ def open_undeletion(kubeconfig: str | None, context: str | None) -> Undeletion:
     Raises:
         PreconditionFailed: There is no cluster to talk to.
     """
+    from mooring.volumes.fleet.undeletion import Undeletion  # noqa: PLC0415
+
     volumes, objects = _connected(kubeconfig, context)
     return Undeletion(volumes, volumes, objects)
 
@@ -97,6 +111,8 @@ def open_farewell(kubeconfig: str | None, context: str | None) -> Farewell:
     Raises:
         PreconditionFailed: There is no cluster to talk to.
     """
+    from mooring.volumes.fleet.farewell import Farewell  # noqa: PLC0415
+
     volumes, objects = _connected(kubeconfig, context)
     return Farewell(volumes, volumes, objects)
 
@@ -107,7 +123,9 @@ def open_recovery(kubeconfig: str | None, context: str | None) -> Recovery:
     Raises:
         PreconditionFailed: There is no cluster to talk to.
     """
-    return Recovery(client.connect(kubeconfig, context))
+    from mooring.volumes.fleet.recovery import Recovery  # noqa: PLC0415
+
+    return Recovery(open_cluster(kubeconfig, context))
 
 
 def open_cluster(kubeconfig: str | None, context: str | None) -> cluster.ClusterObjects:
@@ -116,11 +134,17 @@ def open_cluster(kubeconfig: str | None, context: str | None) -> cluster.Cluster
     Raises:
         PreconditionFailed: There is none to talk to.
     """
+    from mooring.adapters.kubernetes import client  # noqa: PLC0415
+
     return client.connect(kubeconfig, context)
 
 
 def _connected(
     kubeconfig: str | None, context: str | None
 ) -> tuple[KubernetesCatalogue, cluster.ClusterObjects]:
-    objects = client.connect(kubeconfig, context)
+    from mooring.adapters.kubernetes.volume_catalogue import (  # noqa: PLC0415
+        KubernetesCatalogue,
+    )
+
+    objects = open_cluster(kubeconfig, context)
     return KubernetesCatalogue(objects), objects

@@ -8,23 +8,10 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import (
-    backup,
-    backup_now,
-    backups,
-    exits,
-    extract,
-    forget_node,
-    keygen,
-    mount,
-    mover,
-    recover,
-    repo,
-    restore,
-    undelete,
-)
+from mooring_cli import exits, lazy_commands
 
 app = typer.Typer(
+    cls=lazy_commands.LazyCommands,
     help=(
         "Backups of volumes, devices and images, without a cluster too; deleted volumes back; "
         "nodes that are gone for good."
@@ -32,18 +19,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(repo.app, name="repo")
-app.command("keygen")(keygen.keygen)
-app.command("backup")(backup.backup)
-app.command("restore")(restore.restore)
-app.command("extract")(extract.extract)
-app.command("mount")(mount.mount)
-app.command("backups")(backups.backups)
-app.command(backup_now.NAME)(backup_now.backup_now)
-app.command(undelete.NAME)(undelete.undelete)
-app.command(forget_node.NAME)(forget_node.forget_node)
-app.command(recover.NAME)(recover.recover)
-app.add_typer(mover.app, name="mover")
+
+
+@app.callback()
+def _commands() -> None:
+    """Makes it a group without a command of its own."""
 
 
 def run() -> None:

@@ -5,12 +5,9 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import rich.console
-import rich.progress
-import rich.table
 import typer
 
 from mooring.backup import progress
@@ -38,6 +35,9 @@ def show_table(
     if output is options.OutputFormat.JSON:
         typer.echo(json.dumps(list(rows), indent=2))
         return
+    import rich.console  # noqa: PLC0415 - only where something is shown with it
+    import rich.table  # noqa: PLC0415
+
     table = rich.table.Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(_text(name, row.get(name)) for name in columns))
@@ -70,6 +70,22 @@ def watching(
         number: signal.signal(number, lambda *_: stopping.set())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
+    try:
+        with _reporting(title, measured=measured) as report:
+            yield progress.Watch(report, stopping.is_set, 0.2, bytes_per_second)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _reporting(title: str, *, measured: bool) -> Iterator[Callable[[progress.Progress], None]]:
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    import rich.console  # noqa: PLC0415 - it takes long to load
+    import rich.progress  # noqa: PLC0415
+
     columns = (
         rich.progress.TextColumn(title),
         rich.progress.BarColumn(),
@@ -78,17 +94,11 @@ def watching(
         rich.progress.TransferSpeedColumn(),
         rich.progress.TimeRemainingColumn(),
     )
-    console = rich.console.Console(stderr=True)
-    bar = rich.progress.Progress(*columns, console=console, disable=not sys.stderr.isatty())
-    task = bar.add_task(title, total=None)
+    with rich.progress.Progress(*columns, console=rich.console.Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
 
-    def report(now: progress.Progress) -> None:
-        total = now.total * now.passes if measured else None
-        bar.update(task, total=total, completed=now.done)
+        def report(now: progress.Progress) -> None:
+            total = now.total * now.passes if measured else None
+            bar.update(task, total=total, completed=now.done)
 
-    try:
-        with bar:
-            yield progress.Watch(report, stopping.is_set, 0.2, bytes_per_second)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        yield report

@@ -10,6 +10,7 @@ MIN_FREE_BYTES = 12 * 1024**3
 # A program or file that shows a package to be there, since only its use counts.
 _PACKAGES = {
     "bash": "bash",
+    "borgbackup": "borg",
     "btrfs-progs": "mkfs.btrfs",
     "buildah": "buildah",
     "busybox-static": "/bin/busybox",
@@ -22,6 +23,7 @@ _PACKAGES = {
     "iptables": "iptables",
     "kmod": "modprobe",
     "mmdebstrap": "mmdebstrap",
+    "restic": "restic",
     "runc": "runc",
     "socat": "socat",
     "strace": "strace",

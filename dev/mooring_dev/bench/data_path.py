@@ -85,10 +85,10 @@ def run(console: Console, *, keep: bool) -> list[Ratio]:
 
 
 @contextmanager
-def opened_pool(folder: Path) -> Iterator[LocalNode]:
+def opened_pool(folder: Path, size_bytes: int = POOL_BYTES) -> Iterator[LocalNode]:
     """Makes a pool in one file, serves it, and takes it away."""
     configuration = PoolConfiguration(
-        POOL, pools.PoolBackend.REFLINK, folder / "pool", POOL_BYTES, 1.0
+        POOL, pools.PoolBackend.REFLINK, folder / "pool", size_bytes, 1.0
     )
     opener = registry.PoolOpener(configuration, folder / "state", registry.kernel_host())
     parts = NodeParts(registry.kernel_host(), (opener.open(),), ())

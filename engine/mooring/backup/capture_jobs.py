@@ -27,12 +27,7 @@ class Job:
         return first + count
 
 
-def everything(chunk_count: int, most_chunks: int) -> Iterator[Job]:
-    """Yields jobs for all chunks of a volume, in order, none with more than `most_chunks`."""
-    yield from _jobs([(0, chunk_count)], most_chunks)
-
-
-def changed(
+def touched(
     ranges: Iterable[Range], chunk_size_bytes: int, size_bytes: int, most_chunks: int
 ) -> Iterator[Job]:
     """Yields jobs for all chunks that a range touches, in order."""

@@ -82,7 +82,10 @@ class Capture:
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(
-            source, repository.keys.id_key(layout.BlobKind.DATA), chunk_size, earlier
+            source,
+            repository.keys.id_key(layout.BlobKind.DATA),
+            chunk_size,
+            lambda ident: earlier(ident) or self._recent.has(ident),
         )
         self._begin()
 
@@ -145,10 +148,11 @@ class Capture:
 
     def _jobs(self) -> Iterator[capture_jobs.Job]:
         most = self._hasher.batch_chunks
-        if self._changed is None:
-            yield from capture_jobs.everything(self._chunk_count, most)
+        ranges = self._source.data_ranges() if self._changed is None else self._changed
+        jobs = capture_jobs.touched(ranges, self._chunk_size, self._source.size_bytes, most)
+        if self._changed is None:  # its tree begins as zeros, and holes are left so
+            yield from jobs
             return
-        jobs = capture_jobs.changed(self._changed, self._chunk_size, self._source.size_bytes, most)
         while some := list(islice(jobs, tree_reader.AHEAD)):
             self._want({job.leaf for job in some})
             yield from some

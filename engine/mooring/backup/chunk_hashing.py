@@ -40,14 +40,19 @@ class RecentIds:
     def __init__(self) -> None:
         self._slots = bytearray(_BUCKETS * _BUCKET_BYTES)
 
-    def seen(self, ident: bytes) -> bool:
-        """Tells whether an id is remembered, and remembers it."""
+    def has(self, ident: bytes) -> bool:
+        """Tells whether an id is remembered. For any thread."""
         start = int.from_bytes(ident[:4], "little") % _BUCKETS * _BUCKET_BYTES
-        bucket = self._slots[start : start + _BUCKET_BYTES]
-        found = bucket.find(ident)
-        if found >= 0 and found % layout.ID_BYTES == 0:
+        found = self._slots[start : start + _BUCKET_BYTES].find(ident)
+        return found >= 0 and found % layout.ID_BYTES == 0
+
+    def seen(self, ident: bytes) -> bool:
+        """Tells whether an id is remembered, and remembers it. For one thread."""
+        if self.has(ident):
             return True
-        self._slots[start : start + _BUCKET_BYTES] = ident + bucket[: -layout.ID_BYTES]
+        start = int.from_bytes(ident[:4], "little") % _BUCKETS * _BUCKET_BYTES
+        before = self._slots[start : start + _BUCKET_BYTES - layout.ID_BYTES]
+        self._slots[start : start + _BUCKET_BYTES] = ident + before
         return False
 
 
@@ -86,8 +91,6 @@ class ChunkHasher:
     def _run(self, first: int, count: int, before: bytes, batch: Batch) -> bytes:
         offset = first * self._chunk_size
         length = min(count * self._chunk_size, self._source.size_bytes - offset)
-        if self._source.is_hole(offset, length):
-            return bytes(count * layout.ID_BYTES)
         buffer, encoder = self._tools()
         data = memoryview(buffer)[:length]
         self._source.read_into(data, offset)

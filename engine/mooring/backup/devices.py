@@ -4,17 +4,20 @@ A device is opened exclusively for a restore, which the kernel refuses while it 
 file is filled under another name and renamed at the end, so that half a restore never looks ready.
 """
 
+import contextlib
 import enum
 import errno
 import os
 import stat
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mooring.backup import partial_files
-from mooring.domain import errors
+from mooring.domain import errors, extents
 
 _PIECE_BYTES = 1 << 20
+_WRITEBACK_BYTES = 64 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 _MAXIMUM_VECTORS = 512
 _NO_DATA = 1 << 63
@@ -89,6 +92,30 @@ class VolumeSource:
         number = os.fstat(self._file).st_rdev
         return not self._is_file and _is_block_device(path) and path.stat().st_rdev == number
 
+    def data_ranges(self) -> Iterator[extents.Range]:
+        """Yields all that is not surely a hole of a sparse file, in order; of a device, all of it.
+
+        Raises:
+            HostFailure: The filesystem gave an error, or the file shrank.
+        """
+        if not self._is_file:
+            yield extents.Range(0, self.size_bytes)
+            return
+        start = 0
+        while start < self.size_bytes:
+            try:
+                start = os.lseek(self._file, start, os.SEEK_DATA)
+                end = os.lseek(self._file, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # no data from here to the end
+                    break
+                raise _failed(self._path, f"look for data from byte {start} of", error) from error
+            yield extents.Range(start, end - start)
+            start = end
+        size_bytes = os.lseek(self._file, 0, os.SEEK_END)
+        if size_bytes < self.size_bytes:
+            raise errors.HostFailure(f"{self._path} ended at byte {size_bytes}: it shrank")
+
 
 class VolumeTarget:
     """What a restore fills. Writes of different ranges are thread-safe.
@@ -129,6 +156,8 @@ class VolumeTarget:
         self._partial: partial_files.PartialFile | None = None
         self.reuse = reuse
         self.cloned = False
+        self._lock = threading.Lock()
+        self._unsynced = 0
         if _is_block_device(path):
             self._file = _open(path, os.O_RDWR | os.O_EXCL)
             self.zeroed = False
@@ -165,6 +194,7 @@ class VolumeTarget:
             except OSError as error:
                 raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
             offset += length
+            self._begin_writeback(length)
 
     def clear(self, offset: int, length: int) -> None:
         """Makes a range read as zeros; what is zero already is not written."""
@@ -222,6 +252,19 @@ class VolumeTarget:
         if self._partial is not None and not keep:
             self._partial.remove()
         self._partial = None
+
+    def _begin_writeback(self, length: int) -> None:
+        """Has the disk work while the rest is still fetched; else `sync` would wait for all of it.
+
+        A disk's error is kept until `sync` asks.
+        """
+        with self._lock:
+            self._unsynced += length
+            if self._unsynced < _WRITEBACK_BYTES:
+                return
+            self._unsynced = 0
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def _begin(self, size_bytes: int, model: VolumeSource | None, *, replace: bool) -> None:
         path = self._path

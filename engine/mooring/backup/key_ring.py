@@ -206,8 +206,7 @@ class KeyRing:
         for slot in self.recovery_slots():
             if slot.type == slots.RECIPIENT and slot.fingerprint == wanted:
                 return slot
-        recipient = recovery_keys.public_key(public)
-        wrapped = recovery_keys.SUITE.encrypt(self._key, recipient, info=self._context)
+        wrapped = recovery_keys.seal(public, self._key, self._context)
         slot = self._write(slots.recipient_slot(public, wrapped), Purpose.RECOVERY, label)
         self._prove(slot, None)
         return slot

@@ -4,16 +4,21 @@ Every command may run again: a backup that exists, a repository that is made and
 forgotten are successes, and a restore starts over.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mooring.backup import capture, change_files, devices, mover_spec, progress, superblocks
+from mooring.backup import capture, devices, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup import restore as restores
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
+
+if TYPE_CHECKING:  # the command line needs no specs, and pydantic takes long to load
+    from mooring.backup import mover_spec
 
 MAXIMUM_KEY_FILE_BYTES = 4096
 _SHOWN_SLOTS = 32  # a termination message has 4096 bytes
@@ -119,6 +124,8 @@ def back_up(
     with devices.VolumeSource(spec.device) as source:
         changes, why_not = None, ""
         if spec.changes is not None:
+            from mooring.backup import change_files  # noqa: PLC0415 - only a mover has them
+
             changes, why_not = change_files.read(spec.changes, source.size_bytes)
         request = capture.BackupRequest(
             backup_id=backups.parse_backup_id(spec.backup_id),

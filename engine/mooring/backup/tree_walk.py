@@ -25,6 +25,13 @@ class Window:
     zeros: list[tuple[int, int]] = field(default_factory=list)
     length: int = 0
 
+    def add_zeros(self, offset: int, length: int) -> None:
+        """Adds a range behind those that are there."""
+        if self.zeros and sum(self.zeros[-1]) == offset:
+            offset, before = self.zeros.pop()
+            length += before
+        self.zeros.append((offset, length))
+
 
 class Content:
     """The content of one backup, ready to be read.
@@ -94,6 +101,11 @@ class Content:
         node = self._tree.leaf(leaf)
         first = leaf * trees.FANOUT
         count = min(trees.FANOUT, self.manifest.chunk_count - first)
+        if node == trees.ZERO_NODE:
+            length = min(count * chunk_size, self.manifest.volume.size_bytes - first * chunk_size)
+            window.length += length
+            window.add_zeros(first * chunk_size, length)
+            return
         for slot in range(count):
             ident = trees.entry(node, slot)
             number = first + slot
@@ -101,7 +113,5 @@ class Content:
             window.length += length
             if ident != layout.ZERO_ID:
                 window.places.setdefault(ident, []).append(number)
-            elif window.zeros and sum(window.zeros[-1]) == number * chunk_size:
-                window.zeros[-1] = (window.zeros[-1][0], window.zeros[-1][1] + length)
             else:
-                window.zeros.append((number * chunk_size, length))
+                window.add_zeros(number * chunk_size, length)

@@ -1,7 +1,8 @@
 """Plans how stored chunks are fetched: few large reads instead of many small ones."""
 
+import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAXIMUM_GAP_BYTES = 64 << 10
 """Bytes that may be read for nothing between two chunks: cheaper than another request."""
@@ -9,8 +10,7 @@ MAXIMUM_GAP_BYTES = 64 << 10
 MAXIMUM_READ_BYTES = 4 << 20
 
 
-@dataclass(frozen=True)
-class StoredChunk:
+class StoredChunk(NamedTuple):
     """Where a chunk lies.
 
     Attributes:
@@ -28,14 +28,16 @@ class StoredChunk:
     raw_length: int
 
 
-@dataclass(frozen=True)
-class PackRead:
+class PackRead(NamedTuple):
     """One ranged read and the chunks that are inside it, by offset."""
 
     pack: int
     offset: int
     length: int
     chunks: tuple[StoredChunk, ...]
+
+
+_place = operator.attrgetter("pack", "offset")
 
 
 def plan_reads(
@@ -55,7 +57,7 @@ def plan_reads(
     """
     reads: list[PackRead] = []
     run: list[StoredChunk] = []
-    for chunk in sorted(wanted, key=lambda item: (item.pack, item.offset)):
+    for chunk in sorted(wanted, key=_place):
         if run:
             end = run[-1].offset + run[-1].length
             joins = (

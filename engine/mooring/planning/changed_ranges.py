@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from mooring.domain.extents import Placed, Placement, Range
 
 _PLACED = struct.Struct("<QQQ8s")
+_NAMES = {placement: placement.value.encode() for placement in Placement}
 
 ReadMap = Callable[[], Iterator[Placed]]
 """Asks the filesystem anew how an image lies on its disk: pieces in order, holes left out."""
@@ -102,7 +103,7 @@ class _Fingerprint:
 
     def over(self, pieces: Iterable[Placed]) -> Iterator[Placed]:
         for piece in pieces:
-            self._digest.update(_PLACED.pack(*piece[:3], piece.placement.value.encode()))
+            self._digest.update(_PLACED.pack(*piece[:3], _NAMES[piece.placement]))
             yield piece
         self._whole = True
 

@@ -1,7 +1,6 @@
 """The bytes of format 1: what is written is read, and nothing else is."""
 
 import base64
-import dataclasses
 import json
 import struct
 from datetime import UTC, datetime
@@ -135,7 +134,7 @@ def test_a_blob_is_bound_to_its_place(field: str) -> None:
     assert cipher.unseal(entry, data) == b"hello"
     other: dict[str, Any] = {"ident": b"j" * 32, "offset": 41, "kind": layout.BlobKind.NODE}
     with pytest.raises(errors.DataCorrupt):
-        cipher.unseal(dataclasses.replace(entry, **{field: other[field]}), data)
+        cipher.unseal(entry._replace(**{field: other[field]}), data)
 
 
 idents = st.binary(min_size=32, max_size=32)

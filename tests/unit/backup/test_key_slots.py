@@ -84,7 +84,7 @@ def test_a_recovery_slot_opens_for_its_secret_half_alone(
     secret: bytes, key: bytes, context: bytes, flip: int
 ) -> None:
     public = recovery_keys.public_of(secret)
-    sealed = recovery_keys.SUITE.encrypt(key, recovery_keys.public_key(public), info=context)
+    sealed = recovery_keys.seal(public, key, context)
     slot = slots.recipient_slot(public, sealed)
     assert slots.unwrap(slots.Unlock(identity=secret), slot, context) == key
     other = slots.Unlock(identity=bytes(byte ^ 255 for byte in secret))

@@ -217,7 +217,7 @@ def test_jobs_cover_what_was_named_once_and_in_order(
 ) -> None:
     size = chunk_count * CHUNK - 3 if chunk_count else 0
     ranges = sorted(Range(first * CHUNK + 1, count * CHUNK - 1) for first, count in parts)
-    jobs = list(capture_jobs.changed(ranges, CHUNK, size, most))
+    jobs = list(capture_jobs.touched(ranges, CHUNK, size, most))
     named = [first + step for job in jobs for first, count in job.runs for step in range(count)]
     wanted = {number for first, count in parts for number in range(first, first + count)}
     assert named == sorted(number for number in wanted if number < chunk_count)

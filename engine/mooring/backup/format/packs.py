@@ -10,7 +10,7 @@ The nonce of a blob is its offset in the pack: a counter that cannot repeat unde
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,8 +29,7 @@ HEADER_BYTES = _HEADER.size
 TRAILER_BYTES = _TRAILER.size
 
 
-@dataclass(frozen=True)
-class PackEntry:
+class PackEntry(NamedTuple):
     """One blob of a pack.
 
     Attributes:

@@ -1,18 +1,22 @@
 """Recovery keys: X25519 pairs whose secret half stays outside the cluster, and their text forms.
 
 Both texts end in a checksum: a public key with a typing error would seal the repository key for
-nobody, which shows only on the day when everything else is lost.
+nobody, which shows only on the day when everything else is lost. The library is loaded when such a
+key is used: most commands use a repository's own.
 """
+
+from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-
-from cryptography.hazmat.primitives import hpke, serialization
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from typing import TYPE_CHECKING
 
 from mooring.backup.format import layout
 from mooring.domain import errors
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives import hpke
 
 PUBLIC_PREFIX = "mooring-recovery-"
 SECRET_PREFIX = "MOORING-RECOVERY-SECRET-"  # noqa: S105 - how such a text begins
@@ -20,19 +24,29 @@ FINGERPRINT_BYTES = 8
 _CHECKSUM_BYTES = 4
 _PADDING = "======"
 
-SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-"""RFC 9180, base mode."""
-
 
 def public_of(secret: bytes) -> bytes:
     """Returns the public half of a secret one, 32 bytes."""
-    public = X25519PrivateKey.from_private_bytes(secret).public_key()
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import x25519  # noqa: PLC0415
+
+    public = x25519.X25519PrivateKey.from_private_bytes(secret).public_key()
     return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
-def public_key(public: bytes) -> X25519PublicKey:
-    """Returns 32 bytes as a key of the library."""
-    return X25519PublicKey.from_public_bytes(public)
+def suite() -> hpke.Suite:
+    """Returns how keys are sealed: RFC 9180, base mode."""
+    from cryptography.hazmat.primitives import hpke  # noqa: PLC0415
+
+    return hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+
+
+def seal(public: bytes, content: bytes, context: bytes) -> bytes:
+    """Seals something to a public key of 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric import x25519  # noqa: PLC0415
+
+    recipient = x25519.X25519PublicKey.from_public_bytes(public)
+    return suite().encrypt(content, recipient, info=context)
 
 
 def open_sealed(secret: bytes, sealed: bytes, context: bytes) -> bytes:
@@ -41,7 +55,10 @@ def open_sealed(secret: bytes, sealed: bytes, context: bytes) -> bytes:
     Raises:
         InvalidTag: It is damaged, or for another key or context.
     """
-    return SUITE.decrypt(sealed, X25519PrivateKey.from_private_bytes(secret), info=context)
+    from cryptography.hazmat.primitives.asymmetric import x25519  # noqa: PLC0415
+
+    key = x25519.X25519PrivateKey.from_private_bytes(secret)
+    return suite().decrypt(sealed, key, info=context)
 
 
 def fingerprint(public: bytes) -> str:
