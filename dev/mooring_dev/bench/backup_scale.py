@@ -24,7 +24,7 @@ from mooring_dev.bench.data_path import POOL, opened_pool
 from mooring_dev.bench.figures import Ratio, at_most, record, show
 from mooring_dev.bench.timed import Timed
 
-POOL_BYTES = 24 << 30
+POOL_BYTES = 14 << 30
 GIB = 1 << 30
 ROUNDS = 3
 CHUNK_BYTES = 64 << 10
