@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from mooring.backup import capture, devices, progress, superblocks
 from mooring.backup import repository as repositories
-from mooring.backup import restore as restores
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
 from mooring.ports import blobstores
@@ -167,6 +166,8 @@ def restore(
         # A Job that was killed is run again, on the same device.
         reuse = devices.Reuse.BEGINNING
         return devices.VolumeTarget(spec.device, size_bytes, replace=True, reuse=reuse)
+
+    from mooring.backup import restore as restores  # noqa: PLC0415 - not for a backup
 
     outcome = restores.restore(repository, backup_id, target, watch, verify=spec.verify)
     return {

@@ -1,6 +1,5 @@
 """Does a backup stand: is everything that it needs there, and nothing of it about to be deleted?"""
 
-from mooring.backup import inventory, reachability
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout
 from mooring.domain import backups, errors
@@ -12,6 +11,8 @@ def stands(repository: repositories.Repository, manifest: backups.BackupManifest
     It goes down the backup's whole tree and reads no data, so it is asked only when a collector
     was at work meanwhile.
     """
+    from mooring.backup import inventory, reachability  # noqa: PLC0415 - seldom asked for
+
     try:
         judge = inventory.judge_by(inventory.packs(repository), repository)
         marker = reachability.Marker(repository, judge)
