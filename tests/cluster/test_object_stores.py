@@ -36,7 +36,7 @@ class Bucket:
             "endpoint": f"http://s3.{self.shop.namespace}.svc:{PORT}",
             "credentialsSecretName": "s3-login",
         }
-        spec = {"s3": bucket, "encryption": {"keySecretName": "key"}}
+        spec = {"s3": bucket, "encryption": {"keySecretName": "key", "recovery": "None"}}
         self.shop.create("BackupRepository", name, spec)
 
     def objects(self, folder: str) -> list[str]:

@@ -71,7 +71,7 @@ _FIELDS = {
     volumes.PullProgress: "taken_at source_size_bytes done_bytes chain",
     volumes.Trashing: "volume_id deleted_at expires_at",
     volumes.SnapshotRecord: "snapshot_id name pool size_bytes mode filesystem sector_size_bytes "
-    "preallocated state created_at formatted",
+    "preallocated state created_at formatted base",
 }
 
 
