@@ -89,7 +89,7 @@ def test_a_repository_that_fills_up_keeps_its_backups_and_a_retry_finishes(shell
     code, _, err = shell.run("backup", other, "--id", "bk-2")
     assert code == 7, err
     assert "No space left on device: make room there" in err
-    assert "try: df FOLDER" in err
+    assert "try: make room there, and the same command again" in err
     assert shell.backups() == ["bk-1"]
     shell.must("restore", "bk-1", shell.folder / "out", "--verify")
     assert (shell.folder / "out").read_bytes() == IMAGE
@@ -110,7 +110,7 @@ def test_a_read_only_repository_is_read_and_never_written(shell: Shell) -> None:
         code, _, err = shell.run(*words)
         assert code == 6, err
         assert "Read-only file system" in err
-        assert "try: ls -ld FOLDER" in err
+        assert "try: mooring repo info --repo REPO" in err
     shell.must("repo", "check", "--full")
     shell.must("restore", "bk-1", shell.folder / "out", "--verify")
     assert (shell.folder / "out").read_bytes() == IMAGE
