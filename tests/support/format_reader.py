@@ -1,4 +1,4 @@
-"""A second reader of repository format 1, written from docs/reference/repository-format.md alone.
+"""A second reader of repository format 1, written from docs/explanation/repository-format.md alone.
 
 It imports nothing of Mooring: the page is enough, and the bytes are as it says. By itself it
 restores one backup: `python format_reader.py REPOSITORY KEY-FILE BACKUP IMAGE`.

@@ -3,7 +3,7 @@
 A session is announced before anything is written or reused, and names what it builds on, so that
 a collector that looks later holds all of it. A collector that gives up on a session closes it
 first; the writer looks for that mark before and after it writes the manifest. The full protocol
-is in docs/reference/repository-format.md.
+is in docs/explanation/repository-format.md.
 """
 
 from dataclasses import dataclass
