@@ -28,6 +28,7 @@ from mooring_operator.builders import (
     owners,
     persistent_volumes,
 )
+from mooring_operator.kept_content import KeptContent, Original
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import Access, RepositoryAccess
@@ -51,6 +52,7 @@ class Source:
         label: `Kind/name`, for people.
         deadline_seconds: How long the transfer may take.
         placement: Where the data shall be, when the restore says so.
+        original: The volume of the backup, where it is surely one of this namespace.
     """
 
     point: populate_plan.Point | None
@@ -62,6 +64,7 @@ class Source:
     label: str = ""
     deadline_seconds: int = 86400
     placement: placement_plan.Wish | None = None
+    original: Original | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Populator:
         self._access = access
         self._fleet = surroundings.fleet
         self._catalogue = surroundings.catalogue
+        self._kept = KeptContent(surroundings)
         self._time = surroundings.time
 
     def advance(self, claim: cluster.Object, source: Source) -> Progress:
@@ -256,7 +260,7 @@ class Populator:
         node = metadata.get("annotations", {}).get(keys.SELECTED_NODE, "")
         request = _volume_request(claim, source, storage_class, ids.NodeName(node))
         try:
-            entry = self._fleet.create_volume(request)
+            entry = self._kept.create_volume(request, source.original, self._entry(claim))
         except errors.SpaceExhausted:
             # Let the scheduler, or the next look, choose another node.
             self._annotate(claim, {keys.SELECTED_NODE: None})

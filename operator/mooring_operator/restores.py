@@ -12,6 +12,7 @@ from mooring.planning import placement_plan, populate_plan, verdicts
 from mooring.ports import clock, cluster
 from mooring_operator import observing, parsing, resources, run_statuses, statuses
 from mooring_operator.builders import claims
+from mooring_operator.kept_content import Original
 from mooring_operator.populator import Populator, Progress, Source
 from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
@@ -102,7 +103,7 @@ class Restores:
             return self._make_claim(obj, spec, source)
         self._mark(claim, obj)
         progress = self._populator.advance(claim, source)
-        self._report(obj, progress.verdict, self._fields(claim, source, progress))
+        self._report(obj, progress.verdict, self._fields(obj, claim, source, progress))
         return _SOON_SECONDS if progress.acting else _WATCH_SECONDS
 
     def _mark(self, claim: cluster.Object, obj: cluster.Object) -> None:
@@ -222,12 +223,16 @@ class Restores:
         self._report(obj, verdicts.working("BackupNotReady", source.message), {})
         return _WATCH_SECONDS
 
-    def _fields(self, claim: cluster.Object, source: Source, progress: Progress) -> dict[str, Any]:
-        fields = run_statuses.progress_fields(progress.mover.progress, progress.mover.attempts)
+    def _fields(
+        self, obj: cluster.Object, claim: cluster.Object, source: Source, progress: Progress
+    ) -> dict[str, Any]:
+        mover = progress.mover
+        fields = run_statuses.progress_fields({**mover.progress, **mover.result}, mover.attempts)
         bound = claim.get("status", {}).get("phase") == "Bound"
         finished = progress.verdict.outcome in (verdicts.Outcome.DONE, verdicts.Outcome.FAILED)
         if progress.verdict.outcome is verdicts.Outcome.DONE:
-            fields["progress"] = {"percent": 100}
+            told = obj.get("status", {}).get("progress", {})
+            fields["progress"] = {**told, "percent": 100}
             fields["released"] = True
         return fields | {
             "claimName": claim["metadata"]["name"],
@@ -288,7 +293,16 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
         sector_size_bytes=status.get("sectorSizeBytes"),
         filesystem=status.get("filesystem"),
         label=f"Backup/{name} ({status['backupId']})",
+        original=_original(backup["metadata"]["namespace"], status),
     )
+
+
+def _original(namespace: str, status: dict[str, Any]) -> Original | None:
+    """Returns the volume that a backup is of; what a repository says of one is no proof."""
+    volume_id, repository_id = status.get("volumeId"), status.get("repositoryId")
+    if status.get("imported") or not volume_id or not repository_id:
+        return None
+    return Original(ids.parse_volume_id(str(volume_id)), str(repository_id), namespace)
 
 
 def reads(restore: cluster.Object, backup_name: str, backup_id: str | None) -> bool:

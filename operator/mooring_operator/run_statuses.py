@@ -8,6 +8,8 @@ from mooring.planning import movers, verdicts
 from mooring.ports import cluster
 from mooring_operator import statuses
 
+_NUMBERS = ("percent", "bytesTotal", "bytesRead", "bytesSent", "bytesStored", "bytesReused")
+
 
 def present(obj: cluster.Object) -> verdicts.Verdict:
     """Returns what the object's condition says now, for when nothing changed."""
@@ -45,7 +47,7 @@ def progress_fields(progress: Any, attempts: int) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     numbers = {
         name: int(progress[name])
-        for name in ("percent", "bytesTotal", "bytesRead", "bytesSent", "bytesStored")
+        for name in _NUMBERS
         if isinstance(progress.get(name), int | float)
     }
     if numbers:

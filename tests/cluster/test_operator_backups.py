@@ -69,6 +69,26 @@ def test_the_next_backup_reads_only_what_changed(shop: Shop) -> None:
     assert shop.checksum("reader") == checksum
 
 
+def test_a_volume_is_set_back_from_what_its_node_keeps(shop: Shop) -> None:
+    checksum = shop.filled(megabytes=200)
+    shop.backed_up("one")
+    shop.until(
+        "its snapshot to be kept", lambda: shop.get("backup", "one")["status"].get("released")
+    )
+    shop.in_pod("writer", "dd if=/dev/urandom of=/data/file bs=1M seek=9 count=1 conv=notrunc")
+    placement = {"node": shop.cluster.node_names[0]}
+    target = {"claimName": "restored"}
+    shop.create("Restore", "back", {"backupName": "one", "target": target, "placement": placement})
+    shop.until("the new claim", lambda: shop.get("pvc", "restored"))
+    shop.pod("reader", "restored", "exec sleep 3600")
+    shop.until_condition("restore", "back", "Succeeded", "True")
+    progress = shop.get("restore", "back")["status"]["progress"]
+    assert progress["bytesReused"] >= 190 << 20
+    assert progress["bytesRead"] < 20 << 20
+    shop.until("the reader", lambda: shop.running("reader"))
+    assert shop.checksum("reader") == checksum
+
+
 def test_a_mover_sees_its_own_device_and_no_other(shop: Shop) -> None:
     shop.filled(megabytes=100)
     shop.until_condition("backuprepository", "main", "Ready", "True")

@@ -124,7 +124,11 @@ class OperatorWorld:
         claim = self.apply(cluster.CLAIMS, name, spec)
         csi_name = f"pvc-{claim['metadata']['uid']}"
         volume = volumes.VolumeSpec(
-            ids.volume_id_for(csi_name), csi_name, ids.PoolName("default"), size_bytes
+            ids.volume_id_for(csi_name),
+            csi_name,
+            ids.PoolName("default"),
+            size_bytes,
+            labels={"namespace": NAMESPACE, "claim": name},
         )
         self.catalogue.reserve(volume, self.nodes[node].name)
         self.nodes[node].create_volume(volume)

@@ -143,6 +143,21 @@ class TestClones:
             node.create_volume(spec("two", source=volumes.Source(volume_id=ONE), **changes))
         assert list(world.records.volumes) == [ONE]
 
+    def test_what_a_restore_fills_may_begin_as_a_snapshot_of_this_node_alone(self) -> None:
+        world = World()
+        node = world.node()
+        node.create_volume(spec("one"))
+        node.create_snapshot(SNAP, "snap", freeze_timeout_seconds=5)
+        elsewhere = volumes.Source(snapshot_id=SNAP, node=ids.NodeName("other"))
+        with pytest.raises(errors.InvalidInput, match="of this node"):
+            node.create_volume(spec("two", source=elsewhere, filling=True))
+        source = volumes.Source(snapshot_id=SNAP)
+        made = node.create_volume(spec("two", source=source, filling=True))
+        assert made.state is volumes.VolumeState.FILLING
+        with pytest.raises(errors.PreconditionFailed):
+            node.publisher.stage(TWO, STAGING, Access())
+        assert node.finish_filling(TWO).formatted
+
     def test_a_missing_source_is_not_found(self) -> None:
         node = World().node()
         with pytest.raises(errors.NotFound):

@@ -64,6 +64,9 @@ class Progress(base.Model):
     bytes_read: int | None = Field(default=None, description="Read from the volume.")
     bytes_sent: int | None = Field(default=None, description="Sent to the repository, or written.")
     bytes_stored: int | None = Field(default=None, description="Added to the repository.")
+    bytes_reused: int | None = Field(
+        default=None, description="Of a restore: what its node had already, proven by its hash."
+    )
 
 
 class RunStatus(base.Status):

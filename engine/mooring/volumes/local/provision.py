@@ -117,8 +117,8 @@ def _require_sound(spec: volumes.VolumeSpec) -> None:
     source = spec.source
     if source and (source.volume_id is None) == (source.snapshot_id is None):
         raise errors.InvalidInput("a source is either a volume or a snapshot")
-    if source and spec.filling:
-        raise errors.InvalidInput("a volume that a restore fills has no other source")
+    if source and spec.filling and (source.volume_id or source.node):
+        raise errors.InvalidInput("what a restore fills begins empty or as a snapshot of this node")
 
 
 def _origin(context: NodeContext, spec: volumes.VolumeSpec) -> _Origin | None:
