@@ -71,12 +71,14 @@ class NodePod:
 
         def serves() -> int | None:
             found = self._processes(AGENT)
+            if not found:
+                return None
             path = f"/proc/{found[0]}/root/var/lib/kubelet/plugins/csi.mooring.dev/csi.sock"
             with socket.socket(socket.AF_UNIX) as probe:
                 is_there = found != [other_than] and probe.connect_ex(path) == 0
             return found[0] if is_there else None
 
-        served: int = self._shop.until("the agent", lambda: self._processes(AGENT) and serves())
+        served: int = self._shop.until("the agent", serves)
         return served
 
     def _processes(self, words: tuple[str, str]) -> list[int]:

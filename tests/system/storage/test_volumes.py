@@ -216,6 +216,13 @@ def test_growing_while_somebody_writes(machine: Machine, filesystem: str) -> Non
     assert hashlib.sha256((target / "log").read_bytes()).digest() == digest.digest()
 
 
+def test_an_ext4_that_cannot_use_so_little_more_is_as_large_as_asked_for(machine: Machine) -> None:
+    machine.node.create_volume(spec("one", size_bytes=256 * MIB))
+    target = _publish(machine, "one")
+    machine.node.expand_volume(ONE, 257 * MIB)
+    assert machine.node.publisher.node_expand(ONE, str(target)) == 257 * MIB
+
+
 def test_an_ext4_grows_although_its_last_mount_lives_on(machine: Machine) -> None:
     machine.node.create_volume(spec("one"))
     _publish(machine, "one")

@@ -7,11 +7,10 @@ give back the blocks that a preallocated image has reserved.
 import errno
 import os
 import re
-import struct
 import time
 from pathlib import Path
 
-from mooring.adapters.host import commands, sparse
+from mooring.adapters.host import commands, ext4, sparse
 from mooring.domain import errors, volumes
 
 _NOTHING_FOUND = 2
@@ -23,7 +22,6 @@ _IDLE_PAUSE_SECONDS = 0.05
 _BTRFS_KERNEL = (6, 7)
 _CHECKED_CODES = (0, 1)  # clean, or put right
 _CAP_SYS_RESOURCE = 24
-_EXT4_SUPERBLOCK_OFFSET = 1024
 _MEMORY = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
@@ -104,7 +102,7 @@ class KernelFilesystems:
             Unsupported: This process may not grow it while it is mounted.
         """
         if filesystem is volumes.FilesystemType.EXT4:
-            if ext4_fills(device):
+            if ext4.fills(device):
                 return
             if not _may_use_reserved_resources():
                 raise errors.Unsupported(
@@ -128,7 +126,7 @@ class KernelFilesystems:
         """
         if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
             return False
-        if ext4_fills(device):
+        if ext4.fills(device):
             return False
         deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
         while _is_busy(device):
@@ -165,18 +163,6 @@ def kernel_version() -> tuple[int, int]:
 
 def _shown(version: tuple[int, int]) -> str:
     return ".".join(str(number) for number in version)
-
-
-def ext4_fills(device: Path) -> bool:
-    """Whether an ext4 already uses its device up to the last whole block."""
-    with device.open("rb") as file:
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(_EXT4_SUPERBLOCK_OFFSET)
-        superblock = file.read(1024)
-    (low,) = struct.unpack_from("<I", superblock, 0x4)
-    (shift,) = struct.unpack_from("<I", superblock, 0x18)
-    (high,) = struct.unpack_from("<I", superblock, 0x150)
-    return (int(high) << 32 | int(low)) >= size_bytes // (1024 << int(shift))
 
 
 def _is_busy(device: Path) -> bool:
