@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import select
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mooring.domain import errors
 from mooring.ports import host
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
+_READINGS = 50
 _CORRUPT_SIGNS = ("Structure needs cleaning", "can't read superblock", "bad superblock")
 
 
@@ -21,10 +23,25 @@ class KernelMounts:
         self._mountinfo = mountinfo
 
     def table(self) -> Sequence[host.Mount]:
-        """Returns the mount table, in mount order."""
-        # Bytes that are no UTF-8 survive, so that any path can be compared.
-        text = self._mountinfo.read_bytes().decode("utf-8", "surrogateescape")
-        return tuple(parse_line(line) for line in text.split("\n") if line)
+        """Returns the mount table, in mount order.
+
+        A table that changes while it is read is read again: before Linux 5.8 an entry is skipped
+        when one above it goes meanwhile.
+
+        Raises:
+            Busy: It never stands still.
+        """
+        for _ in range(_READINGS):
+            with self._mountinfo.open("rb") as file:
+                raw = file.read()
+                changes = select.poll()
+                changes.register(file, select.POLLPRI)
+                if changes.poll(0):
+                    continue
+            # Bytes that are no UTF-8 survive, so that any path can be compared.
+            text = raw.decode("utf-8", "surrogateescape")
+            return tuple(parse_line(line) for line in text.split("\n") if line)
+        raise errors.Busy("the mount table changes faster than it can be read: try again")
 
     def mount(
         self, source: Path, target: Path, filesystem: str, options: Sequence[str] = ()
