@@ -1,6 +1,7 @@
 """Rounds of everything a user does, while every process of Mooring is killed at random.
 
-The tier runs two of them, `make soak` 100. The seed is printed and can be given again.
+The tier runs two of them, `make soak` 100, two at a time. The seed is printed and can be given
+again.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from support.shop import Shop, opened
 
 ROUNDS = int(os.environ.get("MOORING_SOAK_ROUNDS", "2"))
 SEED = int(os.environ.get("MOORING_TEST_SEED", "0")) or random.randrange(1 << 32)
+AT_ONCE = 2
 GROWN = "384Mi"
 POOL = "/var/lib/mooring/pools/default"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
@@ -243,8 +246,7 @@ def _soak(shop: Shop, dice: random.Random) -> None:
     loops, mounts = _loops(shop), _mounts(shop)
     began = time.monotonic()
     with Killer(shop.cluster, random.Random(SEED), _say) as killer:
-        for number in range(ROUNDS):
-            Round(shop, number, dice).live()
+        _live([Round(shop, number, dice) for number in range(ROUNDS)])
     minutes = (time.monotonic() - began) / 60
     _say(f"{ROUNDS} rounds in {minutes:.1f} min, kills: {dict(sorted(killer.kills.items()))}")
     shop.until("only the kept volume", lambda: len(_living(shop)) == 1)
@@ -254,6 +256,16 @@ def _soak(shop: Shop, dice: random.Random) -> None:
     shop.until("nothing astray in the pools", lambda: not _strays(shop))
     shop.until("everything put away", lambda: not shop.leftovers())
     _nothing_said_is_lost(shop)
+
+
+def _live(rounds: list[Round]) -> None:
+    """Lives all rounds, some at a time; the first that fails ends them, and is not waited for."""
+    pool = futures.ThreadPoolExecutor(AT_ONCE)
+    try:
+        for life in futures.as_completed([pool.submit(each.live) for each in rounds]):
+            life.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _nothing_said_is_lost(shop: Shop) -> None:
