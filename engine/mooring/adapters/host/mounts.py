@@ -53,6 +53,8 @@ class KernelMounts:
             HostFailure: The kernel refused for another reason.
         """
         argv = ["mount", "-i", "-t", filesystem]
+        if "ro" not in options:
+            argv.append("--rw")  # else it quietly mounts read-only what the kernel refuses to write
         if options:
             argv += ["-o", ",".join(options)]
         outcome = commands.attempt([*argv, "--", str(source), str(target)])
