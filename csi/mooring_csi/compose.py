@@ -39,6 +39,7 @@ from mooring.ports import pools as pool_ports
 from mooring.runtime.locks import ThreadLocks
 from mooring.runtime.metrics import MetricsServer
 from mooring.runtime.settings import AgentSettings
+from mooring.volumes.fleet import claim_placements
 from mooring.volumes.fleet.fleet import Fleet
 from mooring.volumes.local.node import LocalNode
 from mooring.volumes.local.outgoing import Transfers
@@ -124,11 +125,13 @@ class Surroundings:
         catalogue: Volumes of the fleet.
         certificate: What it proves itself with.
         node_exists: Whether there is a node of some name; without a cluster nobody knows.
+        placements: Where claims ask to be; None without a cluster.
     """
 
     catalogue: catalogue_port.Catalogue
     certificate: renewal.CurrentCertificate
     node_exists: pool_sightings.NodeExists = lambda _: True
+    placements: claim_placements.ClaimPlacements | None = None
 
 
 def without_cluster(
@@ -151,7 +154,8 @@ def in_cluster(
     def node_exists(node: ids.NodeName) -> bool:
         return objects.get(cluster.NODES, node) is not None
 
-    return Surroundings(KubernetesCatalogue(objects), current, node_exists)
+    placements = claim_placements.ClaimPlacements(objects)
+    return Surroundings(KubernetesCatalogue(objects), current, node_exists, placements)
 
 
 def connect(kubeconfig: str | None = None) -> cluster.ClusterObjects:
@@ -170,7 +174,7 @@ def build_controller(
     """Wires the controller: the fleet over node agents."""
     connections = agent_client.AgentConnections(found.certificate)
     nodes = agent_client.RemoteNodes(addresses, connections)
-    fleet = Fleet(found.catalogue, nodes, ThreadLocks())
+    fleet = Fleet(found.catalogue, nodes, ThreadLocks(), found.placements)
     # The sidecars wait for this: without a certificate every node would seem to be away.
     serving = _csi_server(
         csi_socket, [_controller_part(fleet)], lambda: found.certificate.present is not None

@@ -8,6 +8,7 @@ from mooring.api.v1alpha1 import volumes as models
 from mooring.domain import errors, handles, ids, quantities
 from mooring.planning import claim_holders, claim_plan, placement_plan
 from mooring.ports import cluster
+from mooring.volumes.fleet import claim_placements
 from mooring_operator import node_states, resources, statuses
 
 
@@ -27,6 +28,7 @@ def claim_facts(claim: cluster.Object, owner_name: str, owner_uid: str) -> claim
         terminating="deletionTimestamp" in metadata,
         lost=status.get("phase") == "Lost",
         selected_node=annotations.get(keys.SELECTED_NODE),
+        placement_node=claim_placements.bound_to(claim),
         placement_set_at=statuses.parse_timestamp(annotations.get(keys.PLACEMENT_SET_AT)),
         resize_error=_resize_error(status),
         finalizers=tuple(metadata.get("finalizers", [])),

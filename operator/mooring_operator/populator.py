@@ -19,7 +19,7 @@ from mooring.planning import (
 )
 from mooring.planning.populate_plan import Action
 from mooring.ports import catalogue, cluster
-from mooring.volumes.fleet import requests
+from mooring.volumes.fleet import claim_placements, requests
 from mooring_operator import observing
 from mooring_operator.builders import (
     claims,
@@ -176,11 +176,11 @@ class Populator:
     def _node(
         self, claim: cluster.Object, source: Source, storage_class: cluster.Object
     ) -> str | None:
-        """Returns the node chosen by the scheduler, by the restore, or for lack of both by us."""
+        """Returns the node of claim or restore, that of the scheduler, or for lack of both ours."""
+        wish, bound = source.placement, claim_placements.bound_to(claim)
         chosen = claim["metadata"].get("annotations", {}).get(keys.SELECTED_NODE)
-        if chosen:
-            return str(chosen)
-        wish = source.placement
+        if bound or (wish is None and chosen):
+            return bound or str(chosen)
         if wish is None:
             if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
                 return None
@@ -192,7 +192,9 @@ class Populator:
         except (errors.PreconditionFailed, errors.SpaceExhausted) as error:
             self._recorder.event(claim, verdicts.stuck(error.reason, str(error)))
             return None
-        notes = claims.placement_annotations(choice, self._time.now())
+        notes = claims.placement_annotations(
+            choice, self._time.now(), binding=source.placement is not None
+        )
         self._annotate(claim, notes)
         return choice.node
 
@@ -255,15 +257,18 @@ class Populator:
     def _create_volume(
         self, claim: cluster.Object, source: Source, storage_class: cluster.Object
     ) -> None:
-        metadata = claim["metadata"]
         self._recorder.hold(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
-        node = metadata.get("annotations", {}).get(keys.SELECTED_NODE, "")
+        picked = claim["metadata"].get("annotations", {}).get(keys.SELECTED_NODE, "")
+        node = claim_placements.bound_to(claim) or picked
         request = _volume_request(claim, source, storage_class, ids.NodeName(node))
         try:
             entry = self._kept.create_volume(request, source.original, self._entry(claim))
         except errors.SpaceExhausted:
             # Let the scheduler, or the next look, choose another node.
-            self._annotate(claim, {keys.SELECTED_NODE: None})
+            notes: cluster.Object = {keys.SELECTED_NODE: None}
+            if source.placement is not None:  # else the place is the claim's own
+                notes[keys.PLACEMENT_NODE] = None
+            self._annotate(claim, notes)
             raise
         self._annotate(claim, {keys.POPULATE_NODE: entry.node})
 

@@ -200,7 +200,7 @@ class Restores:
 
     def _placement(
         self, obj: cluster.Object, source: Source, size_bytes: int, spec: models.RestoreSpec
-    ) -> dict[str, str] | verdicts.Verdict:
+    ) -> cluster.Object | verdicts.Verdict:
         """Returns the annotations that choose the node, none without a placement, or a refusal."""
         if source.placement is None:
             return {}
@@ -212,7 +212,7 @@ class Restores:
             choice = placement_plan.choose(source.placement, found, size_bytes)
         except errors.MooringError as error:
             return verdicts.of_error(error)
-        return claims.placement_annotations(choice, self._time.now())
+        return claims.placement_annotations(choice, self._time.now(), binding=True)
 
     def _wait_for_backup(self, obj: cluster.Object, source: Source) -> float | None:
         created = statuses.parse_timestamp(obj["metadata"].get("creationTimestamp"))

@@ -125,7 +125,7 @@ class VolumeClaims:
 
     def _with_node(self, facts: claim_plan.Claim, claim: cluster.Object) -> claim_plan.Claim:
         """Adds where the data is, or shall be, how that node is, and whether the pool has room."""
-        node = facts.selected_node
+        node: str | None = facts.placement_node or facts.selected_node
         if facts.bound and facts.ours:
             volume = observing.bound_volume(self._objects, claim)
             node = volume.node if volume is not None else None
@@ -155,7 +155,7 @@ class VolumeClaims:
                 change: cluster.Object = {"spec": {"resources": {"requests": {"storage": storage}}}}
                 self._objects.patch(cluster.CLAIMS, name, change, namespace)
             case claim_plan.Place():
-                notes = claims.placement_annotations(self._choose(spec, source), self._time.now())
+                notes = self._placement(spec, source)
                 change = {"metadata": {"annotations": notes}}
                 self._objects.patch(cluster.CLAIMS, name, change, namespace)
             case claim_plan.DeleteClaim():
@@ -171,10 +171,9 @@ class VolumeClaims:
         source: claim_sources.Source | None,
     ) -> None:
         metadata = obj["metadata"]
-        annotations: dict[str, str] = {}
+        annotations: cluster.Object = {}
         if _is_placed(spec) or (source is not None and source.node is not None):
-            choice = self._choose(spec, source)
-            annotations = claims.placement_annotations(choice, self._time.now())
+            annotations = self._placement(spec, source)
         origin = spec.source or models.ClaimSource()
         template = claims.ClaimTemplate(
             namespace=metadata["namespace"],
@@ -195,6 +194,12 @@ class VolumeClaims:
             self._objects.create(cluster.CLAIMS, claims.claim(template))
         except errors.AlreadyExists:
             return  # made since it was read; the next look judges it
+
+    def _placement(
+        self, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
+    ) -> cluster.Object:
+        choice = self._choose(spec, source)
+        return claims.placement_annotations(choice, self._time.now(), binding=_is_placed(spec))
 
     def _choose(
         self, spec: models.VolumeClaimSpec, source: claim_sources.Source | None
@@ -294,7 +299,7 @@ def _is_placed(spec: models.VolumeClaimSpec) -> bool:
 
 def _why(annotations: dict[str, str], node: str) -> str:
     reason = annotations.get(keys.PLACEMENT_REASON)
-    if reason:
+    if reason and annotations.get(keys.PLACEMENT_NODE, node) == node:
         return f"{reason}; pods follow the data to {node}"
     if annotations.get(keys.SELECTED_NODE):
         return f"the scheduler put the first pod on {node}; later pods follow the data there"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mooring.api import keys
 from mooring_dev.kubectl import KubectlError, condition
 from support.development_cluster import DevelopmentCluster
 from support.shop import Shop, opened
@@ -194,6 +195,26 @@ def test_sources_and_targets_that_cannot_be_say_what_to_do(three_points: Shop) -
     reader(shop, "no-backup")
     assert read(shop, "no-backup") == "three"
     assert shop.in_pod("writer", "cat /data/file").strip() == "three"
+
+
+def test_a_volume_is_made_where_its_claim_says_whatever_was_picked(shop: Shop) -> None:
+    asked, picked = shop.cluster.node_names[:2]
+    # As after a first failure of the node that was asked for: the scheduler has picked another.
+    notes = {keys.PLACEMENT_NODE: asked, keys.SELECTED_NODE: picked}
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "bound", "namespace": shop.namespace, "annotations": notes},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "mooring",
+            "resources": {"requests": {"storage": "256Mi"}},
+        },
+    }
+    reader(shop, "bound")
+    shop.kubectl.run("apply", "-f", "-", stdin=json.dumps(body))
+    shop.until("pod bound", lambda: shop.running("bound"))
+    assert shop.get("pod", "bound")["spec"]["nodeName"] == asked
 
 
 def test_a_repository_on_a_claim_and_none_in_etc(shop: Shop) -> None:

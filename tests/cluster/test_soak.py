@@ -156,6 +156,8 @@ def _image_has_grown(shop: Shop, claim: str) -> bool:
 
 def _is_unmounted(shop: Shop, claim: str, node: str) -> bool:
     volume = _volume_of(shop, claim)
+    (terms,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert terms["matchExpressions"][0]["values"] == [node], "it is where it was to be"
     handle = volume["spec"]["csi"]["volumeHandle"]
     return hashlib.sha256(handle.encode()).hexdigest() not in shop.mounts(node)
 

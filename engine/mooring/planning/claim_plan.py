@@ -53,7 +53,8 @@ class Claim:
         bound: Whether a volume is bound to it.
         terminating: Whether its deletion was asked for.
         lost: Whether its volume is gone.
-        selected_node: The node chosen for it.
+        selected_node: The node chosen for it, by Mooring or by the scheduler of its first pod.
+        placement_node: The node that its volume has to be made on; None when any will do.
         placement_set_at: When Mooring last chose the node.
         holders: The pods that have it, when that matters: it is to be deleted, or its node is gone.
         finalizers: What keeps its object.
@@ -74,6 +75,7 @@ class Claim:
     terminating: bool
     lost: bool = False
     selected_node: str | None = None
+    placement_node: str | None = None
     placement_set_at: datetime | None = None
     holders: Sequence[claim_holders.Holder] = ()
     finalizers: Sequence[str] = ()
@@ -291,7 +293,8 @@ def _plan_waiting(
     steps: tuple[Step, ...],
     now: datetime,
 ) -> Plan:
-    if claim.selected_node:
+    misled = claim.placement_node is not None and claim.selected_node != claim.placement_node
+    if claim.selected_node and not misled:
         trouble = f": {claim.trouble}" if claim.trouble else ""
         if claim.node_state is not claim_holders.NodeState.READY:
             trouble = f", which does not answer{trouble}"

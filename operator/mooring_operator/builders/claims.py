@@ -25,7 +25,7 @@ class ClaimTemplate:
         access_mode: For example ReadWriteOnce.
         data_source: API group, kind and name of its source; None for an empty volume.
         labels: Further labels.
-        annotations: Further annotations.
+        annotations: Further annotations; one that is None is left out.
     """
 
     namespace: str
@@ -36,7 +36,7 @@ class ClaimTemplate:
     access_mode: str
     data_source: tuple[str, str, str] | None = None
     labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: cluster.Object = field(default_factory=dict)
 
 
 def claim(template: ClaimTemplate) -> cluster.Object:
@@ -61,7 +61,7 @@ def claim(template: ClaimTemplate) -> cluster.Object:
             "name": template.name,
             "namespace": template.namespace,
             "labels": {keys.MANAGED_BY: keys.MANAGED_BY_VALUE, **template.labels},
-            "annotations": dict(template.annotations),
+            "annotations": {k: v for k, v in template.annotations.items() if v is not None},
         },
         "spec": spec,
     }
@@ -80,10 +80,16 @@ def data_source_of(
     return None
 
 
-def placement_annotations(choice: placement_plan.Choice, now: datetime) -> dict[str, str]:
-    """Returns the annotations that send a claim's volume to a node, and say why."""
+def placement_annotations(
+    choice: placement_plan.Choice, now: datetime, *, binding: bool
+) -> cluster.Object:
+    """Returns the annotations that send a claim's volume to a node, and say why.
+
+    Where it is not `binding`, the scheduler may choose another node when that one fails.
+    """
     return {
         keys.SELECTED_NODE: choice.node,
+        keys.PLACEMENT_NODE: choice.node if binding else None,
         keys.PLACEMENT_SET_AT: statuses.timestamp(now),
         keys.PLACEMENT_REASON: choice.reason,
     }

@@ -136,6 +136,22 @@ def test_a_restore_fills_a_new_claim_on_the_other_node(world: OperatorWorld) -> 
     assert world.cluster.names(cluster.JOBS) == []
 
 
+def test_a_restore_goes_where_it_says_whatever_the_scheduler_picks(world: OperatorWorld) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.nodes[1].silent = True
+    world.make_restore(placement={"node": "node-2"})
+    world.settle(4)
+    picked = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
+    world.cluster.patch(cluster.CLAIMS, "restored", picked, NAMESPACE)
+    world.settle(4)
+    world.nodes[1].silent = False
+    world.settle()
+    assert world.status(resources.RESTORES, "back")["node"] == "node-2"
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+
+
 def test_nothing_is_bound_before_the_mover_has_verified_everything(world: OperatorWorld) -> None:
     world.settle(6)
     world.make_backup()

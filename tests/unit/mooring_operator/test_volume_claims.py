@@ -388,6 +388,24 @@ def test_a_node_that_refused_is_asked_again_after_a_while(world: World) -> None:
     assert world.settle()["reason"] == "Provisioning"
 
 
+def test_a_scheduler_that_picks_another_node_meanwhile_is_overruled(world: World) -> None:
+    world.apply(size="1Gi", placement={"node": "node-1"})
+    world.settle()
+    picked = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-2"}}}
+    world.cluster.patch(cluster.CLAIMS, "data", picked, "apps")
+    assert world.settle()["reason"] == "PlacementRefused"
+    world.clock.advance(61)
+    assert "node-1" in world.settle()["message"]
+    notes = world.pvc()["metadata"]["annotations"]
+    assert (notes[keys.SELECTED_NODE], notes[keys.PLACEMENT_NODE]) == ("node-1", "node-1")
+
+
+def test_only_what_says_where_it_shall_be_is_bound_to_a_node(world: World) -> None:
+    world.apply(size="1Gi")
+    world.settle()
+    assert keys.PLACEMENT_NODE not in world.pvc()["metadata"].get("annotations", {})
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [

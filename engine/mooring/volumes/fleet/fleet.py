@@ -9,7 +9,15 @@ from mooring.planning import placement, sizes
 from mooring.ports import catalogue as catalogue_port
 from mooring.ports import locks as locks_port
 from mooring.ports import nodes as nodes_port
-from mooring.volumes.fleet import lookups, provision, pulling, requests, surveys, tombstones
+from mooring.volumes.fleet import (
+    claim_placements,
+    lookups,
+    provision,
+    pulling,
+    requests,
+    surveys,
+    tombstones,
+)
 
 
 @dataclass(frozen=True)
@@ -33,16 +41,20 @@ class Fleet:
         catalogue: catalogue_port.Catalogue,
         nodes: nodes_port.Nodes,
         locks: locks_port.KeyedLocks,
+        placements: claim_placements.ClaimPlacements | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._nodes = nodes
         self._locks = locks
+        self._placements = placements
         self._lookups = lookups.Lookups(catalogue, nodes)
         self._pulls = pulling.Pulling(catalogue, nodes)
         self._provisioning = provision.Provisioning(catalogue, nodes, self._lookups, self._pulls)
 
     def create_volume(self, request: requests.VolumeRequest) -> catalogue_port.CatalogueEntry:
         """Creates a volume; see `provision.Provisioning.create`."""
+        if self._placements is not None:
+            request = self._placements.applied(request)
         keys = [ids.volume_id_for(request.name)]
         if request.source is not None and request.source.volume_id is not None:
             keys.append(request.source.volume_id)
