@@ -376,6 +376,9 @@ class FakeKernel:
     def identity(self, path: Path) -> host.FileIdentity | None:
         return self._identity(path)
 
+    def unchanged_seconds(self, folder: Path) -> float:
+        return 0.0
+
     def usage(self, path: Path) -> host.FilesystemUsage:
         return host.FilesystemUsage(100, 40, 60, 10, 4, 6)
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from mooring.domain import quantities
 from mooring.planning import claim_holders, claim_sources, verdicts
 
-PLACEMENT_RETRY = timedelta(seconds=60)
+PLACEMENT_RETRY = timedelta(seconds=15)
 LONGEST_NAME = 63
 """Characters: a label of the claim holds the name."""
 
@@ -306,8 +306,8 @@ def _plan_waiting(
             text = "its node is being chosen"
             return Plan((*steps, Place()), verdicts.working("Placing", text))
         text = (
-            "the node that was chosen for it could not make the volume; tried again every "
-            f"minute. {claim.trouble or f'See kubectl describe pvc {wish.name}'}"
+            "the node that was chosen for it could not make the volume; tried again "
+            f"every {PLACEMENT_RETRY.seconds} s. {claim.trouble or f'See kubectl describe pvc {wish.name}'}"
         )
         return Plan(steps, verdicts.working("PlacementRefused", text))
     if storage_class.waits_for_pod:

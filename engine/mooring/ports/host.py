@@ -292,6 +292,9 @@ class TargetPaths(Protocol):
         The last part of the path is not followed.
         """
 
+    def unchanged_seconds(self, folder: Path) -> float:
+        """Returns how long nothing was made or removed in a folder; 0 if that is not known."""
+
     def usage(self, path: Path) -> FilesystemUsage:
         """Returns the use of the filesystem that a path lies in."""
 

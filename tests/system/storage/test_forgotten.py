@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_a_filling_volume_is_let_go_with_what_the_kubelet_put_on_top(machine: Ma
     assert not target.exists()
     assert machine.host.loops.on_top_of(device.path) == ()
     assert machine.node.finish_filling(ONE).state is volumes.VolumeState.READY
+
+
+def test_an_agent_that_is_new_need_not_wait_again(machine: Machine) -> None:
+    machine.node.create_volume(spec("one", 64 * MIB, None))
+    pod = _pod(machine, FIRST)
+    target = _publish_device(machine, FIRST)
+    pod.rmdir()
+    assert machine.restart().forgotten.check() == [], "it may be made just now"
+    long_ago = time.time() - 31
+    os.utime(target.parent, (long_ago, long_ago))
+    (note,) = machine.restart().forgotten.check()
+    assert "whose pod is gone" in note
+    assert not target.exists()
 
 
 def test_only_the_pod_that_is_gone_loses_its_device(machine: Machine) -> None:

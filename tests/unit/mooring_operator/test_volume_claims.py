@@ -384,7 +384,7 @@ def test_a_node_that_refused_is_asked_again_after_a_while(world: World) -> None:
     gone = {"metadata": {"annotations": {keys.SELECTED_NODE: None}}}
     world.cluster.patch(cluster.CLAIMS, "data", gone, "apps")
     assert world.settle()["reason"] == "PlacementRefused"
-    world.clock.advance(61)
+    world.clock.advance(16)
     assert world.settle()["reason"] == "Provisioning"
 
 
@@ -394,7 +394,7 @@ def test_a_scheduler_that_picks_another_node_meanwhile_is_overruled(world: World
     picked = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-2"}}}
     world.cluster.patch(cluster.CLAIMS, "data", picked, "apps")
     assert world.settle()["reason"] == "PlacementRefused"
-    world.clock.advance(61)
+    world.clock.advance(16)
     assert "node-1" in world.settle()["message"]
     notes = world.pvc()["metadata"]["annotations"]
     assert (notes[keys.SELECTED_NODE], notes[keys.PLACEMENT_NODE]) == ("node-1", "node-1")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 from mooring.domain import errors
@@ -122,6 +123,13 @@ class KernelPaths:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return host.FileIdentity(status.st_dev, status.st_ino)
+
+    def unchanged_seconds(self, folder: Path) -> float:
+        """Returns how long nothing was made or removed in a folder; 0 if that is not known."""
+        try:
+            return max(0.0, time.time() - folder.stat().st_mtime)
+        except OSError:
+            return 0.0
 
     def usage(self, path: Path) -> host.FilesystemUsage:
         """Returns the use of the filesystem that a path lies in.

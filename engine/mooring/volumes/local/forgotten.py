@@ -37,7 +37,7 @@ class Forgotten:
         context: The node.
 
     Attributes:
-        wait_seconds: How long a target must have been without its pod.
+        wait_seconds: How long a target must have been there, or without its pod.
     """
 
     def __init__(self, context: NodeContext) -> None:
@@ -50,7 +50,12 @@ class Forgotten:
         """Looks once at all mounts; returns what was let go, or could not be, for people."""
         now = time.monotonic()
         orphans = {mount.target for mount in self._host.mounts.table() if self._is_orphan(mount)}
-        self._since = {target: self._since.get(target, now) for target in orphans}
+        # An agent that is new remembers nothing, but the folders do.
+        unchanged = self._host.paths.unchanged_seconds
+        self._since = {
+            target: self._since[target] if target in self._since else now - unchanged(target.parent)
+            for target in orphans
+        }
         due = [target for target, since in self._since.items() if now - since >= self.wait_seconds]
         if not due:
             return []
