@@ -24,6 +24,7 @@ SHORT = int(os.environ.get("MOORING_FAULT_POINTS", "0"))
 FULL = "error=ENOSPC"
 ERRORS = ("error=EIO", FULL, "error=EROFS")
 Some = TypeVar("Some", bound=Bench)
+_TRIES = 4
 _PERSISTS = ("fsync", "fdatasync")
 
 
@@ -63,8 +64,12 @@ def _chosen(bench: Bench, request: pytest.FixtureRequest, what: str) -> list[Poi
 def test_a_kill_at_any_call_is_made_good_by_a_retry(
     bench: Bench, request: pytest.FixtureRequest
 ) -> None:
-    endings = [(point, bench.broken_off(point, KILL)) for point in _chosen(bench, request, "kill")]
-    spared = [str(point) for point, ending in endings if not ending.killed]
+    spared = []
+    for point in _chosen(bench, request, "kill"):
+        # A loop device that another program makes or drops shifts the count of the calls.
+        tries = (bench.broken_off(point, KILL).killed for _ in range(_TRIES))
+        if not any(tries):
+            spared.append(str(point))
     assert not [one for one in spared if not one.startswith("child")], spared
 
 

@@ -307,7 +307,8 @@ def _plan_waiting(
             return Plan((*steps, Place()), verdicts.working("Placing", text))
         text = (
             "the node that was chosen for it could not make the volume; tried again "
-            f"every {PLACEMENT_RETRY.seconds} s. {claim.trouble or f'See kubectl describe pvc {wish.name}'}"
+            f"every {PLACEMENT_RETRY.seconds} s. "
+            f"{claim.trouble or f'See kubectl describe pvc {wish.name}'}"
         )
         return Plan(steps, verdicts.working("PlacementRefused", text))
     if storage_class.waits_for_pod:
