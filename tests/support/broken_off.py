@@ -11,6 +11,7 @@ from support import faulted_operations, real_storage, syscall_faults
 from support.faulted_operations import CONTENT, INTENTS, Operation
 from support.syscall_faults import KILL, Point
 
+_COUNTED_RUNS = 2
 _UNDER_WAY = "under way"
 
 
@@ -35,11 +36,16 @@ class Bench:
         first = self._successor()
         operation.act(first)
         self._end(first)
+        # Another program at the loop devices only adds calls, which later runs may not have.
+        runs = [self._counted(log) for _ in range(_COUNTED_RUNS)]
+        self.points, self._expected = min(runs, key=lambda run: len(run[0]))
+
+    def _counted(self, log: Path) -> tuple[list[Point], dict[str, object]]:
+        """Runs the operation without a fault; returns its calls and what it leaves."""
         self._begin()
-        ending = syscall_faults.run(operation, folder, log=log)
+        ending = syscall_faults.run(self.operation, self.folder, log=log)
         assert ending == syscall_faults.Ending(killed=False, error=None)
-        self.points = syscall_faults.points(log, ending.pid)
-        self._expected = self._end(self._successor())
+        return syscall_faults.points(log, ending.pid), self._end(self._successor())
 
     def broken_off(self, point: Point, what: str) -> syscall_faults.Ending:
         """Breaks the operation off at one call, retries it, and checks all that is left."""
