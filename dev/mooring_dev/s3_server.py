@@ -199,7 +199,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, room_bytes: int | None = None, tls: bool = False
+    folder: Path, *, room_bytes: int | None = None, tls: bool = False, keep_alive: bool = False
 ) -> Iterator[S3Server]:
     """Starts a server below a folder and waits until it answers.
 
@@ -207,6 +207,7 @@ def running(
         folder: For all that it keeps; it does not exist yet.
         room_bytes: Put its data on a filesystem of that size, which only it sees; needs root.
         tls: Whether it speaks TLS.
+        keep_alive: Whether a connection serves several requests, as those of the services do.
     """
     for name in ("data", "versions", "accounts", "credentials"):
         (folder / name).mkdir(parents=True)
@@ -216,6 +217,7 @@ def running(
         *("--port", f"127.0.0.1:{port}", "--region", REGION),
         *("--iam-dir", str(folder / "accounts"), "--iam-cache-disable", "--quiet"),
         *_tls_arguments(folder, tls),
+        *(["--keep-alive"] if keep_alive else []),
         *("posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")),
     ]
     command = [str(toolchain.tool_path("versitygw")), *arguments]

@@ -54,7 +54,7 @@ def run(console: Console, *, keep: bool) -> list[Ratio]:
         images.collect_files(folder / "files")
         images.make_image(folder / "image", IMAGE_BYTES, folder / "files")
         shutil.rmtree(folder / "files")
-        with s3_server.running(folder / "server") as server:
+        with s3_server.running(folder / "server", keep_alive=True) as server:
             tool = InBucket(folder / "tool", folder / "image", server)
             tool.make()
             tool.back_up()
