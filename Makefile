@@ -123,5 +123,7 @@ bench-backup: prerequisites ## Backups and restores against restic and borg; wri
 	$(PYTHON) -m mooring_dev.bench.backup
 
 .PHONY: bench-scale-backup
-bench-scale-backup: prerequisites ## Backups as a volume grows, against themselves; writes docs/reference/performance.md
+bench-scale-backup: toolchain ## Backups, collections, far stores as they grow, against themselves; writes performance.md (about 45 min)
 	$(PYTHON) -m mooring_dev.bench.backup_scale
+	$(PYTHON) -m mooring_dev.bench.collection
+	$(PYTHON) -m mooring_dev.bench.far_store

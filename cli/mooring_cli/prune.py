@@ -1,6 +1,7 @@
 """`mooring repo prune`: drops backups by retention, and frees what nothing needs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, timedelta, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -60,9 +61,10 @@ def prune(  # noqa: PLR0913, PLR0917 - parameters are the command line
     with render.watching("pruning") as watch:
         report = pruning.prune(opened, request, watch)
     if output is options.OutputFormat.JSON:
-        render.show(_summary(report, request) | _details(report), output)
+        described = _summary(report, request) | _details(report)
+        render.show_with_list(described, "packs", _packs(report))
     else:
-        render.show_table(list(_steps(report)), _STEP_COLUMNS, output)
+        render.show_table(_Steps(report), _STEP_COLUMNS, output)
         render.show(_summary(report, request), output)
     _complain(report)
 
@@ -109,21 +111,32 @@ def _details(report: pruning.PruneReport) -> dict[str, Any]:
             {"session": step.session_id, "fate": str(step.fate), "reason": step.reason}
             for step in report.sessions
         ],
-        "packs": [
-            {
-                "pack": step.name.hex(),
-                "fate": str(step.fate),
-                "bytes": step.size_bytes,
-                "bytesNeeded": step.live_bytes,
-                "reason": step.reason,
-            }
-            for step in report.packs
-        ],
     }
 
 
+def _packs(report: pruning.PruneReport) -> Iterator[dict[str, Any]]:
+    """Yields the packs, of which there may be very many."""
+    for step in report.packs:
+        yield {
+            "pack": step.name.hex(),
+            "fate": str(step.fate),
+            "bytes": step.size_bytes,
+            "bytesNeeded": step.live_bytes,
+            "reason": step.reason,
+        }
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What people want to see: everything that is not simply kept."""
+
+    report: pruning.PruneReport
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return _steps(self.report)
+
+
 def _steps(report: pruning.PruneReport) -> Iterator[dict[str, Any]]:
-    """Yields what people want to see: everything that is not simply kept."""
     for uid, verdicts in report.verdicts.items():
         for verdict in verdicts:
             what = "keep backup" if verdict.keep else "drop backup"

@@ -4,8 +4,9 @@ import contextlib
 import json
 import signal
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -13,9 +14,6 @@ import typer
 from mooring.backup import progress
 from mooring.domain import quantities
 from mooring_cli import options
-
-_ANY_WIDTH = 1000
-"""Ids and commands are copied from tables, so no column is ever cut to a terminal's width."""
 
 
 def show(values: Mapping[str, Any], output: options.OutputFormat) -> None:
@@ -28,20 +26,46 @@ def show(values: Mapping[str, Any], output: options.OutputFormat) -> None:
         typer.echo(f"{name:<{width}}  {_text(name, value)}")
 
 
-def show_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: options.OutputFormat
+def show_with_list(
+    values: Mapping[str, Any], name: str, entries: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Writes a list: a table of some columns, or a JSON array of everything."""
+    """Writes a result as JSON, with a list at its end that may be too long to be held."""
+    typer.echo(json.dumps(values, indent=2).removesuffix("\n}") + f',\n  "{name}": [', nl=False)
+    separator = ""
+    for entry in entries:
+        text = textwrap.indent(json.dumps(entry, indent=2), "    ")
+        typer.echo(f"{separator}\n{text}", nl=False)
+        separator = ","
+    typer.echo("\n  ]\n}")
+
+
+def show_table(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], output: options.OutputFormat
+) -> None:
+    """Writes a list: a table of some columns, or a JSON array of everything.
+
+    No column is ever cut: ids and commands are copied from tables.
+
+    Args:
+        rows: What is in it; gone through twice, and never held whole for a table.
+        columns: What a table has of each.
+        output: Which of both.
+    """
     if output is options.OutputFormat.JSON:
         typer.echo(json.dumps(list(rows), indent=2))
         return
-    import rich.console  # noqa: PLC0415 - only where something is shown with it
-    import rich.table  # noqa: PLC0415
-
-    table = rich.table.Table(*columns, box=None, pad_edge=False)
+    widths = [len(name) for name in columns]
     for row in rows:
-        table.add_row(*(_text(name, row.get(name)) for name in columns))
-    rich.console.Console(width=_ANY_WIDTH).print(table)
+        cells = (_text(name, row.get(name)) for name in columns)
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
+    typer.echo(typer.style(_line(columns, widths), bold=True))
+    for row in rows:
+        typer.echo(_line([_text(name, row.get(name)) for name in columns], widths))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
 
 
 def _text(name: str, value: object) -> str:

@@ -40,6 +40,7 @@ class _Look:
     obj: cluster.Object
     spec: models.BackupScheduleSpec
     timing: schedule_timing.Timing
+    everything: schedule_timing.Timing
     rules: retention.KeepRules | None
     selection: schedule_claims.Selection
     backups: Sequence[cluster.Object]
@@ -80,6 +81,7 @@ class BackupSchedules:
             obj,
             spec,
             schedule_timing.read(spec.schedule, spec.time_zone),
+            schedule_timing.read(spec.read_everything_schedule, spec.time_zone),
             _rules(spec.retention),
             schedule_claims.select(self._objects, owner.namespace, spec.claims),
             self._objects.find(resources.BACKUPS, owner.namespace, label_selector=selector),
@@ -87,7 +89,8 @@ class BackupSchedules:
 
     def _decide(self, look: _Look) -> tuple[planning.Decision, errors.InvalidInput | None]:
         now, metadata, spec = self._time.now(), look.obj["metadata"], look.spec
-        asked, fault = (metadata.get("annotations") or {}).get(keys.RUN_NOW), look.timing.fault
+        asked = (metadata.get("annotations") or {}).get(keys.RUN_NOW)
+        fault = look.timing.fault or look.everything.fault
         try:
             asked = None if asked is None else planning.parse_run_name(asked)
         except errors.InvalidInput as error:
@@ -104,6 +107,8 @@ class BackupSchedules:
             claims=look.selection.claims,
             active=schedule_statuses.active(look.backups),
             memory=schedule_statuses.memory(look.obj.get("status", {})),
+            everything=look.everything.table,
+            owed=schedule_statuses.owed(look.backups),
         )
         return planning.decide(seen, now), fault
 

@@ -1,6 +1,6 @@
 """Backup: observe claim, repository, snapshot and mover, plan one action, act, report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mooring.api import keys
@@ -211,6 +211,7 @@ class Backups:
             case Action.SUCCEED:
                 finished_at = statuses.timestamp(self._time.now())
                 status |= run_statuses.result_fields(seen.mover, finished_at)
+                status |= run_statuses.reading_fields(seen.mover, spec.reading)
                 status["backupId"] = backup_id_of(owners.owner_of(obj))
             case Action.RELEASE:
                 status["released"] = self._release(obj, status)
@@ -299,7 +300,9 @@ class Backups:
         exposure = persistent_volumes.snapshot_exposure(
             owner, snapshot_id, int(status["sizeBytes"]), node
         )
-        changes = self._bases.changes(owner, snapshot_id, node)
+        changes = None
+        if spec.reading is backup_nouns.Scope.CHANGED:
+            changes = self._bases.changes(owner, snapshot_id, node)
         exposed = [self._movers.expose(one) for one in (exposure, changes) if one is not None]
         if not all(exposed):
             return
@@ -315,6 +318,7 @@ class Backups:
             taints=self._movers.taints(node),
         )
         task = self._task(obj, status, found, tracked=changes is not None)
+        task = replace(task, bytes_per_second=spec.limit())
         self._movers.start(run, mover_specs.backup(task))
 
     def _task(

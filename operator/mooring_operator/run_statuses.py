@@ -67,6 +67,17 @@ def result_fields(mover: movers.Mover, finished_at: str) -> dict[str, Any]:
     return fields
 
 
+def reading_fields(mover: movers.Mover, wanted: backup_nouns.Scope) -> dict[str, Any]:
+    """Returns how much a backup read, and why; nothing where an earlier attempt had made it."""
+    reading = mover.result.get("reading")
+    if not isinstance(reading, str):
+        return {}
+    reason = str(mover.result.get("readingReason") or "")
+    if wanted is backup_nouns.Scope.EVERYTHING:
+        reason = "spec.reading asks for it"
+    return {"reading": reading, "readingReason": reason or None}
+
+
 def portable(obj: cluster.Object) -> cluster.Object:
     """Returns a manifest without what belongs to this cluster alone."""
     metadata = obj["metadata"]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from mooring.api import keys
+from mooring.domain.backups import Scope
 from mooring.planning import backup_history
 from mooring.planning import backup_schedule_plan as planning
 from mooring.planning.backup_history import State
@@ -21,7 +22,8 @@ def memory(status: dict[str, Any]) -> planning.Memory:
         at = statuses.parse_timestamp(entry["time"])
         if at is not None:
             run = planning.Run(entry["run"], at, asked=bool(entry.get("asked")))
-            part = planning.Part(entry["claimName"], run)
+            everything = bool(entry.get("everything"))
+            part = planning.Part(entry["claimName"], run, everything)
             waiting.append(planning.Waiting(part, queued=bool(entry.get("queued"))))
     return planning.Memory(
         following=status.get("following"),
@@ -41,6 +43,7 @@ def memory_fields(kept: planning.Memory) -> dict[str, Any]:
             "time": statuses.timestamp(entry.part.run.at),
             "asked": entry.part.run.asked,
             "queued": entry.queued,
+            "everything": entry.part.everything,
         }
         for entry in kept.waiting
     ]
@@ -95,12 +98,25 @@ def active(backups: Sequence[cluster.Object]) -> list[planning.ActiveBackup]:
     ]
 
 
+def owed(backups: Sequence[cluster.Object]) -> frozenset[str]:
+    """Returns the claims whose last Backup to end should have read everything, and failed."""
+    ended = [backup for backup in backups if state_of(backup) is not State.ACTIVE]
+    ended.sort(key=lambda backup: str(backup["metadata"].get("creationTimestamp", "")))
+    last = {_claim_of(backup): backup for backup in ended}
+    return frozenset(
+        claim
+        for claim, backup in last.items()
+        if state_of(backup) is State.FAILED and _spec(backup).get("reading") == Scope.EVERYTHING
+    )
+
+
 def begun(run: planning.Run, backups: int) -> dict[str, Any]:
     """Returns `lastRun` of a run that begins."""
     return {
         "name": run.name,
         "time": statuses.timestamp(run.at),
         "outcome": _RUNNING if backups else "Empty",
+        "everything": run.everything,
         "backups": backups,
         "succeeded": 0,
     }
@@ -134,6 +150,10 @@ def run_of(backup: cluster.Object) -> str:
 
 
 def _claim_of(backup: cluster.Object) -> str:
-    spec = backup.get("spec")
-    source = spec.get("source") if isinstance(spec, dict) else None
+    source = _spec(backup).get("source")
     return str(source.get("persistentVolumeClaimName", "")) if isinstance(source, dict) else ""
+
+
+def _spec(backup: cluster.Object) -> dict[str, Any]:
+    spec = backup.get("spec")
+    return spec if isinstance(spec, dict) else {}

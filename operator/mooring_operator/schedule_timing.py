@@ -13,7 +13,7 @@ class Timing:
     """What a schedule's times are, or why there are none.
 
     Attributes:
-        table: None when it cannot be read.
+        table: None when it cannot be read, or there is none.
         zone: Its time zone; UTC when there is none of that name.
         fault: Why it cannot be read.
     """
@@ -23,13 +23,15 @@ class Timing:
     fault: errors.InvalidInput | None = None
 
 
-def read(schedule: str, time_zone: str) -> Timing:
-    """Reads both."""
+def read(schedule: str | None, time_zone: str) -> Timing:
+    """Reads both; without a schedule it has no times."""
     try:
         zone = zoneinfo.ZoneInfo(time_zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         text = f"there is no time zone {time_zone!r}: write for example Europe/Berlin"
         return Timing(None, UTC, errors.InvalidInput(text))
+    if schedule is None:
+        return Timing(None, zone)
     try:
         return Timing(timetables.parse(schedule, zone), zone)
     except errors.InvalidInput as error:

@@ -19,7 +19,7 @@ from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import store_locations
 from mooring_dev import azurite
-from support.s3_server import CALM, free_port
+from mooring_dev.s3_server import CALM, free_port
 
 ACCOUNT = "mooringtests"
 KEY = base64.b64encode(b"a key of the tests, and of nothing else").decode()

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from support import azure_server, s3_server
+from mooring_dev import s3_server
+from support import azure_server
 
 
 class Servers:

@@ -78,9 +78,14 @@ class Tool(ABC):
 
 
 class Mooring(Tool):
-    """`mooring backup --track`."""
+    """`mooring backup --track`.
+
+    Attributes:
+        script: What runs a command line and says at the end how long it worked.
+    """
 
     name = "Mooring"
+    script = _MOORING
 
     def environment(self) -> Mapping[str, str]:
         """See `Tool`."""
@@ -88,22 +93,23 @@ class Mooring(Tool):
 
     def make(self) -> None:
         """See `Tool`."""
-        self._mooring("repo", "init")
+        self.mooring("repo", "init")
 
     def back_up(self) -> Timed:
         """See `Tool`."""
-        return self._mooring("backup", str(self.image), "--track", str(self.folder / "track"))
+        return self.mooring("backup", str(self.image), "--track", str(self.folder / "track"))
 
     def restore(self, target: Path) -> tuple[Timed, Path]:
         """See `Tool`."""
-        listed = json.loads(self._mooring("backups", "-o", "json").output.rpartition("]")[0] + "]")
+        listed = json.loads(self.mooring("backups", "-o", "json").output.rpartition("]")[0] + "]")
         target.mkdir()
         image = target / "image"
         newest = listed[-1]["backupId"]
-        return self._mooring("restore", newest, str(image), filesystem=target), image
+        return self.mooring("restore", newest, str(image), filesystem=target), image
 
-    def _mooring(self, *words: str, filesystem: Path | None = None) -> Timed:
-        return self.run(sys.executable, "-c", _MOORING, *words, filesystem=filesystem)
+    def mooring(self, *words: str, filesystem: Path | None = None) -> Timed:
+        """Runs and times a command line."""
+        return self.run(sys.executable, "-c", self.script, *words, filesystem=filesystem)
 
 
 def own_seconds(done: Timed) -> float:

@@ -20,7 +20,7 @@ from mooring.ports.pools import NodeParts, PoolConfiguration
 from mooring.runtime.locks import ThreadLocks
 from mooring.volumes.local.node import LocalNode
 from mooring.volumes.local.staging import Access
-from mooring_dev.bench.figures import Ratio, record, show
+from mooring_dev.bench.figures import Ratio, at_least, record, show
 
 POOL_BYTES = 6 << 30
 VOLUME_BYTES = 2 << 30
@@ -126,10 +126,7 @@ def measure(places: dict[str, Path], console: Console) -> list[Ratio]:
         for kind in ("preallocated", "sparse"):
             ratio = Ratio(f"{workload.name}, {kind}", seen[kind], seen["pool"], "MiB/s")
             if kind == "preallocated":
-                ratio = Ratio(
-                    ratio.name, ratio.subject, ratio.peer, ratio.unit,
-                    f">= {workload.target}", ratio.value >= workload.target,
-                )  # fmt: skip
+                ratio = at_least(ratio, workload.target)
             ratios.append(ratio)
     return ratios
 

@@ -56,6 +56,11 @@ def at_most(ratio: Ratio, bound: float) -> Ratio:
     return replace(ratio, target=f"<= {bound}", met=ratio.value <= bound)
 
 
+def at_least(ratio: Ratio, bound: float) -> Ratio:
+    """Returns a ratio that is held against a lower bound."""
+    return replace(ratio, target=f">= {bound}", met=ratio.value >= bound)
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of text below headings."""

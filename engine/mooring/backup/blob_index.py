@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mooring.backup import chunk_table
+from mooring.backup import chunk_table, pack_census
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, packs, sealed, segments
 from mooring.domain import backups, errors
@@ -71,9 +71,8 @@ class BlobIndex:
         self._judge_pack = judge
         self._problems = problems
         self._tables: list[chunk_table.ChunkTable] = []
-        self._packs: list[segments.PackInfo] = []
-        self._ranks: list[int] = []
-        self._numbers: dict[bytes, int] = {}
+        self._packs = pack_census.PackList()
+        self._ranks = bytearray()
         self._loaded: set[str] = set()
         self._whole = False
         self._lock = threading.Lock()
@@ -156,9 +155,9 @@ class BlobIndex:
         """Returns the pack of that number."""
         return self._packs[number]
 
-    def pack_list(self) -> list[segments.PackInfo]:
+    def pack_list(self) -> pack_census.PackList:
         """Returns all packs seen so far."""
-        return list(self._packs)
+        return self._packs
 
     def usable(self, number: int) -> bool:
         """Tells whether a pack is there, and not doomed."""
@@ -269,12 +268,10 @@ class BlobIndex:
         return max(doomed, self._judge_pack(pack))
 
     def _number(self, pack: segments.PackInfo) -> int:
-        number = self._numbers.get(pack.name)
+        number = self._packs.number(pack.name)
         if number is None:
-            number = len(self._packs)
-            self._packs.append(pack)
             self._ranks.append(self._judge(pack))
-            self._numbers[pack.name] = number
+            number = self._packs.add(pack)
         return number
 
 

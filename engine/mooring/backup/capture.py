@@ -52,11 +52,13 @@ class BackupOutcome:
         manifest: What the repository says of it.
         existed: True when an earlier attempt had made it already.
         notes: Things worth knowing, for a log.
+        reading: How much was read; None when an earlier attempt did it.
     """
 
     manifest: backups.BackupManifest
     existed: bool
     notes: tuple[str, ...] = ()
+    reading: backups.Reading | None = None
 
 
 def back_up(
@@ -103,8 +105,10 @@ def back_up(
         own = (opened.session.session_id, *opened.session.sessions)
         manifest = replace(manifest, origins=own)
     made = sessions.commit(repository, opened, manifest)
+    existed = made.session != manifest.session
     notes.extend(capture.notes)
-    return BackupOutcome(made, existed=made.session != manifest.session, notes=tuple(notes))
+    reading = None if existed else capture.reading
+    return BackupOutcome(made, existed=existed, notes=tuple(notes), reading=reading)
 
 
 def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
@@ -128,7 +132,7 @@ def _basis(
         What it builds on; and, where that is nothing because something of the parent is lost or
         was given up, that parent: what is left of it is not sent again.
     """
-    changes = request.changes
+    changes, why_everything = request.changes, "nothing tells what changed"
     if changes is not None and request.parent in (backup_parents.LATEST, changes.since):
         parent = None
         with contextlib.suppress(errors.NotFound, errors.DataCorrupt, errors.Unsupported):
@@ -145,6 +149,7 @@ def _basis(
             notes.append(f"only what changed since backup {changes.since} is read")
             return capture_pipeline.Basis(parent, changes.ranges), None
         notes.append(f"everything is read, because {why_not}")
+        why_everything = why_not
     choice = backup_parents.choose_parent(
         _candidates(repository, request, notes),
         request.volume,
@@ -153,9 +158,9 @@ def _basis(
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
         notes.append(f"{why}, so it is not the parent")
-        return capture_pipeline.Basis(None), choice.parent
+        return capture_pipeline.Basis(None, why_everything=why_everything), choice.parent
     notes.append(choice.reason)
-    return capture_pipeline.Basis(choice.parent), None
+    return capture_pipeline.Basis(choice.parent, why_everything=why_everything), None
 
 
 def _candidates(

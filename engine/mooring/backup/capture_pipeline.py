@@ -34,10 +34,12 @@ class Basis:
     Attributes:
         parent: The backup that it is compared with, or None.
         changed: What may differ from the parent; None when everything may.
+        why_everything: Why everything may.
     """
 
     parent: backups.BackupManifest | None
     changed: Iterable[extents.Range] | None = None
+    why_everything: str = ""
 
 
 class _ParentLost(errors.DataCorrupt):
@@ -49,6 +51,7 @@ class Capture:
 
     Attributes:
         notes: Things worth knowing, for a log.
+        reading: How much is read.
         parent_lost: Whether the parent turned out to be damaged.
     """
 
@@ -77,6 +80,9 @@ class Capture:
         self._node_encoder = chunks.ChunkEncoder()
         self._node_id_key = repository.keys.id_key(layout.BlobKind.NODE)
         self._changed = basis.changed if basis.parent is not None else None
+        self.reading = backups.Reading(backups.Scope.CHANGED)
+        if self._changed is None:
+            self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
         self._parent = self._parent_tree(basis.parent)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
@@ -104,8 +110,11 @@ class Capture:
         try:
             try:
                 root = self._run()
-            except _ParentLost:
+            except _ParentLost as error:
                 self._changed = None
+                self.reading = backups.Reading(
+                    backups.Scope.EVERYTHING, f"the backup before it cannot be read: {error}"
+                )
                 self._begin()
                 root = self._run()
             self._data.finish()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mooring.backup import blob_index
+from mooring.backup import blob_index, pack_census
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, manifests, segments
 from mooring.domain import backups, errors
@@ -93,23 +93,23 @@ def doomed(repository: repositories.Repository) -> Doomed:
     return Doomed(since)
 
 
-def packs(repository: repositories.Repository) -> dict[bytes, blobstores.BlobInfo]:
+def packs(repository: repositories.Repository) -> pack_census.PackCensus:
     """Lists the packs, by name."""
-    found = {}
-    for info in repository.store.list(layout.PACKS):
-        name = layout.pack_name(info.key)
-        if name is not None:
-            found[name] = info
-    return found
+    return pack_census.PackCensus(
+        pack_census.ListedPack(name, info.size_bytes, info.modified_at)
+        for info in repository.store.list(layout.PACKS)
+        if (name := layout.pack_name(info.key)) is not None
+    )
 
 
 def judge_by(
-    listed: dict[bytes, blobstores.BlobInfo], repository: repositories.Repository
+    listed: pack_census.PackCensus, repository: repositories.Repository
 ) -> blob_index.Judge:
     """Returns a judge that knows packs from a listing, and asks the store about newer ones."""
 
     def judge(pack: segments.PackInfo) -> int:
-        info = listed.get(pack.name) or repository.store.head(layout.pack_key(pack.name))
+        known = listed.get(pack.name)
+        info = known or repository.store.head(layout.pack_key(pack.name))
         good = info is not None and info.size_bytes == pack.size_bytes
         return blob_index.GOOD if good else blob_index.GONE
 

@@ -7,6 +7,7 @@ journal: a backup is what a power cut would have left, and its files are right o
 import os
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,6 +19,9 @@ from mooring.domain import backups, errors
 
 _GROUP_BYTES = 1 << 20
 _CACHED_GROUPS = 64
+_SILENCE_SECONDS = 5.0
+"""For so long after a store was waited for in vain, or new credentials, nobody else waits. The
+kernel asks for what was read ahead page by page, and each page would have the whole patience."""
 
 
 class LazyImage:
@@ -56,6 +60,8 @@ class LazyImage:
         self._cache = threading.Lock()
         self._written: set[int] = set()
         self._writing = threading.Lock()
+        self._silence_ends = 0.0
+        self._refusal: errors.MooringError = errors.Unreachable("the store does not answer")
         try:
             self._scratch = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed at the end of the block
         except OSError as error:
@@ -134,12 +140,22 @@ class LazyImage:
         if known is not None:
             return known.result()
         try:
-            future.set_result(self._fetch(group))
+            future.set_result(self._attempt(group))
         except BaseException as error:
             with self._cache:  # the next one tries again
                 self._groups.pop(group, None)
             future.set_exception(error)
         return future.result()
+
+    def _attempt(self, group: int) -> dict[int, bytes]:
+        if time.monotonic() < self._silence_ends:
+            raise type(self._refusal)(str(self._refusal))
+        try:
+            return self._fetch(group)
+        except (errors.Unreachable, errors.PermissionDenied) as error:
+            self._refusal = error
+            self._silence_ends = time.monotonic() + _SILENCE_SECONDS
+            raise
 
     def _fetch(self, group: int) -> dict[int, bytes]:
         first = group * self._group_chunks

@@ -118,7 +118,8 @@ def back_up(
     """Makes the backup; errors as for `capture.back_up`.
 
     Returns:
-        What `describe` says of it, with `existed` and `notes`.
+        What `describe` says of it, with `existed` and `notes`; and unless it existed, `reading`
+        and `readingReason`.
     """
     with devices.VolumeSource(spec.device) as source:
         changes, why_not = None, ""
@@ -140,6 +141,7 @@ def back_up(
         outcome = capture.back_up(repository, source, request, watch)
     return {
         **describe(outcome.manifest),
+        **_described_reading(outcome.reading, why_not),
         "repositoryId": repository.config.repository_id,
         "existed": outcome.existed,
         "notes": [
@@ -147,6 +149,13 @@ def back_up(
             *outcome.notes,
         ],
     }
+
+
+def _described_reading(reading: backups.Reading | None, why_not: str) -> dict[str, Any]:
+    if reading is None:
+        return {}
+    reason = why_not if why_not and reading.reason else reading.reason
+    return {"reading": reading.scope, "readingReason": reason}
 
 
 def restore(

@@ -50,14 +50,18 @@ class PruneReport:
     now: datetime
     verdicts: dict[str, list[retention.RetentionVerdict]] = field(default_factory=dict)
     sessions: list[collection.SessionStep] = field(default_factory=list)
-    packs: list[collection.PackStep] = field(default_factory=list)
+    packs: collection.PackPlan = field(default_factory=collection.PackPlan)
     acts: prune_acts.Acts = field(default_factory=prune_acts.Acts)
     harmed: dict[str, str] = field(default_factory=dict)
 
     def count(self, fate: collection.PackFate) -> tuple[int, int]:
         """Returns how many packs have a fate, and their bytes."""
-        sizes = [step.size_bytes for step in self.packs if step.fate is fate]
-        return len(sizes), sum(sizes)
+        number = size_bytes = 0
+        for step in self.packs:
+            if step.fate is fate:
+                number += 1
+                size_bytes += step.size_bytes
+        return number, size_bytes
 
 
 class Pace:
@@ -133,7 +137,7 @@ def _prune(
     marks.look_at_backups()
     marks.mark()
     report.harmed = marks.harmed
-    report.packs = collection.plan_packs(marks.facts(), request.limits)
+    report.packs = collection.PackPlan(marks.facts(), request.limits)
     if not request.dry_run:
         prune_acts.Acting(repository, marks, report.acts, pace.go_on).run(
             report.packs, report.sessions

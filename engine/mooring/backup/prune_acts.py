@@ -84,7 +84,7 @@ class Acting:
         self._acts = acts
         self._go_on = go_on
 
-    def run(self, packs: list[collection.PackStep], sessions: list[collection.SessionStep]) -> None:
+    def run(self, packs: collection.PackPlan, sessions: list[collection.SessionStep]) -> None:
         """Deletes first, which makes room; what is copied is durable before its pack is doomed."""
         deleted = self._delete([step for step in packs if step.fate is collection.PackFate.DELETE])
         self._merge(deleted | self._marks.useless_packs())

@@ -1,10 +1,11 @@
 """The reading half of a collection: what there is, and what of it is needed."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
 
-from mooring.backup import blob_index, inventory, reachability
+from mooring.backup import blob_index, inventory, pack_census, reachability
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
@@ -30,10 +31,10 @@ class Marks:
         self._now = now
         self._beat = beat
         self._doomed = inventory.Doomed({})
-        self._packs: dict[bytes, blobstores.BlobInfo] = {}
+        self._packs = pack_census.PackCensus(())
         self._segments: list[blobstores.BlobInfo] = []
         self._dropped_sessions: set[backups.SessionId] = set()
-        self._live: dict[bytes, int] = {}
+        self._needed_gone: set[bytes] = set()
         self._backups: list[inventory.KnownBackup] = []
         self._steps: dict[backups.SessionId, collection.SessionStep] = {}
         self._dropped: set[backups.BackupId] = set()
@@ -148,29 +149,36 @@ class Marks:
 
     def facts(self) -> Iterator[collection.PackFacts]:
         """Yields what is known of each pack that was listed."""
-        self._live = defaultdict(int)
-        named: set[bytes] = set()
-        for index in (self.marker.nodes, self.marker.data):
-            listed = index.pack_list()
-            named.update(pack.name for pack in listed)
-            sums = [0] * len(listed)
-            for chunk in index.marked():
-                sums[chunk.pack] += chunk.length
-            for pack, live_bytes in zip(listed, sums, strict=True):
-                self._live[pack.name] += live_bytes
+        live, named = self._live_bytes()
         held = self._held_packs()
         begun = [session.info.modified_at - collection.CLOCK_SLACK for session in self._open]
-        for name, info in self._packs.items():
-            held_by = _HELD_BY_SESSION if name in held else None
-            if begun and name not in named and info.modified_at >= min(begun):
+        for place, pack in enumerate(self._packs.in_order()):
+            held_by = _HELD_BY_SESSION if pack.name in held else None
+            if begun and not named[place] and pack.modified_at >= min(begun):
                 held_by = _HELD_BY_AGE
             yield collection.PackFacts(
-                name=name,
-                size_bytes=info.size_bytes,
-                live_bytes=self._live[name],
-                doomed_for=self._doomed.age(name, self._now),
+                name=pack.name,
+                size_bytes=pack.size_bytes,
+                live_bytes=live[place],
+                doomed_for=self._doomed.age(pack.name, self._now),
                 held_by=held_by,
             )
+
+    def _live_bytes(self) -> tuple["array[int]", bytearray]:
+        """Returns for each listed pack the bytes that are needed of it, and whether it is named."""
+        live, named = array("Q", [0]) * len(self._packs), bytearray(len(self._packs))
+        for index in (self.marker.nodes, self.marker.data):
+            sums = array("Q", [0]) * len(index.pack_list())
+            for chunk in index.marked():
+                sums[chunk.pack] += chunk.length
+            for pack, live_bytes in zip(index.pack_list(), sums, strict=True):
+                place = self._packs.place(pack.name)
+                if place is not None:
+                    named[place] = True
+                    live[place] += live_bytes
+                elif live_bytes:
+                    self._needed_gone.add(pack.name)
+        return live, named
 
     def stale_segments(self) -> list[blobstores.BlobInfo]:
         """Returns the segments that may be written anew: those of no writer that is under way."""
@@ -188,21 +196,17 @@ class Marks:
             pack.name
             for index in (self.marker.nodes, self.marker.data)
             for number, pack in enumerate(index.pack_list())
-            if index.gone(number) and not self._live.get(pack.name)
+            if index.gone(number) and pack.name not in self._needed_gone
         }
 
     def old_tombstones(self) -> list[bytes]:
         """Returns the tombstones of packs that are gone, and that no segment names."""
-        named = {
-            pack.name
-            for index in (self.marker.nodes, self.marker.data)
-            for pack in index.pack_list()
-        }
+        indexes = (self.marker.nodes, self.marker.data)
         return [
             name
             for name, since in self._doomed.since.items()
             if name not in self._packs
-            and name not in named
+            and all(index.pack_list().number(name) is None for index in indexes)
             and self._now - since >= collection.TOMBSTONE_STAYS
         ]
 
@@ -246,7 +250,7 @@ class Marks:
         return held
 
     def _judge(self, pack: segments.PackInfo) -> int:
-        info = self._packs.get(pack.name)
+        info: pack_census.ListedPack | blobstores.BlobInfo | None = self._packs.get(pack.name)
         if info is None:
             if pack.name not in self._later:  # written since the list was made
                 self._later[pack.name] = self._repository.store.head(layout.pack_key(pack.name))

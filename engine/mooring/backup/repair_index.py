@@ -3,16 +3,15 @@
 import contextlib
 from collections.abc import Callable, Iterable
 
-from mooring.backup import pack_footers
+from mooring.backup import pack_census, pack_footers
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, manifests, segments
 from mooring.domain import backups, errors
-from mooring.ports import blobstores
 
 
 def index_packs(
     repository: repositories.Repository,
-    found: Iterable[blobstores.BlobInfo],
+    found: Iterable[pack_census.ListedPack],
     beat: Callable[[], None],
 ) -> tuple[int, list[str]]:
     """Writes index segments for packs that none names.
@@ -28,17 +27,15 @@ def index_packs(
     writing = {kind: _Segments(repository, kind) for kind in _KINDS}
     problems = []
     indexed = 0
-    for info in found:
+    for name, size_bytes, _ in found:
         beat()
-        name = layout.pack_name(info.key)
-        if name is None:
-            continue
         try:
-            salt, entries = pack_footers.read_entries(repository, name, info.size_bytes)
+            salt, entries = pack_footers.read_entries(repository, name, size_bytes)
         except (errors.DataCorrupt, errors.NotFound) as error:
-            problems.append(f"object {info.key} is in no index, and cannot be: {error}")
+            key = layout.pack_key(name)
+            problems.append(f"object {key} is in no index, and cannot be: {error}")
             continue
-        pack = segments.PackInfo(name, salt, info.size_bytes)
+        pack = segments.PackInfo(name, salt, size_bytes)
         for kind in _KINDS:
             records = [
                 segments.ENTRY.pack(one.ident, 0, one.offset, one.length, one.raw_length)

@@ -71,6 +71,26 @@ class Changes:
     ranges: Iterable[extents.Range]
 
 
+class Scope(enum.StrEnum):
+    """How much of a volume a backup reads."""
+
+    CHANGED = "Changed"  # what changed block tracking names, where that can tell
+    EVERYTHING = "Everything"  # all of it, and hashes it; no more is sent than differs
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much a backup did read.
+
+    Attributes:
+        scope: How much.
+        reason: Why it was everything; empty when it was not.
+    """
+
+    scope: Scope
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class BackupStats:
     """What a backup cost.

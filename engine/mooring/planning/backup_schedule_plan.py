@@ -39,19 +39,28 @@ class Run:
         name: The same in all its Backups: the scheduled minute in UTC, or the word of a person.
         at: The scheduled time, or when it was asked for.
         asked: Whether a person asked for it.
+        everything: Whether its Backups read everything, whatever tracking says.
     """
 
     name: str
     at: datetime
     asked: bool = False
+    everything: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """One claim's share of a run: one Backup."""
+    """One claim's share of a run: one Backup.
+
+    Attributes:
+        claim: Which.
+        run: Of which.
+        everything: Whether it reads everything, whatever tracking says.
+    """
 
     claim: str
     run: Run
+    everything: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,8 @@ class Observed:
         claims: The claims that are selected now.
         active: Its Backups that have not ended.
         memory: As the last decision left it.
+        everything: When everything is read; None for never.
+        owed: Claims whose last Backup should have read everything, and failed.
     """
 
     created_at: datetime
@@ -122,6 +133,8 @@ class Observed:
     claims: Sequence[str]
     active: Sequence[ActiveBackup]
     memory: Memory
+    everything: timetables.Timetable | None = None
+    owed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -193,7 +206,7 @@ def decide(seen: Observed, now: datetime) -> Decision:
         memory = replace(memory, asked=(*memory.asked, seen.asked)[-_REMEMBERED_RUNS:])
     due, missed = _due(seen, memory, now)
     if due is not None:
-        runs.append(scheduled_run(due))
+        runs.append(replace(scheduled_run(due), everything=_reads_everything(seen, memory, due)))
         memory = replace(memory, last_scheduled=due)
     elif missed is not None:
         memory = replace(memory, since=now - seen.starting_deadline)
@@ -239,6 +252,14 @@ def _due(seen: Observed, memory: Memory, now: datetime) -> tuple[datetime | None
     return None, first if first is not None and first <= too_late else None
 
 
+def _reads_everything(seen: Observed, memory: Memory, due: datetime) -> bool:
+    """Tells whether a time to read everything has come since the last run, which may be late."""
+    if seen.everything is None:
+        return False
+    wanted = seen.everything.next_after(memory.last_scheduled or _floor(seen, memory))
+    return wanted is not None and wanted <= due
+
+
 def _still_waiting(seen: Observed, memory: Memory, is_due: bool, now: datetime) -> list[Part]:
     """Returns what still waits: not what the present run does anyway, nor what is too late."""
     return [
@@ -251,7 +272,11 @@ def _still_waiting(seen: Observed, memory: Memory, is_due: bool, now: datetime) 
 
 
 def _parts(seen: Observed, runs: Sequence[Run]) -> list[Part]:
-    return [Part(claim, run) for run in runs for claim in seen.claims]
+    return [
+        Part(claim, run, everything=run.everything or claim in seen.owed)
+        for run in runs
+        for claim in seen.claims
+    ]
 
 
 def _place(part: Part, seen: Observed, parts: _Parts) -> None:

@@ -5,7 +5,8 @@ go. A doomed pack is never used again; what is still needed of it is copied else
 """
 
 import enum
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -19,6 +20,9 @@ TOMBSTONE_STAYS = timedelta(hours=48)
 CLOCK_SLACK = timedelta(hours=1)
 """How far the times of objects of one store may contradict their order."""
 DEFAULT_WASTE = 0.5
+_RECORD = struct.Struct("<16sQQqI")
+_NOT_DOOMED = -(1 << 63)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class PackFate(enum.StrEnum):
@@ -76,28 +80,72 @@ class CollectionLimits:
     waste: float = DEFAULT_WASTE
 
 
-def plan_packs(packs: Iterable[PackFacts], limits: CollectionLimits) -> list[PackStep]:
-    """Decides on every pack.
+class PackPlan:
+    """What is to be done with each pack, sorted by name.
 
-    Args:
-        packs: All that a listing showed before anything else was looked at.
-        limits: What it may cost. What must be rescued comes before what is only wasteful.
-
-    Returns:
-        One step each, sorted by name.
+    A repository may have millions, so it keeps some 50 bytes of each, and judges whenever it is
+    gone through.
     """
-    steps = [_judge(pack, limits) for pack in packs]
-    left = limits.rewrite_bytes
-    if left is not None:
-        order = sorted(range(len(steps)), key=lambda number: _urgency(steps[number]))
-        for number in order:
-            step = steps[number]
-            if step.fate in (PackFate.RESCUE, PackFate.REWRITE):
-                if step.live_bytes > left:
-                    steps[number] = _postponed(step)
-                else:
-                    left -= step.live_bytes
-    return sorted(steps, key=lambda step: step.name)
+
+    def __init__(
+        self, packs: Iterable[PackFacts] = (), limits: CollectionLimits = CollectionLimits()
+    ) -> None:
+        """Decides on every pack.
+
+        Args:
+            packs: All that a listing showed before anything else was looked at; names have 16
+                bytes.
+            limits: What it may cost. What must be rescued comes before what is only wasteful.
+        """
+        self._limits = limits
+        self._reasons: list[str] = []
+        self._records = b"".join(sorted(map(self._packed, packs)))
+        self._postponed = bytearray(len(self))
+        if limits.rewrite_bytes is not None:
+            self._postpone(limits.rewrite_bytes)
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD.size
+
+    def __iter__(self) -> Iterator[PackStep]:
+        for postponed, values in zip(
+            self._postponed, _RECORD.iter_unpack(self._records), strict=True
+        ):
+            step = _judge(self._unpacked(*values), self._limits)
+            yield _postponed(step) if postponed else step
+
+    def _postpone(self, rewrite_bytes: int) -> None:
+        left = rewrite_bytes
+        copies = [
+            (_urgency(step), place, step.live_bytes)
+            for place, step in enumerate(self)
+            if step.fate in (PackFate.RESCUE, PackFate.REWRITE)
+        ]
+        for _, place, live_bytes in sorted(copies):
+            if live_bytes > left:
+                self._postponed[place] = True
+            else:
+                left -= live_bytes
+
+    def _packed(self, pack: PackFacts) -> bytes:
+        held_by = 0
+        if pack.held_by is not None:
+            if pack.held_by not in self._reasons:
+                self._reasons.append(pack.held_by)
+            held_by = self._reasons.index(pack.held_by) + 1
+        doomed_us = _NOT_DOOMED if pack.doomed_for is None else pack.doomed_for // _MICROSECOND
+        return _RECORD.pack(pack.name, pack.size_bytes, pack.live_bytes, doomed_us, held_by)
+
+    def _unpacked(
+        self, name: bytes, size_bytes: int, live_bytes: int, doomed_us: int, held_by: int
+    ) -> PackFacts:
+        return PackFacts(
+            name,
+            size_bytes,
+            live_bytes,
+            doomed_for=None if doomed_us == _NOT_DOOMED else doomed_us * _MICROSECOND,
+            held_by=self._reasons[held_by - 1] if held_by else None,
+        )
 
 
 def _judge(pack: PackFacts, limits: CollectionLimits) -> PackStep:

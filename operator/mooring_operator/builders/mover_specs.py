@@ -38,6 +38,7 @@ class BackupTask:
         point_in_time: RFC 3339.
         documents: Kubernetes objects to keep with it, by role.
         tracked: Whether the mover finds a list of what changed.
+        bytes_per_second: Most that is read in a second; None for no limit.
     """
 
     backup_id: str
@@ -46,6 +47,7 @@ class BackupTask:
     point_in_time: str
     documents: dict[str, Any]
     tracked: bool = False
+    bytes_per_second: int | None = None
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "consistency": task.consistency,
         "pointInTime": task.point_in_time,
         "documents": task.documents,
+        "bytesPerSecond": task.bytes_per_second,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }
 

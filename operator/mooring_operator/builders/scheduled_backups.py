@@ -3,6 +3,7 @@
 from mooring.api import keys
 from mooring.api.v1alpha1 import backup_schedules as models
 from mooring.api.v1alpha1.backups import BackupOptions
+from mooring.domain.backups import Scope
 from mooring.planning import backup_schedule_plan as planning
 from mooring.ports import cluster
 from mooring_operator.builders import owners
@@ -38,6 +39,7 @@ def backup(
         },
         "spec": {
             **options.to_object(),
+            **({"reading": Scope.EVERYTHING.value} if part.everything else {}),
             "source": {"persistentVolumeClaimName": part.claim},
             "repositoryName": spec.repository_name,
         },

@@ -11,9 +11,9 @@ import pytest
 
 from mooring.backup import inspection, progress
 from mooring.domain import errors
-from support import s3_server
+from mooring_dev import s3_server
+from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
-from support.s3_server import S3Server
 
 FIRST = random.Random(1).randbytes(1 << 20)
 SECOND = FIRST[:-4096] + random.Random(2).randbytes(4096)

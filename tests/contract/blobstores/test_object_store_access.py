@@ -9,8 +9,8 @@ from mooring.adapters.blobstores import object_clients, opening
 from mooring.adapters.blobstores.object_clients import BucketAccess
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import errors, store_locations
-from support import s3_server
-from support.s3_server import ADMINISTRATOR, S3Server
+from mooring_dev import s3_server
+from mooring_dev.s3_server import ADMINISTRATOR, S3Server
 
 HASTY = object_clients.Limits(connect_seconds=10, answer_seconds=20, patience_seconds=0.1)
 

@@ -16,10 +16,11 @@ from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import errors
 from mooring.ports import blobstores
-from support import fault_proxy, s3_server
+from mooring_dev import s3_server
+from mooring_dev.s3_server import Identity, S3Server
+from support import fault_proxy
 from support.backup_engine import Engine
 from support.fault_proxy import Break, FaultProxy, Refuse, Slow
-from support.s3_server import Identity, S3Server
 
 IMAGE = random.Random(7).randbytes(1 << 20)
 LIMIT = 1 << 20

@@ -12,10 +12,10 @@ import pytest
 from mooring.backup import inspection, progress
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
-from support import s3_server
+from mooring_dev import s3_server
+from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
 from support.collecting import DAY, collect
-from support.s3_server import S3Server
 
 FIRST = random.Random(1).randbytes(1 << 18)
 SECOND = random.Random(2).randbytes(1 << 18)

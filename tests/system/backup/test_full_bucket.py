@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mooring.domain import errors
-from support import s3_server
+from mooring_dev import s3_server
 from support.backup_engine import Engine
 
 pytestmark = pytest.mark.system

@@ -7,7 +7,6 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from mooring.adapters import registry
 from mooring.adapters.host import syscalls
 from support import real_storage
 from support.command_line import CommandLine
+from support.looking_into import Mounting, nothing_left
 from support.real_storage import MIB
 
 pytestmark = pytest.mark.system
@@ -80,37 +80,6 @@ def world(request: pytest.FixtureRequest, folder: Path) -> Iterator[CommandLine]
     shutil.rmtree(inner)
 
 
-def leftovers() -> set[str]:
-    """What must not be there afterwards: loops, mounts, processes that look."""
-    loops = set()
-    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):  # detached meanwhile
-            if path.read_text().strip().endswith("/mooring-backup"):
-                loops.add(f"loop {path}")
-    mounts = {
-        f"mount {mount.target}"
-        for mount in registry.kernel_host().mounts.table()
-        if mount.target.name == "mnt" or mount.filesystem.startswith("fuse")
-    }
-    looking = {
-        f"process {path.parent.name}"
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"mooring.adapters.host.images.looking" in path.read_bytes()
-    }
-    return loops | mounts | looking
-
-
-@contextmanager
-def nothing_left() -> Iterator[None]:
-    before = leftovers()
-    yield
-    deadline = time.monotonic() + 30
-    while left := leftovers() - before:
-        if time.monotonic() > deadline:
-            raise AssertionError(left)
-        time.sleep(0.05)
-
-
 def test_a_folder_comes_out_as_it_was(world: CommandLine, tmp_path: Path) -> None:
     with nothing_left():
         done = world.json("extract", "bk-1", "/data", "--to", tmp_path)
@@ -155,21 +124,6 @@ def test_what_is_refused_copies_nothing(world: CommandLine, tmp_path: Path) -> N
     assert world.fails("extract", "bk-1", "/data/small", "--to", tmp_path / "none")[0] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
     assert (tmp_path / "small").read_text() == "precious"
-
-
-class Mounting:
-    """`mooring mount` under way."""
-
-    def __init__(self, world: CommandLine, point: Path) -> None:
-        self.point = point
-        self.process = world.start("mount", "bk-1", point, "-o", "json")
-        while not point.is_mount() and self.process.poll() is None:
-            time.sleep(0.02)
-        assert self.process.poll() is None, self.process.communicate()
-
-    def end(self) -> int:
-        self.process.communicate(timeout=60)
-        return self.process.returncode
 
 
 @pytest.fixture

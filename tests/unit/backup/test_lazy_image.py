@@ -23,9 +23,11 @@ class CountingStore(MemoryBlobStore):
         super().__init__()
         self.bytes_read = 0
         self.gone = False
+        self.asked_in_vain = 0
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         if self.gone:
+            self.asked_in_vain += 1
             raise errors.Unreachable("the store is gone")
         self.bytes_read += length
         return super().get_range(key, offset, length)
@@ -90,15 +92,26 @@ def test_only_what_is_read_is_fetched_and_only_once(
     assert image.read(6000 * CHUNK, CHUNK) == bytes(CHUNK)
 
 
-def test_a_store_that_comes_back_is_asked_again(
-    engine: Engine, image: lazy_image.LazyImage, content: bytes
+def test_a_silent_store_is_waited_for_once_and_asked_again_later(
+    engine: Engine, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each page that the kernel read ahead would have the whole patience of a request."""
+    now = [100.0]
+    monkeypatch.setattr("mooring.backup.lazy_image.time.monotonic", lambda: now[0])
     assert isinstance(engine.store, CountingStore)
-    engine.store.gone = True
-    with pytest.raises(errors.Unreachable):
-        image.read(0, 10)
-    engine.store.gone = False
-    assert image.read(0, 10) == content[:10]
+    with image_of(engine, tmp_path) as image:
+        engine.store.gone = True
+        for page in range(100):
+            with pytest.raises(errors.Unreachable, match="the store is gone"):
+                image.read(page * 50 * CHUNK, 10)
+        assert engine.store.asked_in_vain == 1
+        now[0] += 6
+        with pytest.raises(errors.Unreachable):
+            image.read(0, 10)
+        assert engine.store.asked_in_vain == 2
+        engine.store.gone = False
+        now[0] += 6
+        assert image.read(0, 10) == content[:10]
 
 
 def test_damage_is_never_read(engine: Engine, tmp_path: Path) -> None:

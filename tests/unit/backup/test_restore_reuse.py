@@ -3,6 +3,7 @@
 import os
 import random
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.backup import devices, partial_files, progress, tree_walk
 from mooring.backup import restore as restores
+from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from support.backup_engine import SMALL_CHUNK, Engine
 
@@ -242,3 +244,34 @@ def test_a_new_volume_is_not_searched_from_end_to_end(
     assert device.read_bytes() == image
     assert set(looks) == set(range(looked))
     assert outcome.bytes_reused == begun * window
+
+
+class FarStore(MemoryBlobStore):
+    """Answers a read of a pack when eight are waiting, or after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self.waiting = 0
+        self.changed = threading.Condition()
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        with self.changed:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.most >= 8, 0.3)
+            self.waiting -= 1
+        return super().get_range(key, offset, length)
+
+
+def test_eight_reads_are_under_way_also_on_one_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.backup.chunk_hashing.worker_count", lambda: 1)
+    monkeypatch.setattr(packs, "TARGET_BYTES", 64 << 10)
+    engine = Engine(tmp_path, store=FarStore())
+    content = os.urandom(2048 * SMALL_CHUNK)
+    engine.back_up(content, "bk-1")
+    assert engine.restore("bk-1") == content
+    assert isinstance(engine.store, FarStore)
+    assert engine.store.most == 8

@@ -3,15 +3,17 @@
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import capture_jobs, devices
+from mooring.backup import capture_jobs, devices, mover, mover_spec, progress
 from mooring.backup.format import chunks, layout, trees
-from mooring.domain import backups, errors
+from mooring.domain import backups, errors, volumes
 from mooring.domain.extents import Range
+from mooring.planning import change_lists
 from support.backup_engine import SMALL_CHUNK, Engine
 
 CHUNK = SMALL_CHUNK
@@ -110,6 +112,7 @@ def test_only_what_changed_is_read(engine: Engine) -> None:
         "bk-1",
         ("only what changed since backup bk-1 is read",),
     )
+    assert outcome.reading == backups.Reading(backups.Scope.CHANGED)
     assert engine.restore("bk-2") == image
 
 
@@ -144,6 +147,9 @@ def test_changes_since_something_else_are_not_believed(
         bytes(image), "bk-2", changes=backups.Changes(**{**vars(known), **changes})
     )
     assert any(why in note for note in outcome.notes), outcome.notes
+    assert outcome.reading is not None
+    assert outcome.reading.scope is backups.Scope.EVERYTHING
+    assert why in outcome.reading.reason
     assert outcome.manifest.stats.bytes_read == len(image)
     assert outcome.manifest.parent == "bk-1"
     assert engine.restore("bk-2") == image
@@ -189,8 +195,41 @@ def test_a_damaged_parent_costs_the_saving_and_never_the_backup(engine: Engine) 
         bytes(image), "bk-2", changes=since(engine, "bk-1", len(image), ranges)
     )
     assert any("the parent cannot be read" in note for note in outcome.notes)
+    assert outcome.reading is not None
+    assert outcome.reading.scope is backups.Scope.EVERYTHING
+    assert "cannot be read" in outcome.reading.reason
     assert outcome.manifest.stats.bytes_read == len(image)
     assert engine.restore("bk-2", verify=True) == image
+
+
+def test_a_mover_says_how_much_it_read_and_why(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "device").write_bytes(noise(CHUNK))
+    repository = mover_spec.RepositorySpec(path=tmp_path, key_file=tmp_path)
+    first_reason = "nothing tells what changed"
+
+    def result(name: str, changes: Path | None) -> dict[str, Any]:
+        spec = mover_spec.BackupSpec(
+            repository=repository,
+            device=tmp_path / "device",
+            backup_id=name,
+            volume=mover_spec.VolumeSpec(uid="volume-1"),
+            changes=changes,
+        )
+        return mover.back_up(spec, engine.open(), progress.Watch(), "1")
+
+    first = result("bk-1", None)
+    assert (first["reading"], first["readingReason"]) == ("Everything", first_reason)
+    second = result("bk-2", tmp_path / "absent")
+    assert second["reading"] == "Everything"
+    assert "the list of changes" in second["readingReason"]
+    assert "reading" not in result("bk-2", None), "what an earlier attempt did is not known"
+    listed = tmp_path / "changes"
+    head = change_lists.Head(
+        CHUNK, volumes.BackupBase(engine.open().config.repository_id, "bk-2"), CHUNK
+    )
+    listed.write_bytes(b"".join(change_lists.encode(head, [])))
+    third = result("bk-3", listed)
+    assert (third["reading"], third["readingReason"], third["bytesRead"]) == ("Changed", "", 0)
 
 
 def test_a_source_that_fails_is_no_backup(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,32 @@ def test_a_snapshot_still_in_use_is_kept_later(
     world.make_backup("one")
     world.settle()
     assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "one"))]
+
+
+def test_asked_for_everything_the_mover_is_told_nothing_and_what_was_kept_goes_on(
+    world: OperatorWorld,
+) -> None:
+    world.make_backup("one")
+    world.settle()
+    world.mover_answers["backup"] |= {"reading": "Everything", "readingReason": "nothing told"}
+    world.paused.add("backup")
+    world.make_backup("two", reading="Everything", bytesPerSecond="50Mi")
+    world.settle()
+    assert exposed(world) == ["snapshot"]
+    (job,) = world.cluster.find(cluster.JOBS)
+    config = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
+    told = mover_spec.BackupSpec.model_validate_json(config["data"]["spec.json"])
+    assert (told.changes, told.bytes_per_second) == (None, 50 << 20)
+    world.paused.clear()
+    world.settle()
+    status = world.status(resources.BACKUPS, "two")
+    assert (status["reading"], status["readingReason"]) == (
+        "Everything",
+        "spec.reading asks for it",
+    )
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "two"))]
+    world.mover_answers["backup"] |= {"reading": "Changed", "readingReason": ""}
+    world.make_backup("three")
+    world.settle()
+    status = world.status(resources.BACKUPS, "three")
+    assert (status["reading"], "readingReason" in status) == ("Changed", False)

@@ -443,3 +443,54 @@ def test_time_zones_are_known_where_the_system_has_none() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "Europe/Berlin"
+
+
+def test_a_second_schedule_says_when_everything_is_read(world: OperatorWorld) -> None:
+    world.make_schedule(readEverythingSchedule="0 0 * * 4", backup={"bytesPerSecond": "50Mi"})
+    look(world)
+    ran(world, 1, 2)
+    assert [b["spec"]["reading"] for b in backups(world)] == ["Changed", "Changed"]
+    ran(world, 8)  # the 1st and the 8th are Thursdays; its run of the 1st came before the Friday
+    last = backups(world)[-1]["spec"]
+    assert (last["reading"], last["bytesPerSecond"]) == ("Everything", "50Mi")
+    assert status(world)["lastRun"]["everything"] is True
+    ran(world, 9)
+    assert backups(world)[-1]["spec"]["reading"] == "Changed"
+    assert status(world)["lastRun"]["everything"] is False
+
+
+def test_what_failed_to_read_everything_is_made_up_for_by_the_next_one(
+    world: OperatorWorld,
+) -> None:
+    world.make_volume("log")
+    world.make_schedule(readEverythingSchedule="0 3 2 * *", parallelism=1)
+    look(world)
+    ran(world, 1)
+    at(world, 3, day=2)
+    look(world)
+    (waiting,) = status(world)["waiting"]
+    assert waiting["everything"] is True
+    world.failing["backup"] = {"reason": "HostFailure", "message": "no"}
+    world.settle(40)
+    world.failing.clear()
+    ran(world, 3)
+    ran(world, 4)
+    wanted: dict[str, list[str]] = {}
+    for backup in backups(world):
+        day = backup["metadata"]["labels"][keys.BACKUP_RUN][6:8]
+        wanted.setdefault(day, []).append(backup["spec"]["reading"])
+    assert wanted == {
+        "01": ["Changed"] * 2, "02": ["Everything"] * 2, "03": ["Everything"] * 2,
+        "04": ["Changed"] * 2,
+    }  # fmt: skip
+
+
+def test_a_second_schedule_that_cannot_be_read_is_said_and_stops_no_run(
+    world: OperatorWorld,
+) -> None:
+    world.make_schedule(readEverythingSchedule="every week")
+    look(world)
+    assert ready(world)[:2] == ("False", "InvalidInput")
+    assert "'every week' is no schedule" in ready(world)[2]
+    ran(world, 1)
+    assert status(world)["lastRun"]["outcome"] == "Succeeded"

@@ -231,6 +231,49 @@ def test_a_run_that_was_asked_for_is_made_once_a_name_also_while_suspended() -> 
     assert schedule.look(MADE + 3 * MINUTE) == []
 
 
+def everything(schedule: Schedule, names: list[str]) -> list[bool]:
+    """Whether new Backups read everything, whatever tracking says."""
+    return [schedule.made[name].everything for name in names]
+
+
+def test_the_first_run_at_or_after_its_time_reads_everything() -> None:
+    sundays = timetables.parse("0 3 * * 0", ZoneInfo("UTC"))
+    schedule = Schedule(everything=sundays, created_at=at[4] - 24 * HOUR)
+    found = []
+    for day in range(15):  # the 29th is a Sunday
+        now = at[3] + day * 24 * HOUR
+        schedule.look(now, killed=True)
+        found += everything(schedule, schedule.look(now) or list(schedule.made)[-1:])
+    assert [day for day, whole in enumerate(found) if whole] == [0, 7, 14]
+
+
+def test_a_time_to_read_everything_that_passed_without_a_run_is_made_up_for() -> None:
+    sundays = timetables.parse("0 3 * * 0", ZoneInfo("UTC"))
+    schedule = Schedule(everything=sundays, created_at=at[4] - 48 * HOUR)
+    schedule.look(at[3] - 24 * HOUR)
+    schedule.suspend()
+    schedule.look(at[3])
+    schedule.follow("0 3 * * *")
+    schedule.look(at[12])
+    assert everything(schedule, schedule.look(at[3] + 24 * HOUR)) == [True]
+    assert everything(schedule, schedule.look(at[3] + 48 * HOUR)) == [False]
+
+
+def test_what_waits_still_reads_everything_and_what_is_owed_does_too() -> None:
+    hours = timetables.parse("0 3 * * *", ZoneInfo("UTC"))
+    schedule = Schedule("0 * * * *", everything=hours, claims=("data", "log"), parallelism=1)
+    schedule.look(at[3], done=False)
+    (waiting,) = schedule.seen.memory.waiting
+    assert waiting.part.everything
+    schedule.end_all()
+    assert everything(schedule, schedule.look(at[3] + MINUTE)) == [True]
+    schedule.end_all()
+    schedule.seen = replace(schedule.seen, owed=frozenset({"log"}), parallelism=2)
+    assert everything(schedule, schedule.look(at[4])) == [False, True]
+    schedule.seen = replace(schedule.seen, asked="by-hand")
+    assert everything(schedule, schedule.look(at[4] + MINUTE)) == [False, True]
+
+
 def test_new_claims_are_in_the_next_run() -> None:
     schedule = Schedule()
     schedule.look(MADE)

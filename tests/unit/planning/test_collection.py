@@ -12,9 +12,9 @@ from mooring.planning.collection import (
     CollectionLimits,
     PackFacts,
     PackFate,
+    PackPlan,
     SessionFacts,
     SessionFate,
-    plan_packs,
     plan_session,
 )
 
@@ -40,7 +40,7 @@ def test_only_what_was_doomed_a_day_ago_and_nobody_needs_is_deleted(
     found: list[PackFacts], bounds: CollectionLimits
 ) -> None:
     by_name = {pack.name: pack for pack in found}
-    for step in plan_packs(found, bounds):
+    for step in PackPlan(found, bounds):
         pack = by_name[step.name]
         if step.fate is PackFate.DELETE:
             assert pack.doomed_for is not None
@@ -57,7 +57,7 @@ def test_what_is_doomed_never_comes_back_and_what_is_free_to_go_goes(
     found: list[PackFacts], bounds: CollectionLimits
 ) -> None:
     by_name = {pack.name: pack for pack in found}
-    for step in plan_packs(found, bounds):
+    for step in PackPlan(found, bounds):
         pack = by_name[step.name]
         doomed = pack.doomed_for is not None
         assert doomed is (step.fate in (PackFate.WAIT, PackFate.RESCUE, PackFate.DELETE))
@@ -70,7 +70,7 @@ def test_what_is_doomed_never_comes_back_and_what_is_free_to_go_goes(
 def test_the_budget_is_kept_and_rescues_come_first(
     found: list[PackFacts], bounds: CollectionLimits
 ) -> None:
-    steps = plan_packs(found, bounds)
+    steps = PackPlan(found, bounds)
     assert [step.name for step in steps] == sorted(pack.name for pack in found)
     copied = [step for step in steps if step.fate in (PackFate.RESCUE, PackFate.REWRITE)]
     postponed = [step for step in steps if "budget" in step.reason]

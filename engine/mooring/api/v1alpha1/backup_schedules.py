@@ -61,6 +61,14 @@ class BackupScheduleSpec(base.Model):
         max_length=64,
         description="A name of the time zone database, such as Europe/Berlin.",
     )
+    read_everything_schedule: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="When changed block tracking is not trusted, such as @weekly: the first run at "
+        "or after each such time reads and hashes everything. A claim whose Backup of it fails has "
+        "that made up for by its next one.",
+    )
     claims: ClaimSelection = Field(description="What is backed up.")
     repository_name: base.ObjectName = Field(description="A BackupRepository of this namespace.")
     concurrency_policy: Concurrency = Field(
@@ -112,6 +120,7 @@ class WaitingBackup(base.Model):
     queued: bool = Field(
         default=False, description="Whether it waits for its turn, and not for its claim."
     )
+    everything: bool = Field(default=False, description="Whether it shall read everything.")
 
 
 class LastRun(base.Model):
@@ -122,6 +131,7 @@ class LastRun(base.Model):
         description="When it was due or asked for.", json_schema_extra={"format": "date-time"}
     )
     outcome: str = Field(description="Running, Succeeded, PartlyFailed, Failed or Empty.")
+    everything: bool = Field(default=False, description="Whether all of it reads everything.")
     backups: int = Field(description="How many Backups it has.")
     succeeded: int = Field(description="How many of them went well.")
     completion_time: str | None = Field(

@@ -1,14 +1,20 @@
 """Backup: one point in time of one volume, kept in a repository."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from mooring.api.v1alpha1 import base
 from mooring.api.v1alpha1.volume_claims import DeletionPolicy
+from mooring.domain.backups import Scope
+from mooring.domain.quantities import parse_bytes
 
 MINIMUM_FREEZE_SECONDS = 1
 MAXIMUM_FREEZE_SECONDS = 60
+Rate = Annotated[
+    str,
+    Field(max_length=10, pattern=r"^[1-9][0-9]*(k|M|G|Ki|Mi|Gi)?$", examples=["50Mi"]),
+]
 
 
 class BackupSource(base.Model):
@@ -43,6 +49,21 @@ class BackupOptions(base.Model):
         le=604800,
         description="How long the transfer may take, retries included.",
     )
+    bytes_per_second: Rate | None = Field(
+        default=None,
+        description="Most that is read of the volume in a second, such as 50Mi; left out, as much "
+        "as node and repository can do.",
+    )
+    reading: Scope = Field(
+        default=Scope.CHANGED,
+        description="Changed reads what changed block tracking names, or everything where nothing "
+        "is tracked. Everything reads and hashes all of the volume, whatever tracking says, and "
+        "sends what differs.",
+    )
+
+    def limit(self) -> int | None:
+        """Returns the most bytes to read in a second."""
+        return None if self.bytes_per_second is None else parse_bytes(self.bytes_per_second)
 
 
 class BackupSpec(BackupOptions):
@@ -110,6 +131,12 @@ class BackupStatus(RunStatus):
         default=None,
         description="Filesystem: frozen or not mounted. Crash: as a power cut would leave it.",
     )
+    reading: str | None = Field(
+        default=None,
+        description="Changed: only what changed block tracking named was read. Everything: all of "
+        "it was read and hashed. Absent where an earlier attempt had made the backup.",
+    )
+    reading_reason: str | None = Field(default=None, description="Why everything was read.")
     imported: bool | None = Field(
         default=None, description="Whether it was found in the repository, not made here."
     )
@@ -142,6 +169,7 @@ KIND = base.Kind(
         base.Column("Size", ".status.size"),
         base.Column("Repository", ".spec.repositoryName"),
         base.Column("Node", ".status.node", priority=1),
+        base.Column("Reading", ".status.reading", priority=1),
         base.Column("Backup ID", ".status.backupId", priority=1),
         base.message_column("Succeeded"),
     ),

@@ -15,7 +15,7 @@ from mooring.domain import errors
 
 MAXIMUM_ENTRIES = 1 << 15
 _COUNTS = struct.Struct("<II")
-_PACK = struct.Struct("<16s32sQ")
+PACK = struct.Struct("<16s32sQ")
 ENTRY = struct.Struct("<32sIIII")
 
 
@@ -36,7 +36,7 @@ def encode(packs: Sequence[PackInfo], entries: Sequence[bytes]) -> bytes:
         entries: Packed with `ENTRY`, in any order.
     """
     head = _COUNTS.pack(len(packs), len(entries))
-    table = b"".join(_PACK.pack(pack.name, pack.salt, pack.size_bytes) for pack in packs)
+    table = b"".join(PACK.pack(pack.name, pack.salt, pack.size_bytes) for pack in packs)
     return head + table + b"".join(sorted(entries))
 
 
@@ -57,10 +57,10 @@ def decode(content: bytes, key: str) -> tuple[list[PackInfo], memoryview]:
     if len(content) < _COUNTS.size:
         raise damaged
     pack_count, entry_count = _COUNTS.unpack_from(content)
-    table_end = _COUNTS.size + pack_count * _PACK.size
+    table_end = _COUNTS.size + pack_count * PACK.size
     if len(content) != table_end + entry_count * ENTRY.size:
         raise damaged
-    packs = [PackInfo(*values) for values in _PACK.iter_unpack(content[_COUNTS.size : table_end])]
+    packs = [PackInfo(*values) for values in PACK.iter_unpack(content[_COUNTS.size : table_end])]
     if any(pack.size_bytes > layout.MAXIMUM_PACK_BYTES for pack in packs):
         raise damaged
     return packs, memoryview(content)[table_end:]

@@ -74,15 +74,18 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
+        """Its URL."""
         return f"{'http' if self.authority is None else 'https'}://127.0.0.1:{self.port}"
 
     def new_bucket(self, headers: dict[str, str] | None = None) -> str:
+        """Makes a bucket and returns its name."""
         self._made += 1
         name = f"bucket-{self._made}"
         self.request("PUT", f"/{name}", headers=headers or {})
         return name
 
     def new_identity(self, name: str, role: str = "user") -> Identity:
+        """Makes an identity, which has no rights yet."""
         identity = Identity(name, f"secret-of-{name}")
         self.administer(
             "create-user", "--access", name, "--secret", identity.secret_key, "--role", role
@@ -109,6 +112,7 @@ class S3Server:
         return identity
 
     def administer(self, *arguments: str) -> str:
+        """Runs the server's own administration command."""
         done = subprocess.run(
             [
                 toolchain.tool_path("versitygw"),
@@ -135,7 +139,7 @@ class S3Server:
         headers: dict[str, str] | None = None,
         identity: Identity = ADMINISTRATOR,
     ) -> bytes:
-        """Sends a signed request and fails the test when it is refused."""
+        """Sends a signed request and fails when it is refused."""
         status, answer = self.ask(
             method, path, query=query, body=body, headers=headers, identity=identity
         )
@@ -177,6 +181,7 @@ class S3Server:
         endpoint: str | None = None,
         limits: object_clients.Limits = CALM,
     ) -> ObjectBlobStore:
+        """Opens a bucket as the engine does."""
         location = self.location(bucket, prefix=prefix, endpoint=endpoint)
         credentials = identity.write_to(self.folder / identity.access_key)
         return ObjectBlobStore(
@@ -186,6 +191,7 @@ class S3Server:
     def location(
         self, bucket: str, *, prefix: str = "", endpoint: str | None = None
     ) -> store_locations.BucketLocation:
+        """Returns where a bucket is, as the command line names it."""
         return store_locations.BucketLocation(
             store_locations.Service.S3, bucket, prefix, endpoint or self.endpoint, REGION
         )
@@ -193,7 +199,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, *, room_bytes: int | None = None, tls: bool = False
+    folder: Path, *, room_bytes: int | None = None, tls: bool = False, keep_alive: bool = False
 ) -> Iterator[S3Server]:
     """Starts a server below a folder and waits until it answers.
 
@@ -201,6 +207,7 @@ def running(
         folder: For all that it keeps; it does not exist yet.
         room_bytes: Put its data on a filesystem of that size, which only it sees; needs root.
         tls: Whether it speaks TLS.
+        keep_alive: Whether a connection serves several requests, as those of the services do.
     """
     for name in ("data", "versions", "accounts", "credentials"):
         (folder / name).mkdir(parents=True)
@@ -210,6 +217,7 @@ def running(
         *("--port", f"127.0.0.1:{port}", "--region", REGION),
         *("--iam-dir", str(folder / "accounts"), "--iam-cache-disable", "--quiet"),
         *_tls_arguments(folder, tls),
+        *(["--keep-alive"] if keep_alive else []),
         *("posix", "--versioning-dir", str(folder / "versions"), str(folder / "data")),
     ]
     command = [str(toolchain.tool_path("versitygw")), *arguments]
