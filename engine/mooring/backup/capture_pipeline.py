@@ -34,14 +34,26 @@ class Basis:
     Attributes:
         parent: The backup that it is compared with, or None.
         changed: What may differ from the parent; None when everything may.
+        tree: The parent's, if somebody has it open already.
     """
 
     parent: backups.BackupManifest | None
     changed: Iterable[extents.Range] | None = None
+    tree: tree_reader.TreeReader | None = None
 
 
 class _ParentLost(errors.DataCorrupt):
     """The parent is damaged where a backup that reads only what changed cannot do without it."""
+
+
+def open_tree(
+    repository: repositories.Repository, parent: backups.BackupManifest, *, walks: bool
+) -> tree_reader.TreeReader:
+    """Opens the content tree of a backup; see `TreeReader`."""
+    index = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+    index.load(parent.origins)
+    reader = blob_reader.BlobReader(repository, index)
+    return tree_reader.TreeReader(reader, parent.root, parent.chunk_count, walks=walks)
 
 
 class Capture:
@@ -77,7 +89,9 @@ class Capture:
         self._node_encoder = chunks.ChunkEncoder()
         self._node_id_key = repository.keys.id_key(layout.BlobKind.NODE)
         self._changed = basis.changed if basis.parent is not None else None
-        self._parent = self._parent_tree(basis.parent)
+        self._parent = basis.tree
+        if basis.tree is None and basis.parent is not None:
+            self._parent = open_tree(repository, basis.parent, walks=self._changed is None)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
@@ -202,16 +216,6 @@ class Capture:
         index = blob_index.BlobIndex(self._repository, kind)
         index.load(session.sessions)
         return index.known
-
-    def _parent_tree(self, parent: backups.BackupManifest | None) -> tree_reader.TreeReader | None:
-        if parent is None:
-            return None
-        index = blob_index.BlobIndex(self._repository, layout.BlobKind.NODE)
-        index.load(parent.origins)
-        reader = blob_reader.BlobReader(self._repository, index)
-        return tree_reader.TreeReader(
-            reader, parent.root, parent.chunk_count, walks=self._changed is None
-        )
 
     def _want(self, leaves: set[int]) -> None:
         if self._parent is not None:

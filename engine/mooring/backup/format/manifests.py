@@ -44,8 +44,26 @@ def encode_manifest(manifest: backups.BackupManifest) -> bytes:
                 "chunksSent": stats.chunks_sent,
                 "durationSeconds": round(stats.duration_seconds, 3),
             },
+            "scrub": _encode_scrub(manifest.scrub),
         }
     )
+
+
+def _encode_scrub(scrub: backups.ScrubRecord) -> dict[str, Any]:
+    return {
+        "next": scrub.next_chunk,
+        "bytesRead": scrub.bytes_read,
+        "doubted": scrub.doubted,
+        "suspect": [
+            {
+                "offset": place.offset_bytes,
+                "length": place.length_bytes,
+                "good": place.good,
+                "goodAt": place.good_at.isoformat(),
+            }
+            for place in scrub.suspect
+        ],
+    }
 
 
 def decode_manifest(content: bytes, key: str) -> backups.BackupManifest:
@@ -119,6 +137,7 @@ def _manifest(values: dict[str, Any]) -> backups.BackupManifest:
         documents=dict(values["documents"]),
         tool_version=_text(values, "tool"),
         stats=_stats(values["stats"]),
+        scrub=_scrub(values["scrub"]) if "scrub" in values else backups.ScrubRecord(),
     )
 
 
@@ -143,6 +162,24 @@ def _stats(values: dict[str, Any]) -> backups.BackupStats:
         bytes_stored=_integer(values, "bytesStored"),
         chunks_sent=_integer(values, "chunksSent"),
         duration_seconds=float(values["durationSeconds"]),
+    )
+
+
+def _scrub(values: dict[str, Any]) -> backups.ScrubRecord:
+    return backups.ScrubRecord(
+        next_chunk=_integer(values, "next"),
+        bytes_read=_integer(values, "bytesRead"),
+        doubted=bool(values["doubted"]),
+        suspect=tuple(_place(place) for place in values["suspect"]),
+    )
+
+
+def _place(values: dict[str, Any]) -> backups.SuspectPlace:
+    return backups.SuspectPlace(
+        offset_bytes=_integer(values, "offset"),
+        length_bytes=_integer(values, "length"),
+        good=backups.parse_backup_id(values["good"]),
+        good_at=_time(values, "goodAt"),
     )
 
 

@@ -1,0 +1,238 @@
+"""Scrubbing: a backup that reads only what changed reads some of the rest too, and compares.
+
+A chunk that differs from the parent's although tracking says that it did not change is read again
+past the kernel's cache. If it differs still, the disk has lost it or tracking missed a write. The
+backup gets what is there now, and says so; the parent keeps what was there before.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from heapq import merge
+from itertools import islice
+
+from mooring.backup import (
+    capture_jobs,
+    chunk_hashing,
+    devices,
+    progress,
+    suspicion,
+    tree_reader,
+)
+from mooring.backup import repository as repositories
+from mooring.backup.format import layout, trees
+from mooring.domain import backups, errors
+from mooring.domain.extents import Range
+from mooring.planning import changed_ranges, scrubbing
+
+
+@dataclass(frozen=True)
+class ScrubRequest:
+    """What is to be looked at.
+
+    Attributes:
+        parent: The backup before.
+        tree: Its tree; None when nothing is compared with it.
+        changed: What may differ from it; everything when there is no tree.
+        turn: What of the rest is read again.
+    """
+
+    parent: backups.BackupManifest
+    tree: tree_reader.TreeReader | None = None
+    changed: Iterable[Range] = ()
+    turn: scrubbing.Turn = scrubbing.NO_TURN
+
+
+@dataclass
+class Scrubbed:
+    """What came of it.
+
+    Attributes:
+        record: For the manifest.
+        ranges: What has to be read into the backup, on top of what changed; in order.
+        notes: Things worth knowing, for a log.
+    """
+
+    record: backups.ScrubRecord = field(default_factory=backups.ScrubRecord)
+    ranges: tuple[Range, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+def scrub(
+    repository: repositories.Repository,
+    source: devices.VolumeSource,
+    request: ScrubRequest,
+    watch: progress.Watch,
+) -> Scrubbed:
+    """Reads again what is to be looked at, and what earlier backups found suspect.
+
+    Args:
+        repository: Where the parent is.
+        source: The volume as it is now.
+        request: What to look at.
+        watch: Limits the rate, and may cancel it.
+
+    Raises:
+        Cancelled: The watch said so.
+        DataCorrupt: The parent's tree cannot be read.
+    """
+    parent, size, end = request.parent, request.parent.chunk_size_bytes, source.size_bytes
+    known = suspicion.Suspicion(repository, parent, source)
+    at_known = _ranges(known.numbers, size, end)
+    changed = [Range(0, end)] if request.tree is None else request.changed
+    untouched = scrubbing.without(at_known, changed_ranges.aligned(changed, size, end))
+    judged = known.judge({one.offset_bytes // size for one in untouched})
+    found = _Found()
+    if request.tree is not None:
+        apart = changed_ranges.aligned(Together(changed, at_known), size, end)
+        rest = scrubbing.without(request.turn.ranges, apart)
+        found = _Scrubbing(repository, source, request, watch).run(request.tree, rest)
+    lost = known.placed(found.differing, found.unreadable)
+    record = backups.ScrubRecord(
+        next_chunk=request.turn.next_chunk,
+        bytes_read=found.bytes_read,
+        doubted=bool(lost or judged.fresh),
+        suspect=scrubbing.joined([*judged.places, *lost]),
+    )
+    notes = [*judged.notes, *found.notes()]
+    if parent.scrub.doubted and request.tree is not None:
+        notes.append(
+            f"the rest was read as well, because backup {parent.backup_id} found what tracking did "
+            "not say"
+        )
+    again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
+    return Scrubbed(record, again, notes)
+
+
+class Together:
+    """Two sources of ranges, each in order, as one; gone through as often as wanted."""
+
+    def __init__(self, one: Iterable[Range], other: Iterable[Range]) -> None:
+        self._parts = (one, other)
+
+    def __iter__(self) -> Iterator[Range]:
+        return merge(*self._parts)
+
+
+@dataclass
+class _Found:
+    differing: list[int] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)
+    passing: list[int] = field(default_factory=list)
+    bytes_read: int = 0
+
+    def notes(self) -> list[str]:
+        if not self.passing:
+            return []
+        return [
+            f"{len(self.passing)} chunks, the first with number {self.passing[0]}, were read wrong "
+            "once and right the second time: the memory of this machine, or the way to its disk, "
+            "is not to be trusted"
+        ]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a worker saw of a job; no batch where something could not be read."""
+
+    runs: tuple[tuple[int, int], ...]
+    batch: chunk_hashing.Batch | None
+
+
+class _Scrubbing:
+    """One turn: worker threads read and hash, one thread compares with the parent's tree."""
+
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        source: devices.VolumeSource,
+        request: ScrubRequest,
+        watch: progress.Watch,
+    ) -> None:
+        self._source = source
+        self._request = request
+        self._size = request.parent.chunk_size_bytes
+        self._id_key = repository.keys.id_key(layout.BlobKind.DATA)
+        self._hasher = chunk_hashing.ChunkHasher(source, self._id_key, self._size, lambda _: True)
+        # A turn is a moment's work, but after a finding it is the whole volume.
+        shown = watch if request.parent.scrub.doubted else replace(watch, report=lambda _: None)
+        self._meter = progress.ProgressMeter(shown, source.size_bytes)
+        self._found = _Found()
+
+    def run(self, tree: tree_reader.TreeReader, ranges: Iterable[Range]) -> _Found:
+        workers = chunk_hashing.worker_count()
+        pending: deque[tuple[capture_jobs.Job, bytes, Future[_Look]]] = deque()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-scrub")
+        try:
+            for job in self._jobs(tree, ranges):
+                before = tree.leaf(job.leaf)
+                pending.append((job, before, pool.submit(self._look, job, before)))
+                if len(pending) > 2 * workers:
+                    self._take(*pending.popleft())
+            while pending:
+                self._take(*pending.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return self._found
+
+    def _jobs(
+        self, tree: tree_reader.TreeReader, ranges: Iterable[Range]
+    ) -> Iterator[capture_jobs.Job]:
+        most = self._hasher.batch_chunks
+        jobs = capture_jobs.touched(ranges, self._size, self._source.size_bytes, most)
+        while some := list(islice(jobs, tree_reader.AHEAD)):
+            tree.want({job.leaf for job in some})
+            yield from some
+
+    def _look(self, job: capture_jobs.Job, before: bytes) -> _Look:
+        runs = tuple(run for run in job.runs if not self._is_hole(*run, before))
+        try:
+            return _Look(runs, self._hasher.work(capture_jobs.Job(job.leaf, runs), before))
+        except errors.HostFailure:
+            return _Look(runs, None)
+
+    def _is_hole(self, first: int, count: int, before: bytes) -> bool:
+        offset = first * self._size
+        length = min(count * self._size, self._source.size_bytes - offset)
+        return not any(_ids(before, first, count)) and self._source.is_hole(offset, length)
+
+    def _take(self, job: capture_jobs.Job, before: bytes, work: Future[_Look]) -> None:
+        look = work.result()
+        self._meter.check()
+        for place, (first, count) in enumerate(look.runs):
+            seen = look.batch.ids[place] if look.batch is not None else b""
+            for number in range(first, first + count):
+                self._compare(number, _ids(before, number, 1), seen)
+                seen = seen[layout.ID_BYTES :]
+        end = min(job.end * self._size, self._source.size_bytes)
+        read = sum(count for _, count in look.runs) * self._size
+        self._meter.hold_back(read)
+        self._meter.add(done=max(0, end - self._meter.progress.done), read=read)
+        self._found.bytes_read += read
+
+    def _compare(self, number: int, wanted: bytes, seen: bytes) -> None:
+        """Notes a chunk that is not what it was; first it is read again, past the cache."""
+        if seen.startswith(wanted):
+            return
+        offset = number * self._size
+        try:
+            content = self._source.read_anew(
+                offset, min(self._size, self._source.size_bytes - offset)
+            )
+        except errors.HostFailure:
+            self._found.unreadable.append(number)
+            return
+        if suspicion.ident(self._id_key, content) != wanted:
+            self._found.differing.append(number)
+        elif seen:
+            self._found.passing.append(number)
+
+
+def _ids(node: bytes, first: int, count: int) -> bytes:
+    start = first % trees.FANOUT * layout.ID_BYTES
+    return node[start : start + count * layout.ID_BYTES]
+
+
+def _ranges(numbers: Iterable[int], size: int, end: int) -> tuple[Range, ...]:
+    return tuple(Range(number * size, min(size, end - number * size)) for number in numbers)
