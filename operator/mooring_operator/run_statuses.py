@@ -6,9 +6,17 @@ from mooring.domain import backups as backup_nouns
 from mooring.domain import quantities, volumes
 from mooring.planning import movers, verdicts
 from mooring.ports import cluster
-from mooring_operator import statuses
+from mooring_operator import statuses, suspect_backups
 
-_NUMBERS = ("percent", "bytesTotal", "bytesRead", "bytesSent", "bytesStored", "bytesReused")
+_NUMBERS = (
+    "percent",
+    "bytesTotal",
+    "bytesRead",
+    "bytesSent",
+    "bytesStored",
+    "bytesReused",
+    "bytesScrubbed",
+)
 
 
 def present(obj: cluster.Object) -> verdicts.Verdict:
@@ -64,6 +72,7 @@ def result_fields(mover: movers.Mover, finished_at: str) -> dict[str, Any]:
     fields["completionTime"] = finished_at
     if result.get("repositoryId"):
         fields["repositoryId"] = str(result["repositoryId"])
+    fields["suspect"] = suspect_backups.field(result.get("suspect"))
     return fields
 
 

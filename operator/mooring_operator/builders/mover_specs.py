@@ -38,6 +38,8 @@ class BackupTask:
         point_in_time: RFC 3339.
         documents: Kubernetes objects to keep with it, by role.
         tracked: Whether the mover finds a list of what changed.
+        scrub_period_seconds: In which what did not change is read again; 0 for never.
+        accept_suspect: Whether what is suspect is taken as it is.
     """
 
     backup_id: str
@@ -46,6 +48,8 @@ class BackupTask:
     point_in_time: str
     documents: dict[str, Any]
     tracked: bool = False
+    scrub_period_seconds: int = 0
+    accept_suspect: bool = False
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
@@ -73,6 +77,8 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "consistency": task.consistency,
         "pointInTime": task.point_in_time,
         "documents": task.documents,
+        "scrubPeriodSeconds": task.scrub_period_seconds,
+        "acceptSuspect": task.accept_suspect,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }
 
