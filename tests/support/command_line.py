@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class CommandLine:
-    """Runs the command line; the repository is made at once."""
+    """Runs the command line; the repository is made at once, unless one is there already."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -21,7 +21,8 @@ class CommandLine:
             "MOORING_REPOSITORY": str(folder / "repo"),
             "MOORING_KEY_FILE": str(folder / "key"),
         }
-        self.json("repo", "init")
+        if not (folder / "repo" / "config").exists():
+            self.json("repo", "init")
 
     def start(self, *words: str | Path) -> "subprocess.Popen[str]":
         return subprocess.Popen(
