@@ -327,6 +327,7 @@ class Backups:
             self._task(obj, status, found),
             tracked=changes is not None,
             scrub_period_seconds=spec.scrub_period_days * _DAY_SECONDS,
+            doubt_tracking=suspect_backups.in_doubt(status, self._objects.find(resources.BACKUPS)),
             accept_suspect=spec.accept_suspect,
         )
         self._movers.start(run, mover_specs.backup(task))

@@ -39,6 +39,7 @@ def snapshot_status(record: volumes.SnapshotRecord, milliseconds: int) -> dict[s
     block = record.mode is volumes.VolumeMode.BLOCK
     consistency = backup_nouns.Consistency.CRASH if block else backup_nouns.Consistency.FILESYSTEM
     return {
+        "pool": record.pool,
         "snapshotTime": statuses.timestamp(record.created_at),
         "sizeBytes": record.size_bytes,
         "size": quantities.format_bytes(record.size_bytes),
@@ -72,6 +73,7 @@ def result_fields(mover: movers.Mover, finished_at: str) -> dict[str, Any]:
     fields["completionTime"] = finished_at
     if result.get("repositoryId"):
         fields["repositoryId"] = str(result["repositoryId"])
+    fields["readWhole"] = True if result.get("readWhole") is True else None
     fields["suspect"] = suspect_backups.field(result.get("suspect"))
     return fields
 

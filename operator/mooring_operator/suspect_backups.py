@@ -80,6 +80,26 @@ def _holds(backup: cluster.Object) -> list[str]:
     return list(suspect.get("holds") or [])
 
 
+def in_doubt(status: dict[str, Any], backups: Iterable[cluster.Object]) -> bool:
+    """Whether the disk of a volume lost something since all of the volume was last looked at.
+
+    Args:
+        status: Of the Backup that begins; names the volume, its node and its pool.
+        backups: All that there are, of all namespaces: tenants share a pool's disk.
+    """
+    findings, proofs = [], []
+    for backup in backups:
+        found = backup.get("status", {})
+        at = statuses.parse_timestamp(found.get("snapshotTime"))
+        if at is None or any(found.get(name) != status.get(name) for name in ("node", "pool")):
+            continue
+        if (found.get("suspect") or {}).get("fresh"):
+            findings.append(at)
+        if found.get("volumeId") == status.get("volumeId") and found.get("readWhole"):
+            proofs.append(at)
+    return bool(findings) and (not proofs or max(proofs) <= max(findings))
+
+
 def suspect_claims(backups: Iterable[cluster.Object]) -> set[str]:
     """Returns the uids of the claims whose newest backup is Suspect."""
     newest: dict[str, tuple[datetime, bool]] = {}

@@ -32,6 +32,8 @@ class BackupRequest:
         changes: What is known to have changed; only that is read, if the parent may be the backup
             since which it is known. None to read everything.
         scrub: How much of what did not change is read again, to find what the disk has lost.
+        doubt_tracking: Whether everything is read, and compared where tracking says that it did not
+            change.
         accept_suspect: Somebody looked at what is suspect since earlier backups, and takes it as it
             is now.
     """
@@ -46,6 +48,7 @@ class BackupRequest:
     tool_version: str = ""
     changes: backups.Changes | None = None
     scrub: scrubbing.ScrubPolicy = scrubbing.NEVER
+    doubt_tracking: bool = False
     accept_suspect: bool = False
 
 
@@ -176,19 +179,22 @@ def _scrub(
     basis, left = built_on
     parent = basis.parent or left
     if parent is None or (basis.changed is None and not parent.scrub.suspect):
-        return scrub.Scrubbed(), basis
+        return scrub.Scrubbed(backups.ScrubRecord(whole=True)), basis
     if request.accept_suspect:
         parent = replace(parent, scrub=replace(parent.scrub, suspect=()))
     wanted = scrub.ScrubRequest(parent)
     if basis.changed is not None:
         basis = replace(basis, tree=capture_pipeline.open_tree(repository, parent, walks=False))
+        why_all = scrubbing.why_doubted(parent, elsewhere=request.doubt_tracking)
         elapsed = request.point_in_time - parent.point_in_time
         turn = scrubbing.plan_turn(parent, source.size_bytes, elapsed, request.scrub)
-        wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn)
+        if why_all:
+            turn = scrubbing.whole_turn(parent, source.size_bytes)
+        wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn, why_all)
     try:
         found = scrub.scrub(repository, source, wanted, watch)
     except errors.DataCorrupt as error:
-        kept = replace(parent.scrub, bytes_read=0, doubted=False)
+        kept = replace(parent.scrub, bytes_read=0, doubted=False, whole=True)
         why = f"everything is read, because the parent cannot be: {error}"
         return scrub.Scrubbed(kept, notes=[why]), capture_pipeline.Basis(basis.parent)
     if basis.changed is not None and found.ranges:

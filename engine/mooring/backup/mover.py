@@ -140,6 +140,7 @@ def back_up(
             tool_version=tool_version,
             changes=changes,
             scrub=scrubbing.ScrubPolicy(timedelta(seconds=spec.scrub_period_seconds)),
+            doubt_tracking=spec.doubt_tracking,
             accept_suspect=spec.accept_suspect,
         )
         outcome = capture.back_up(repository, source, request, watch)
@@ -210,6 +211,7 @@ def describe(manifest: backups.BackupManifest) -> dict[str, Any]:
         "bytesStored": stats.bytes_stored,
         "durationSeconds": stats.duration_seconds,
         "bytesScrubbed": manifest.scrub.bytes_read,
+        "readWhole": manifest.scrub.whole,
         "suspect": _suspect(manifest),
     }
 
@@ -222,6 +224,7 @@ def _suspect(manifest: backups.BackupManifest) -> dict[str, Any] | None:
     return {
         "message": scrubbing.words(manifest),
         "placeCount": len(places),
+        "fresh": manifest.scrub.doubted,
         "places": [
             {
                 "offsetBytes": place.offset_bytes,

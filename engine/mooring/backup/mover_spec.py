@@ -119,6 +119,7 @@ class BackupSpec(MoverSpec):
         documents: Kubernetes objects to keep with the backup, by role.
         changes: File that lists what changed in the device since a backup; None for none.
         scrub_period_seconds: In which all that did not change is read again once; 0 for never.
+        doubt_tracking: Whether everything is read and compared, whatever tracking says.
         accept_suspect: Whether what is suspect since earlier backups is taken as it is now.
     """
 
@@ -132,6 +133,7 @@ class BackupSpec(MoverSpec):
     documents: dict[str, Any] = pydantic.Field(default_factory=dict)
     changes: Path | None = None
     scrub_period_seconds: Annotated[int, pydantic.Field(ge=0)] = _SCRUB_PERIOD_SECONDS
+    doubt_tracking: bool = False
     accept_suspect: bool = False
 
     def moment(self, now: datetime) -> datetime:

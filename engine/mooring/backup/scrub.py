@@ -36,12 +36,14 @@ class ScrubRequest:
         tree: Its tree; None when nothing is compared with it.
         changed: What may differ from it; everything when there is no tree.
         turn: What of the rest is read again.
+        why_all: Why that is everything; empty when it is a part.
     """
 
     parent: backups.BackupManifest
     tree: tree_reader.TreeReader | None = None
     changed: Iterable[Range] = ()
     turn: scrubbing.Turn = scrubbing.NO_TURN
+    why_all: str = ""
 
 
 @dataclass
@@ -93,14 +95,12 @@ def scrub(
         next_chunk=request.turn.next_chunk,
         bytes_read=found.bytes_read,
         doubted=bool(lost or judged.fresh),
+        whole=request.tree is None or bool(request.why_all),
         suspect=scrubbing.joined([*judged.places, *lost]),
     )
     notes = [*judged.notes, *found.notes()]
-    if parent.scrub.doubted and request.tree is not None:
-        notes.append(
-            f"the rest was read as well, because backup {parent.backup_id} found what tracking did "
-            "not say"
-        )
+    if request.why_all:
+        notes.append(f"the rest was read as well, because {request.why_all}")
     again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
     return Scrubbed(record, again, notes)
 
@@ -156,7 +156,7 @@ class _Scrubbing:
         self._id_key = repository.keys.id_key(layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(source, self._id_key, self._size, lambda _: True)
         # A turn is a moment's work, but after a finding it is the whole volume.
-        shown = watch if request.parent.scrub.doubted else replace(watch, report=lambda _: None)
+        shown = watch if request.why_all else replace(watch, report=lambda _: None)
         self._meter = progress.ProgressMeter(shown, source.size_bytes)
         self._found = _Found()
 

@@ -121,12 +121,14 @@ class ScrubRecord:
         next_chunk: Where the next backup's turn begins.
         bytes_read: How much was read again.
         doubted: Whether something was found, so that the next backup trusts no tracking.
+        whole: Whether the backup looked at all of the volume, changed or not.
         suspect: What was found and is not mended yet, by offset; with any, a backup is Suspect.
     """
 
     next_chunk: int = 0
     bytes_read: int = 0
     doubted: bool = False
+    whole: bool = False
     suspect: tuple[SuspectPlace, ...] = ()
 
     @property

@@ -55,7 +55,7 @@ NO_TURN = Turn((), 0)
 def plan_turn(
     parent: backups.BackupManifest, size_bytes: int, elapsed: timedelta, policy: ScrubPolicy
 ) -> Turn:
-    """Plans the turn of a backup; all of it after one that found something.
+    """Plans the turn of a backup.
 
     Args:
         parent: The backup before.
@@ -66,8 +66,6 @@ def plan_turn(
     chunk_bytes = parent.chunk_size_bytes
     count = -(-size_bytes // chunk_bytes)
     begin = parent.scrub.next_chunk % count
-    if parent.scrub.doubted:
-        return Turn((Range(0, size_bytes),), begin)
     if not policy.period:
         return Turn((), begin)
     least = max(1, policy.least_bytes // chunk_bytes)
@@ -78,6 +76,23 @@ def plan_turn(
     ranges = (Range(first * chunk_bytes, some * chunk_bytes) for first, some in parts if some)
     whole = (_clipped(one, size_bytes) for one in ranges)
     return Turn(tuple(whole), (begin + length) % count)
+
+
+def whole_turn(parent: backups.BackupManifest, size_bytes: int) -> Turn:
+    """Returns the turn of a backup that trusts no tracking: everything."""
+    return Turn((Range(0, size_bytes),), parent.scrub.next_chunk)
+
+
+def why_doubted(parent: backups.BackupManifest, *, elsewhere: bool) -> str:
+    """Returns why tracking is not to be trusted since the backup before; empty when it is.
+
+    Args:
+        parent: The backup before.
+        elsewhere: Whether a backup of another volume of the pool found something.
+    """
+    if parent.scrub.doubted:
+        return f"backup {parent.backup_id} found what tracking did not say"
+    return "the disk lost something of another volume of this pool" if elsewhere else ""
 
 
 def _clipped(one: Range, size_bytes: int) -> Range:

@@ -39,6 +39,7 @@ class BackupTask:
         documents: Kubernetes objects to keep with it, by role.
         tracked: Whether the mover finds a list of what changed.
         scrub_period_seconds: In which what did not change is read again; 0 for never.
+        doubt_tracking: Whether all is read, since the disk is in doubt.
         accept_suspect: Whether what is suspect is taken as it is.
     """
 
@@ -49,6 +50,7 @@ class BackupTask:
     documents: dict[str, Any]
     tracked: bool = False
     scrub_period_seconds: int = 0
+    doubt_tracking: bool = False
     accept_suspect: bool = False
 
 
@@ -78,6 +80,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "pointInTime": task.point_in_time,
         "documents": task.documents,
         "scrubPeriodSeconds": task.scrub_period_seconds,
+        "doubtTracking": task.doubt_tracking,
         "acceptSuspect": task.accept_suspect,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }

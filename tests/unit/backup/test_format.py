@@ -268,7 +268,7 @@ MANIFEST = backups.BackupManifest(
     tool_version="0.1.0",
     stats=backups.BackupStats(1, 2, 3, 4, 5.5),
     scrub=backups.ScrubRecord(
-        7, 8, True, (backups.SuspectPlace(9, 10, backups.BackupId("bk-0"), MOMENT),)
+        7, 8, True, True, (backups.SuspectPlace(9, 10, backups.BackupId("bk-0"), MOMENT),)
     ),
 )
 SESSION = backups.BackupSession(
@@ -342,7 +342,8 @@ def test_a_manifest_of_before_there_was_a_scrub_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("scrub", None), ("scrub.next", -1), ("scrub.suspect", None), ("scrub.suspect", [{}]),
+        ("scrub", None), ("scrub.next", -1), ("scrub.doubted", 1), ("scrub.whole", ...),
+        ("scrub.suspect", None), ("scrub.suspect", [{}]),
         ("scrub.suspect", [{"offset": 0, "length": 1, "good": "../x", "goodAt": str(MOMENT)}]),
     ],
 )  # fmt: skip

@@ -39,6 +39,16 @@ def test_without_a_policy_nothing_is_read_again(volume: Volume) -> None:
     assert record == backups.ScrubRecord()
 
 
+def test_what_a_neighbour_lost_makes_it_read_everything(volume: Volume) -> None:
+    assert volume.made[0].scrub.whole
+    assert not volume.back_up(scrub=scrubbing.NEVER).whole
+    volume.rot(300 * CHUNK + 77)
+    record = volume.back_up(scrub=scrubbing.NEVER, doubt_tracking=True)
+    assert (record.whole, record.bytes_read, record.doubted) == (True, len(volume.content), True)
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-1")]
+    assert "another volume of this pool" in "".join(volume.notes)
+
+
 def test_a_flipped_bit_is_found_and_both_contents_are_kept(volume: Volume) -> None:
     before = bytes(volume.content)
     volume.write(0, b"somebody wrote this")
@@ -68,7 +78,7 @@ def test_after_a_finding_all_is_read_once_and_the_place_stays_suspect(volume: Vo
     third = volume.back_up(scrub=scrubbing.NEVER)
     assert (third.bytes_read, third.doubted) == ((CHUNKS - 2) * CHUNK, False)
     fourth = volume.back_up(scrub=scrubbing.NEVER)
-    assert (fourth.bytes_read, fourth.doubted) == (0, False)
+    assert (fourth.bytes_read, fourth.doubted, fourth.whole) == (0, False, False)
     assert volume.places() == [(40 * CHUNK, 1, "bk-1"), (300 * CHUNK + 77, 1, "bk-0")]
 
 

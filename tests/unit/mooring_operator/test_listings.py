@@ -61,7 +61,7 @@ def listing(world: OperatorWorld) -> dict[str, Any]:
 
 
 def test_what_was_suspect_still_is(world: OperatorWorld) -> None:
-    said = {"message": "a byte differs", "placeCount": 1, "holds": ["bk-000"]}
+    said = {"message": "a byte differs", "placeCount": 1, "fresh": True, "holds": ["bk-000"]}
     world.held = [entry(0, suspect=None), entry(1, suspect=said)]
     world.make_repository()
     world.settle(12)

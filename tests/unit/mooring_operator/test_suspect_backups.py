@@ -144,6 +144,37 @@ def test_a_schedule_keeps_what_is_suspect_and_what_it_holds(world: OperatorWorld
     assert world.cluster.names(resources.BACKUPS) == [names[4]]
 
 
+def told(world: OperatorWorld, name: str, claim: str) -> mover_spec.BackupSpec:
+    """Begins a backup; returns what its mover is told, and lets it end well."""
+    world.paused.add("backup")
+    world.make_backup(name, claim=claim)
+    world.settle()
+    (job,) = world.cluster.find(cluster.JOBS)
+    config = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
+    spec = mover_spec.BackupSpec.model_validate(json.loads(config["data"]["spec.json"]))
+    world.mover_answers["backup"] |= {"suspect": None, "readWhole": spec.doubt_tracking}
+    world.paused.clear()
+    world.settle()
+    return spec
+
+
+def test_what_one_volume_lost_puts_its_pool_in_doubt_until_all_is_read(
+    world: OperatorWorld,
+) -> None:
+    world.make_volume("neighbour")
+    world.make_volume("elsewhere", node=1)
+    assert not told(world, "before", "neighbour").doubt_tracking
+    carried = {**suspicion("bk-0"), "fresh": False}
+    made(world, "old-news", carried)
+    assert not told(world, "still-trusted", "neighbour").doubt_tracking
+    made(world, "finding", {**suspicion("bk-0"), "fresh": True})
+    assert told(world, "doubted", "neighbour").doubt_tracking
+    assert world.status(resources.BACKUPS, "doubted")["readWhole"] is True
+    assert not told(world, "trusted", "neighbour").doubt_tracking
+    assert not told(world, "on-another-node", "elsewhere").doubt_tracking
+    assert told(world, "itself", "data").doubt_tracking
+
+
 @pytest.mark.parametrize("nonsense", ["yes", {"message": 3}, {"places": "x"}, [1]])
 def test_what_cannot_be_read_is_suspect_all_the_same(world: OperatorWorld, nonsense: Any) -> None:
     one = made(world, "one", nonsense)
@@ -157,5 +188,5 @@ def test_a_mover_is_told_how_much_to_read_again(world: OperatorWorld) -> None:
     world.settle()
     (job,) = world.cluster.find(cluster.JOBS)
     config = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
-    told = mover_spec.BackupSpec.model_validate(json.loads(config["data"]["spec.json"]))
-    assert (told.scrub_period_seconds, told.accept_suspect) == (7 * 86400, True)
+    spec = mover_spec.BackupSpec.model_validate(json.loads(config["data"]["spec.json"]))
+    assert (spec.scrub_period_seconds, spec.accept_suspect) == (7 * 86400, True)

@@ -102,10 +102,16 @@ def test_no_period_reads_nothing_and_stays_where_it_was() -> None:
     assert turn == scrubbing.Turn((), 4)
 
 
-def test_after_a_finding_everything_is_read_whatever_the_policy() -> None:
-    doubtful = manifest(9 * CHUNK, 4, doubted=True)
-    turn = scrubbing.plan_turn(doubtful, 9 * CHUNK, timedelta(), scrubbing.NEVER)
+def test_a_whole_turn_reads_all_and_the_next_goes_on_where_it_was() -> None:
+    turn = scrubbing.whole_turn(manifest(9 * CHUNK, 4), 9 * CHUNK)
     assert turn == scrubbing.Turn((Range(0, 9 * CHUNK),), 4)
+
+
+def test_tracking_is_doubted_after_a_finding_of_its_own_or_of_a_neighbour() -> None:
+    sound, doubtful = manifest(CHUNK), manifest(CHUNK, doubted=True)
+    assert scrubbing.why_doubted(sound, elsewhere=False) == ""
+    assert "another volume" in scrubbing.why_doubted(sound, elsewhere=True)
+    assert "bk-1 found" in scrubbing.why_doubted(doubtful, elsewhere=True)
 
 
 def test_a_clock_that_was_set_back_reads_the_least() -> None:

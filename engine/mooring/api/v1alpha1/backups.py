@@ -119,6 +119,7 @@ class Suspicion(base.Model):
 
     message: str = Field(max_length=2000, description="In words.")
     place_count: int = Field(ge=1, description="In how many places.")
+    fresh: bool = Field(default=False, description="Whether this backup found one of them.")
     places: list[SuspectPlace] | None = Field(
         default=None, max_length=8, description="The first of them."
     )
@@ -159,6 +160,10 @@ class BackupStatus(RunStatus):
         default=None,
         description="Of an imported one: the claim and StorageClass as they were, by role.",
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+    pool: str | None = Field(default=None, description="The pool of the volume.")
+    read_whole: bool | None = Field(
+        default=None, description="Whether all of the volume was looked at, changed or not."
     )
     suspect: Suspicion | None = Field(
         default=None, description="Why it is Suspect; see its condition of that name."

@@ -54,6 +54,7 @@ def _encode_scrub(scrub: backups.ScrubRecord) -> dict[str, Any]:
         "next": scrub.next_chunk,
         "bytesRead": scrub.bytes_read,
         "doubted": scrub.doubted,
+        "whole": scrub.whole,
         "suspect": [
             {
                 "offset": place.offset_bytes,
@@ -169,7 +170,8 @@ def _scrub(values: dict[str, Any]) -> backups.ScrubRecord:
     return backups.ScrubRecord(
         next_chunk=_integer(values, "next"),
         bytes_read=_integer(values, "bytesRead"),
-        doubted=bool(values["doubted"]),
+        doubted=_flag(values, "doubted"),
+        whole=_flag(values, "whole"),
         suspect=tuple(_place(place) for place in values["suspect"]),
     )
 
@@ -209,6 +211,12 @@ def _integer(values: dict[str, Any], name: str) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{name} is no whole number")
     return value
+
+
+def _flag(values: dict[str, Any], name: str) -> bool:
+    if not isinstance(values[name], bool):
+        raise TypeError(f"{name} is neither true nor false")
+    return bool(values[name])
 
 
 def _text(values: dict[str, Any], name: str) -> str:
