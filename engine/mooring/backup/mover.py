@@ -161,7 +161,8 @@ def restore(
     """Fills the device; errors as for `restore.restore`.
 
     Returns:
-        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused` and `verified`.
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, and what
+        is `suspect` about the backup.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
     if not spec.device.exists():  # a mover fills what it was given, and never makes a file
@@ -184,6 +185,7 @@ def restore(
         "bytesWritten": outcome.bytes_written,
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
+        "suspect": scrubbing.words(outcome.manifest) or None,
     }
 
 

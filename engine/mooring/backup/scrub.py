@@ -26,6 +26,8 @@ from mooring.domain import backups, errors
 from mooring.domain.extents import Range
 from mooring.planning import changed_ranges, scrubbing
 
+_MOST_LOST = 4096  # chunks; with more the list would grow with the volume
+
 
 @dataclass(frozen=True)
 class ScrubRequest:
@@ -90,7 +92,11 @@ def scrub(
         apart = changed_ranges.aligned(Together(changed, at_known), size, end)
         rest = scrubbing.without(request.turn.ranges, apart)
         found = _Scrubbing(repository, source, request, watch).run(request.tree, rest)
-    lost = known.placed(found.differing, found.unreadable)
+    again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
+    if found.lost_much:
+        lost, again = [known.everything()], (Range(0, end),)
+    else:
+        lost = known.placed(found.differing, found.unreadable)
     record = backups.ScrubRecord(
         next_chunk=request.turn.next_chunk,
         bytes_read=found.bytes_read,
@@ -101,7 +107,6 @@ def scrub(
     notes = [*judged.notes, *found.notes()]
     if request.why_all:
         notes.append(f"the rest was read as well, because {request.why_all}")
-    again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
     return Scrubbed(record, again, notes)
 
 
@@ -119,17 +124,23 @@ class Together:
 class _Found:
     differing: list[int] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
-    passing: list[int] = field(default_factory=list)
+    passing: int = 0
     bytes_read: int = 0
 
+    @property
+    def lost_much(self) -> bool:
+        return len(self.differing) + len(self.unreadable) > _MOST_LOST
+
     def notes(self) -> list[str]:
-        if not self.passing:
-            return []
-        return [
-            f"{len(self.passing)} chunks, the first with number {self.passing[0]}, were read wrong "
-            "once and right the second time: the memory of this machine, or the way to its disk, "
-            "is not to be trusted"
-        ]
+        found = []
+        if self.passing:
+            found.append(
+                f"{self.passing} chunks were read wrong once and right the second time: the memory "
+                "of this machine, or the way to its disk, is not to be trusted"
+            )
+        if self.lost_much:
+            found.append("so much differs from the backup before that everything is read anew")
+        return found
 
 
 @dataclass(frozen=True)
@@ -170,6 +181,8 @@ class _Scrubbing:
                 pending.append((job, before, pool.submit(self._look, job, before)))
                 if len(pending) > 2 * workers:
                     self._take(*pending.popleft())
+                if self._found.lost_much:
+                    break
             while pending:
                 self._take(*pending.popleft())
         finally:
@@ -226,7 +239,7 @@ class _Scrubbing:
         if suspicion.ident(self._id_key, content) != wanted:
             self._found.differing.append(number)
         elif seen:
-            self._found.passing.append(number)
+            self._found.passing += 1
 
 
 def _ids(node: bytes, first: int, count: int) -> bytes:

@@ -6,6 +6,7 @@ for it, and with what the damage left.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from mooring.backup import devices, tree_walk
 from mooring.backup import repository as repositories
@@ -15,6 +16,7 @@ from mooring.domain.extents import Range
 from mooring.planning import scrubbing
 
 _MOST_NARROWED = 64
+_MOST_JUDGED = 4096
 _UNREADABLE = (errors.NotFound, errors.DataCorrupt, errors.Unsupported)
 
 
@@ -56,7 +58,10 @@ class Suspicion:
         self._contents: dict[backups.BackupId, tree_walk.Content] = {}
         count = min(parent.chunk_count, -(-source.size_bytes // self._size))
         found = scrubbing.chunks_of(parent.scrub.suspect, self._size)
-        self.numbers = [number for number in found if number < count]
+        self.numbers = [number for number in islice(found, _MOST_JUDGED + 1) if number < count]
+        self._too_many = len(self.numbers) > _MOST_JUDGED
+        if self._too_many:
+            self.numbers = []
 
     def judge(self, untouched: set[int]) -> Judged:
         """Looks at each known place.
@@ -67,6 +72,9 @@ class Suspicion:
         Raises:
             DataCorrupt: The backup before is damaged.
         """
+        if self._too_many:
+            why = "more is suspect since an earlier backup than is looked at: restore the volume"
+            return Judged(list(self._parent.scrub.suspect), notes=[why])
         judged, present = Judged(), set(self.numbers)
         for place in self._parent.scrub.suspect:
             for number in scrubbing.chunks_of([place], self._size):
@@ -81,6 +89,10 @@ class Suspicion:
         elif self.numbers:
             judged.notes.append("what was suspect is mended or overwritten")
         return judged
+
+    def everything(self) -> backups.SuspectPlace:
+        """Returns the place of a volume that has lost more than can be told apart."""
+        return replace(self._whole(0), length_bytes=self._source.size_bytes)
 
     def placed(self, differing: list[int], unreadable: list[int]) -> list[backups.SuspectPlace]:
         """Returns the places of chunks that are not what the backup before says.

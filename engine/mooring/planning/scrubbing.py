@@ -118,14 +118,13 @@ def without(ranges: Iterable[Range], removed: Iterable[Range]) -> Iterator[Range
             yield Range(start, one.end_bytes - start)
 
 
-def chunks_of(places: Iterable[backups.SuspectPlace], chunk_bytes: int) -> list[int]:
-    """Returns the numbers of the chunks that places touch, in order."""
-    numbers = {
-        number
-        for place in places
-        for number in range(place.offset_bytes // chunk_bytes, -(-place.end_bytes // chunk_bytes))
-    }
-    return sorted(numbers)
+def chunks_of(places: Iterable[backups.SuspectPlace], chunk_bytes: int) -> Iterator[int]:
+    """Yields the numbers of the chunks that places touch, in order."""
+    begin = 0
+    for place in sorted(places, key=lambda one: one.offset_bytes):
+        end = -(-place.end_bytes // chunk_bytes)
+        yield from range(max(begin, place.offset_bytes // chunk_bytes), end)
+        begin = max(begin, end)
 
 
 def joined(places: Iterable[backups.SuspectPlace]) -> tuple[backups.SuspectPlace, ...]:

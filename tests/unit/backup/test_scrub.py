@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import devices, progress
+from mooring.backup import devices, progress, scrub, suspicion
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
 from mooring.planning import scrubbing
@@ -189,7 +189,7 @@ def test_what_was_read_wrong_once_is_a_note(
     monkeypatch.setattr(_Faulty, "wrong_once", 300 * CHUNK + 77)
     record = volume.back_up()
     assert (record.suspect, record.doubted) == ((), False)
-    assert "number 300, were read wrong once" in "".join(volume.notes)
+    assert "1 chunks were read wrong once" in "".join(volume.notes)
 
 
 def test_a_stopped_scrub_is_no_backup(volume: Volume) -> None:
@@ -214,6 +214,23 @@ def test_a_parent_that_cannot_be_read_costs_no_backup(volume: Volume) -> None:
     assert volume.made[-1].stats.bytes_read == len(volume.content)
     assert "the parent cannot be" in "".join(volume.notes)
     assert volume.is_honest()
+
+
+def test_a_disk_that_lost_much_is_read_anew_and_told_in_one_place(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "_MOST_LOST", 50)
+    monkeypatch.setattr(suspicion, "_MOST_JUDGED", 50)
+    volume.rot(*range(0, len(volume.content), 5 * CHUNK))
+    assert volume.back_up().doubted
+    assert volume.places() == [(0, len(volume.content), "bk-0")]
+    assert volume.made[-1].stats.bytes_read == len(volume.content)
+    assert volume.is_honest()
+    volume.rot(7)
+    volume.back_up()
+    assert volume.places() == [(0, len(volume.content), "bk-0"), (7, 1, "bk-1")]
+    assert "restore the volume" in "".join(volume.notes)
+    assert volume.back_up(accept_suspect=True).suspect == ()
 
 
 def test_a_volume_that_grew_by_part_of_a_chunk(tmp_path: Path) -> None:
