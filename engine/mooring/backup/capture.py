@@ -191,12 +191,7 @@ def _scrub(
         if why_all:
             turn = scrubbing.whole_turn(parent, source.size_bytes)
         wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn, why_all)
-    try:
-        found = scrub.scrub(repository, source, wanted, watch)
-    except errors.DataCorrupt as error:
-        kept = replace(parent.scrub, bytes_read=0, doubted=False, whole=True)
-        why = f"everything is read, because the parent cannot be: {error}"
-        return scrub.Scrubbed(kept, notes=[why]), capture_pipeline.Basis(basis.parent)
+    found = scrub.scrub(repository, source, wanted, watch)
     if basis.changed is not None and found.ranges:
         basis = replace(basis, changed=scrub.Together(basis.changed, found.ranges))
     return found, basis

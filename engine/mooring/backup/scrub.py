@@ -77,9 +77,10 @@ def scrub(
         request: What to look at.
         watch: Limits the rate, and may cancel it.
 
+    Where the parent's tree cannot be read, everything has to be.
+
     Raises:
         Cancelled: The watch said so.
-        DataCorrupt: The parent's tree cannot be read.
     """
     parent, size, end = request.parent, request.parent.chunk_size_bytes, source.size_bytes
     known = suspicion.Suspicion(repository, parent, source)
@@ -92,22 +93,20 @@ def scrub(
         apart = changed_ranges.aligned(Together(changed, at_known), size, end)
         rest = scrubbing.without(request.turn.ranges, apart)
         found = _Scrubbing(repository, source, request, watch).run(request.tree, rest)
+    lost = [known.everything()] if found.lost_much else known.placed(*found.lost())
+    all_again = found.lost_much or bool(found.broken) or judged.broken
     again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
-    if found.lost_much:
-        lost, again = [known.everything()], (Range(0, end),)
-    else:
-        lost = known.placed(found.differing, found.unreadable)
     record = backups.ScrubRecord(
         next_chunk=request.turn.next_chunk,
         bytes_read=found.bytes_read,
         doubted=bool(lost or judged.fresh),
-        whole=request.tree is None or bool(request.why_all),
+        whole=request.tree is None or bool(request.why_all) or all_again,
         suspect=scrubbing.joined([*judged.places, *lost]),
     )
     notes = [*judged.notes, *found.notes()]
     if request.why_all:
         notes.append(f"the rest was read as well, because {request.why_all}")
-    return Scrubbed(record, again, notes)
+    return Scrubbed(record, (Range(0, end),) if all_again else again, notes)
 
 
 class Together:
@@ -126,6 +125,10 @@ class _Found:
     unreadable: list[int] = field(default_factory=list)
     passing: int = 0
     bytes_read: int = 0
+    broken: str = ""
+
+    def lost(self) -> tuple[list[int], list[int]]:
+        return self.differing, self.unreadable
 
     @property
     def lost_much(self) -> bool:
@@ -140,6 +143,8 @@ class _Found:
             )
         if self.lost_much:
             found.append("so much differs from the backup before that everything is read anew")
+        if self.broken:
+            found.append(f"everything is read, because the parent cannot be: {self.broken}")
         return found
 
 
@@ -185,6 +190,8 @@ class _Scrubbing:
                     break
             while pending:
                 self._take(*pending.popleft())
+        except errors.DataCorrupt as error:
+            self._found.broken = str(error)
         finally:
             pool.shutdown(cancel_futures=True)
         return self._found

@@ -28,12 +28,14 @@ class Judged:
         places: Those that are suspect still.
         changed: Numbers of chunks that are not what they were in the backup before.
         fresh: Whether one of those is no known write's doing.
+        broken: Whether the backup before cannot be read, so that all of it stays suspect.
         notes: Things worth knowing, for a log.
     """
 
     places: list[backups.SuspectPlace] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     fresh: bool = False
+    broken: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -68,13 +70,17 @@ class Suspicion:
 
         Args:
             untouched: Numbers of those chunks that tracking says are as they were.
-
-        Raises:
-            DataCorrupt: The backup before is damaged.
         """
         if self._too_many:
             why = "more is suspect since an earlier backup than is looked at: restore the volume"
             return Judged(list(self._parent.scrub.suspect), notes=[why])
+        try:
+            return self._judge_each(untouched)
+        except errors.DataCorrupt as error:
+            why = f"what is suspect was not looked at, because the parent cannot be read: {error}"
+            return Judged(list(self._parent.scrub.suspect), broken=True, notes=[why])
+
+    def _judge_each(self, untouched: set[int]) -> Judged:
         judged, present = Judged(), set(self.numbers)
         for place in self._parent.scrub.suspect:
             for number in scrubbing.chunks_of([place], self._size):
@@ -100,21 +106,23 @@ class Suspicion:
         Args:
             differing: Those that have another content now.
             unreadable: Those that cannot be read.
-
-        Raises:
-            DataCorrupt: The backup before is damaged.
         """
         places = [self._whole(number) for number in unreadable]
         narrow = len(differing) <= _MOST_NARROWED
         for number in differing:
             place = self._whole(number)
-            span = None
-            if narrow:
-                now = self._source.read_anew(place.offset_bytes, place.length_bytes)
-                before = self._content(self._parent.backup_id).chunk(number)
-                span = scrubbing.differing(_sized(before, len(now)), now)
+            span = self._difference(place, number) if narrow else None
             places.append(place if span is None else _inside(place, span))
         return places
+
+    def _difference(self, place: backups.SuspectPlace, number: int) -> Range | None:
+        """Returns where in a chunk it is not what it was; None where that cannot be told."""
+        try:
+            now = self._source.read_anew(place.offset_bytes, place.length_bytes)
+            before = self._content(self._parent.backup_id).chunk(number)
+        except (errors.HostFailure, *_UNREADABLE):
+            return None
+        return scrubbing.differing(_sized(before, len(now)), now)
 
     def _judge(
         self, judged: Judged, place: backups.SuspectPlace, number: int, untouched: set[int]

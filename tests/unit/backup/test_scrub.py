@@ -233,6 +233,23 @@ def test_a_disk_that_lost_much_is_read_anew_and_told_in_one_place(
     assert volume.back_up(accept_suspect=True).suspect == ()
 
 
+def test_what_the_repository_lost_as_well_is_suspect_all_the_same(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    (key,) = [
+        key
+        for key in volume.engine.object_names("packs/")
+        if len(volume.engine.store.get(key, limit_bytes=1 << 30)) > len(volume.content)
+    ]
+
+    def flip(data: bytearray) -> None:
+        for offset in range(100, len(data), 200):
+            data[offset] ^= 1
+
+    volume.engine.damage(key, flip)  # the chunks, not the tree
+    volume.back_up()
+    assert volume.places() == [(300 * CHUNK, CHUNK, "bk-0")]
+
+
 def test_a_volume_that_grew_by_part_of_a_chunk(tmp_path: Path) -> None:
     volume = Volume(tmp_path, 600 * CHUNK + 100)
     volume.back_up()
