@@ -56,6 +56,14 @@ def _message(suspect: dict[str, Any]) -> str:
     return f"{suspect['message']}. {_ADVICE}"
 
 
+def warning(name: str, status: dict[str, Any]) -> str:
+    """Returns what whoever restores from a Backup has to know; empty for one not Suspect."""
+    suspect = status.get("suspect")
+    if not suspect:
+        return ""
+    return f"Backup {name} is Suspect, and is restored as it is: {suspect['message']}"
+
+
 def held(backups: Iterable[cluster.Object]) -> set[str]:
     """Returns the ids, in their repository, of what Suspect Backups are to be mended from."""
     return {name for backup in backups for name in _holds(backup)}

@@ -81,6 +81,15 @@ def test_it_succeeded_is_suspect_and_says_what_to_do(world: OperatorWorld) -> No
     assert gauge(world) == 0
 
 
+def test_whoever_restores_it_is_warned(world: OperatorWorld) -> None:
+    made(world, "one", suspicion("gone"))
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    ((reason, message),) = warnings(world, "back")
+    assert (reason, "Backup one is Suspect" in message) == ("Suspect", True)
+
+
 def test_a_suspect_backup_does_not_count_as_a_good_one(world: OperatorWorld) -> None:
     made(world, "one", suspicion("gone"))
     world.reconcilers[KIND](KEY)
