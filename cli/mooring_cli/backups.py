@@ -20,8 +20,11 @@ def backups(
     damaged = opened.damaged()
     for backup_id, found in opened.catalogue():
         if isinstance(found, domain_backups.BackupManifest):
-            problem = {"problem": "something of it is lost"} if backup_id in damaged else {}
-            rows.append(mover.describe(found) | problem)
+            described = mover.describe(found)
+            lost = "something of it is lost" if backup_id in damaged else ""
+            suspect = f"Suspect: {described['suspect']['message']}" if described["suspect"] else ""
+            problem = "; ".join(filter(None, (lost, suspect)))
+            rows.append(described | ({"problem": problem} if problem else {}))
         else:
             rows.append({"backupId": backup_id, "pointInTime": "", "problem": str(found)})
     rows.sort(key=lambda row: (row["pointInTime"], row["backupId"]))

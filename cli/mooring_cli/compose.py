@@ -86,6 +86,13 @@ def open_base_clones(
     return base_clones.opened(folder, volume_uid, repository_id)
 
 
+def carriers_of(image: Path) -> list[Path]:
+    """Returns the loop devices that have a file as their content."""
+    from mooring.adapters.host import loops  # noqa: PLC0415
+
+    return [device.path for device in loops.KernelLoops().find_all(image)]
+
+
 def image_views() -> images.ImageViews:
     """Returns what looks into the filesystems of backups."""
     from mooring.adapters.host.images import views  # noqa: PLC0415

@@ -41,6 +41,7 @@ _CODES: dict[type[errors.MooringError], int] = {
 _NEXT: dict[type[errors.MooringError], str] = {
     errors.NotFound: "mooring backups --repo REPO --key-file FILE",
     errors.DataCorrupt: "mooring repo check --full --repo REPO --key-file FILE",
+    errors.Suspect: "mooring repair-block BACKUP IMAGE --dry-run --repo REPO --key-file FILE",
     errors.PermissionDenied: "mooring repo info --repo REPO --key-file FILE",
     errors.SpaceExhausted: "make room there, and the same command again: what was sent is kept",
     errors.Busy: "the same command again",

@@ -8,6 +8,7 @@ import typer
 
 from mooring.backup import lazy_image, progress
 from mooring.domain import backups
+from mooring.planning import scrubbing
 from mooring_cli import compose, options, render
 
 Scratch = Annotated[
@@ -62,7 +63,7 @@ def extract(  # noqa: PLR0913, PLR0917 - parameters are the command line
             "files": extracted.files,
             "bytesCopied": extracted.bytes,
             "bytesRead": image.bytes_read,
-            "notes": list(extracted.notes),
+            "notes": [*extracted.notes, *filter(None, [scrubbing.words(manifest)])],
         },
         output,
     )

@@ -22,6 +22,7 @@ _MODULES = {
     "extract": "extract",
     "mount": "mount",
     "backups": "backups",
+    "repair-block": "repair_block",
     "backup-now": "backup_now",
     "undelete": "undelete",
     "forget-node": "forget_node",

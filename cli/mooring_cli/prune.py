@@ -23,6 +23,10 @@ MaxRewrite = Annotated[str | None, typer.Option(help="Copy at most so much out o
 MaxDuration = Annotated[
     str | None, typer.Option(help="Begin nothing new after so long, for example 30m.")
 ]
+DropSuspect = Annotated[
+    bool,
+    typer.Option("--drop-suspect", help="Let Suspect backups go that a good one has followed."),
+]
 Keep = Annotated[int, typer.Option(min=0, help="Keep so many; see the guide on retention.")]
 
 
@@ -37,6 +41,7 @@ def prune(  # noqa: PLR0913, PLR0917 - parameters are the command line
     keep_weekly: Keep = 0,
     keep_monthly: Keep = 0,
     keep_yearly: Keep = 0,
+    drop_suspect: DropSuspect = False,
     time_zone: TimeZone = "UTC",
     max_rewrite: MaxRewrite = None,
     max_duration: MaxDuration = None,
@@ -56,7 +61,10 @@ def prune(  # noqa: PLR0913, PLR0917 - parameters are the command line
         maximum_duration=_duration(max_duration),
         dry_run=dry_run,
         exclusive=exclusive,
+        drop_suspect=drop_suspect,
     )
+    if drop_suspect and request.keep is None:
+        raise errors.InvalidInput("--drop-suspect needs a --keep option: say what is to be kept")
     opened = options.open_repository(repo, key_file)
     with render.watching("pruning") as watch:
         report = pruning.prune(opened, request, watch)

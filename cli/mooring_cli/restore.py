@@ -9,6 +9,7 @@ import typer
 from mooring.backup import devices
 from mooring.backup import restore as restores
 from mooring.domain import backups, errors, quantities
+from mooring.planning import scrubbing
 from mooring_cli import options, render
 
 Using = Annotated[
@@ -71,6 +72,7 @@ def _described(outcome: restores.RestoreOutcome) -> dict[str, Any]:
         "bytesWritten": outcome.bytes_written,
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
+        "suspect": scrubbing.words(outcome.manifest) or None,
     }
 
 

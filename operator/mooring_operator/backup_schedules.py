@@ -1,7 +1,7 @@
 """BackupSchedule: observe claims and Backups, decide, make and retire Backups, report."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,6 +22,7 @@ from mooring_operator import (
     schedule_timing,
     schedule_verdicts,
     statuses,
+    suspect_backups,
 )
 from mooring_operator.builders import owners, scheduled_backups
 from mooring_operator.recorder import Recorder
@@ -44,6 +45,7 @@ class _Look:
     rules: retention.KeepRules | None
     selection: schedule_claims.Selection
     backups: Sequence[cluster.Object]
+    held: Collection[str] = ()
 
 
 class BackupSchedules:
@@ -76,7 +78,7 @@ class BackupSchedules:
     def _look(self, obj: cluster.Object) -> _Look:
         spec = parsing.spec_of(obj, models.BackupScheduleSpec)
         owner = owners.owner_of(obj)
-        selector = f"{keys.OWNER_UID}={owner.uid}"
+        everyone = self._objects.find(resources.BACKUPS, owner.namespace)
         return _Look(
             obj,
             spec,
@@ -84,7 +86,8 @@ class BackupSchedules:
             schedule_timing.read(spec.read_everything_schedule, spec.time_zone),
             _rules(spec.retention),
             schedule_claims.select(self._objects, owner.namespace, spec.claims),
-            self._objects.find(resources.BACKUPS, owner.namespace, label_selector=selector),
+            [one for one in everyone if _owner_uid(one) == owner.uid],
+            suspect_backups.held(everyone),
         )
 
     def _decide(self, look: _Look) -> tuple[planning.Decision, errors.InvalidInput | None]:
@@ -141,7 +144,7 @@ class BackupSchedules:
         """Lets go of Backups that have had their day."""
         if look.timing.fault is not None:
             return  # in a zone that is not known no day begins
-        found = [(backup, schedule_statuses.past(backup)) for backup in look.backups]
+        found = [(backup, schedule_statuses.past(backup, look.held)) for backup in look.backups]
         by_name = {past.name: backup for backup, past in found if past is not None}
         limits = backup_history.Limits(
             rules=look.rules,
@@ -231,6 +234,10 @@ class BackupSchedules:
 
 def _rules(wanted: models.Retention | None) -> retention.KeepRules | None:
     return None if wanted is None else retention.KeepRules(**wanted.model_dump())
+
+
+def _owner_uid(backup: cluster.Object) -> str | None:
+    return (backup["metadata"].get("labels") or {}).get(keys.OWNER_UID)
 
 
 def _is_kept(backup: cluster.Object) -> bool:

@@ -20,6 +20,7 @@ from mooring_operator import (
     restores,
     run_statuses,
     statuses,
+    suspect_backups,
 )
 from mooring_operator.backup_bases import BackupBases
 from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
@@ -34,6 +35,7 @@ _SOON_SECONDS = 0.3
 _WATCH_SECONDS = 1.0
 _NEED_SECONDS = 2.0  # for as long as startingDeadlineSeconds
 _WAIT_SECONDS = 10.0
+_DAY_SECONDS = 86400
 _NEVER = None
 _SUCCEEDED = movers.MoverState.SUCCEEDED
 _WORTH_WAITING = (
@@ -135,6 +137,7 @@ class Backups:
             released=bool(status.get("released")),
             deleting=deleting,
             held_by=self._readers(obj) if deleting else (),
+            mends=self._holders(obj) if deleting else (),
             forget_bytes=spec.deletion_policy is DeletionPolicy.DELETE,
             source=source,
             repository=repository,
@@ -187,6 +190,10 @@ class Backups:
         ]
         return tuple(readers)
 
+    def _holders(self, obj: cluster.Object) -> tuple[str, ...]:
+        namespace = obj["metadata"]["namespace"]
+        return suspect_backups.holders(obj, self._objects.find(resources.BACKUPS, namespace))
+
     def _act(
         self,
         obj: cluster.Object,
@@ -213,6 +220,8 @@ class Backups:
                 status |= run_statuses.result_fields(seen.mover, finished_at)
                 status |= run_statuses.reading_fields(seen.mover, spec.reading)
                 status["backupId"] = backup_id_of(owners.owner_of(obj))
+                if status["suspect"]:
+                    self._recorder.event(obj, suspect_backups.verdict(status["suspect"]))
             case Action.RELEASE:
                 status["released"] = self._release(obj, status)
                 status.setdefault("completionTime", statuses.timestamp(self._time.now()))
@@ -317,12 +326,18 @@ class Backups:
             node=node,
             taints=self._movers.taints(node),
         )
-        task = self._task(obj, status, found, tracked=changes is not None)
-        task = replace(task, bytes_per_second=spec.limit())
+        task = replace(
+            self._task(obj, status, found),
+            tracked=changes is not None,
+            bytes_per_second=spec.limit(),
+            scrub_period_seconds=spec.scrub_period_days * _DAY_SECONDS,
+            doubt_tracking=suspect_backups.in_doubt(status, self._objects.find(resources.BACKUPS)),
+            accept_suspect=spec.accept_suspect,
+        )
         self._movers.start(run, mover_specs.backup(task))
 
     def _task(
-        self, obj: cluster.Object, status: dict[str, Any], found: _Found, *, tracked: bool
+        self, obj: cluster.Object, status: dict[str, Any], found: _Found
     ) -> mover_specs.BackupTask:
         return mover_specs.BackupTask(
             backup_id=backup_id_of(owners.owner_of(obj)),
@@ -335,7 +350,6 @@ class Backups:
             consistency=str(status["consistency"]),
             point_in_time=str(status["snapshotTime"]),
             documents=backup_documents.documents(self._objects, obj, found.claim),
-            tracked=tracked,
         )
 
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
@@ -377,11 +391,9 @@ class Backups:
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, status: dict[str, Any]
     ) -> None:
-        fields = {
-            name: value
-            for name, value in status.items()
-            if name not in ("conditions", "observedGeneration")
-        }
+        own = ("conditions", "observedGeneration")
+        fields = {name: value for name, value in status.items() if name not in own}
+        fields["conditions"] = suspect_backups.conditions(obj, fields, self._time.now())
         self._recorder.report(resources.BACKUPS, obj, "Succeeded", verdict, fields)
 
 

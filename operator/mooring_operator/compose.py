@@ -40,7 +40,7 @@ from mooring_operator import (
 )
 from mooring_operator.builders import jobs
 from mooring_operator.leadership import Holder, Leadership
-from mooring_operator.metrics import UnprotectedClaims
+from mooring_operator.metrics import ClaimGauges
 from mooring_operator.mover_jobs import MoverJobs
 from mooring_operator.node_states import NodeStates
 from mooring_operator.populator import Populator
@@ -171,25 +171,25 @@ def build(settings: OperatorSettings, objects: cluster.ClusterObjects, holder: H
     fleet = Fleet(catalogue, nodes, ThreadLocks())
     world = Surroundings(nodes, fleet, catalogue, SystemClock())
     queue = WorkQueue()
-    unprotected = UnprotectedClaims()
-    found = reconcilers(settings, fenced, world, unprotected)
+    gauges = ClaimGauges()
+    found = reconcilers(settings, fenced, world, gauges)
     found[resync.KIND] = resync.Resync(fenced, queue).reconcile
     workers = Workers(queue, found, leadership.may_act, settings.workers)
-    serving = metrics(settings, unprotected)
+    serving = metrics(settings, gauges)
     return Operator(queue, workers, leadership, watching.registry(queue), identity, serving)
 
 
-def metrics(settings: OperatorSettings, unprotected: UnprotectedClaims) -> MetricsServer | None:
+def metrics(settings: OperatorSettings, gauges: ClaimGauges) -> MetricsServer | None:
     """Wires the server of metrics, if the settings want one."""
     listen = settings.metrics_listen
-    return MetricsServer(listen, [unprotected]) if listen else None
+    return MetricsServer(listen, [gauges.unprotected, gauges.suspect]) if listen else None
 
 
 def reconcilers(
     settings: OperatorSettings,
     objects: cluster.ClusterObjects,
     world: Surroundings,
-    unprotected: UnprotectedClaims,
+    gauges: ClaimGauges,
 ) -> dict[str, Reconcile]:
     """Wires the reconciler of each kind."""
     recorder = Recorder(objects, world.time)
@@ -218,7 +218,7 @@ def reconcilers(
         ).reconcile,
         restores.KIND: restores.Restores(objects, recorder, populator, world.time).reconcile,
         claims_to_fill.KIND: claims_to_fill.ClaimsToFill(objects, recorder, populator).reconcile,
-        **_rounds(settings, objects, recorder, world, unprotected),
+        **_rounds(settings, objects, recorder, world, gauges),
     }
 
 
@@ -227,7 +227,7 @@ def _rounds(
     objects: cluster.ClusterObjects,
     recorder: Recorder,
     world: Surroundings,
-    unprotected: UnprotectedClaims,
+    gauges: ClaimGauges,
 ) -> dict[str, Reconcile]:
     """Wires what looks at everything now and then."""
     return {
@@ -238,6 +238,6 @@ def _rounds(
         relocations.KIND: relocations.Relocations(objects).reconcile,
         waiting_claims.KIND: waiting_claims.WaitingClaims(objects, recorder).reconcile,
         protection_rounds.KIND: protection_rounds.ProtectionRounds(
-            objects, recorder, world.time, unprotected
+            objects, recorder, world.time, gauges
         ).reconcile,
     }

@@ -11,7 +11,7 @@ from mooring.domain import errors
 from mooring.planning import listed_backups, listing_plan, verdicts
 from mooring.planning.listing_plan import Action
 from mooring.ports import clock, cluster
-from mooring_operator import resources, statuses
+from mooring_operator import resources, statuses, suspect_backups
 from mooring_operator.builders import imported_backups, jobs, mover_specs, owners
 from mooring_operator.builders.imported_backups import Entry
 from mooring_operator.builders.repository_mounts import RepositoryMount
@@ -158,6 +158,8 @@ class Listings:
         moment = statuses.timestamp(entry.point_in_time)
         text = f"found in the repository; claim {entry.claim_name} as of {moment}"
         fields = imported_backups.status(entry, repository_id)
+        fields["suspect"] = suspect_backups.field(entry.suspect)
+        fields["conditions"] = suspect_backups.conditions(backup, fields, self._time.now())
         verdict = verdicts.done("Imported", text)
         self._recorder.report(resources.BACKUPS, backup, "Succeeded", verdict, fields)
 

@@ -53,6 +53,7 @@ class Source:
         deadline_seconds: How long the transfer may take.
         placement: Where the data shall be, when the restore says so.
         original: The volume of the backup, where it is surely one of this namespace.
+        warning: What whoever restores has to know of it; empty when nothing.
     """
 
     point: populate_plan.Point | None
@@ -65,6 +66,7 @@ class Source:
     deadline_seconds: int = 86400
     placement: placement_plan.Wish | None = None
     original: Original | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True)

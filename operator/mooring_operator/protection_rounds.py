@@ -9,9 +9,9 @@ from mooring.domain import errors
 from mooring.planning import protection, verdicts
 from mooring.planning.protection import Standing
 from mooring.ports import clock, cluster
-from mooring_operator import claim_protection, resources
+from mooring_operator import claim_protection, resources, suspect_backups
 from mooring_operator.claim_classes import ClaimClasses, repository_claims
-from mooring_operator.metrics import UnprotectedClaims
+from mooring_operator.metrics import ClaimGauges
 from mooring_operator.recorder import Recorder
 from mooring_operator.work_queue import Key
 
@@ -28,21 +28,24 @@ class ProtectionRounds:
         objects: cluster.ClusterObjects,
         recorder: Recorder,
         time: clock.Clock,
-        gauge: UnprotectedClaims,
+        gauges: ClaimGauges,
     ) -> None:
         self._objects = objects
         self._recorder = recorder
         self._time = time
-        self._gauge = gauge
+        self._gauges = gauges
         self._said: set[str] = set()
 
     def reconcile(self, _: Key) -> float | None:
         """Looks at every claim once; returns when to look again, in seconds."""
-        newest = claim_protection.newest_good(self._objects.find(resources.BACKUPS))
+        backups = self._objects.find(resources.BACKUPS)
+        newest = claim_protection.newest_good(backups)
+        doubtful = suspect_backups.suspect_claims(backups)
         owners = {_place(obj): obj for obj in self._objects.find(resources.VOLUME_CLAIMS)}
         stores = repository_claims(self._objects)
         classes, now = ClaimClasses(self._objects), self._time.now()
         unprotected: Counter[str] = Counter()
+        suspect: Counter[str] = Counter()
         present: set[str] = set()
         for claim in self._objects.find(cluster.CLAIMS):
             place = _place(claim)
@@ -54,10 +57,12 @@ class ProtectionRounds:
             )
             present.add(uid)
             unprotected[place[0]] += found.standing is Standing.UNPROTECTED
+            suspect[place[0]] += uid in doubtful
             self._mark(claim, found)
             self._say(claim, found)
         self._said &= present
-        self._gauge.set(unprotected)
+        self._gauges.unprotected.set(unprotected)
+        self._gauges.suspect.set(suspect)
         return _ROUND_SECONDS
 
     def _mark(self, claim: cluster.Object, found: protection.Protection) -> None:

@@ -10,7 +10,14 @@ from mooring.api.v1alpha1 import restores as models
 from mooring.domain import errors, ids, quantities
 from mooring.planning import placement_plan, populate_plan, verdicts
 from mooring.ports import clock, cluster
-from mooring_operator import observing, parsing, resources, run_statuses, statuses
+from mooring_operator import (
+    observing,
+    parsing,
+    resources,
+    run_statuses,
+    statuses,
+    suspect_backups,
+)
 from mooring_operator.builders import claims
 from mooring_operator.kept_content import Original
 from mooring_operator.populator import Populator, Progress, Source
@@ -175,6 +182,8 @@ class Restores:
             self._objects.create(cluster.CLAIMS, claims.claim(template))
         except errors.AlreadyExists:
             return _SOON_SECONDS
+        if source.warning:
+            self._recorder.event(obj, verdicts.stuck(suspect_backups.CONDITION, source.warning))
         text = f"claim {spec.target.claim_name} was made and is being filled"
         fields = {"startTime": statuses.timestamp(self._time.now())}
         self._report(obj, verdicts.working("Starting", text), fields)
@@ -294,6 +303,7 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
         filesystem=status.get("filesystem"),
         label=f"Backup/{name} ({status['backupId']})",
         original=_original(backup["metadata"]["namespace"], status),
+        warning=suspect_backups.warning(name, status),
     )
 
 

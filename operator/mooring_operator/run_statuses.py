@@ -6,9 +6,17 @@ from mooring.domain import backups as backup_nouns
 from mooring.domain import quantities, volumes
 from mooring.planning import movers, verdicts
 from mooring.ports import cluster
-from mooring_operator import statuses
+from mooring_operator import statuses, suspect_backups
 
-_NUMBERS = ("percent", "bytesTotal", "bytesRead", "bytesSent", "bytesStored", "bytesReused")
+_NUMBERS = (
+    "percent",
+    "bytesTotal",
+    "bytesRead",
+    "bytesSent",
+    "bytesStored",
+    "bytesReused",
+    "bytesScrubbed",
+)
 
 
 def present(obj: cluster.Object) -> verdicts.Verdict:
@@ -31,6 +39,7 @@ def snapshot_status(record: volumes.SnapshotRecord, milliseconds: int) -> dict[s
     block = record.mode is volumes.VolumeMode.BLOCK
     consistency = backup_nouns.Consistency.CRASH if block else backup_nouns.Consistency.FILESYSTEM
     return {
+        "pool": record.pool,
         "snapshotTime": statuses.timestamp(record.created_at),
         "sizeBytes": record.size_bytes,
         "size": quantities.format_bytes(record.size_bytes),
@@ -64,6 +73,8 @@ def result_fields(mover: movers.Mover, finished_at: str) -> dict[str, Any]:
     fields["completionTime"] = finished_at
     if result.get("repositoryId"):
         fields["repositoryId"] = str(result["repositoryId"])
+    fields["readWhole"] = True if result.get("readWhole") is True else None
+    fields["suspect"] = suspect_backups.field(result.get("suspect"))
     return fields
 
 

@@ -69,8 +69,13 @@ def state_of(backup: cluster.Object) -> State:
     return State.DOUBTFUL if doubtful or not backup["status"].get("backupId") else State.GOOD
 
 
-def past(backup: cluster.Object) -> backup_history.PastBackup | None:
-    """Reads a Backup; None for one whose time cannot be read."""
+def past(backup: cluster.Object, held: Collection[str] = ()) -> backup_history.PastBackup | None:
+    """Reads a Backup; None for one whose time cannot be read.
+
+    Args:
+        backup: The object.
+        held: Ids of backups that Suspect ones are to be mended from.
+    """
     metadata, status = backup["metadata"], backup.get("status", {})
     at = statuses.parse_timestamp(status.get("snapshotTime") or metadata.get("creationTimestamp"))
     if at is None:
@@ -82,6 +87,7 @@ def past(backup: cluster.Object) -> backup_history.PastBackup | None:
         state=state_of(backup),
         deleting="deletionTimestamp" in metadata,
         retired=(metadata.get("annotations") or {}).get(keys.RETIRED),
+        held=status.get("backupId") in held,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.backup import capture, devices, progress, repository
@@ -42,6 +43,7 @@ class Engine:
         parent: str | None = "latest",
         watch: progress.Watch | None = None,
         changes: backups.Changes | None = None,
+        **more: Any,
     ) -> capture.BackupOutcome:
         image = self.folder / "image"
         image.write_bytes(content)
@@ -54,6 +56,7 @@ class Engine:
                 parent=parent,
                 documents={"persistentVolumeClaim": {"kind": "PersistentVolumeClaim"}},
                 changes=changes,
+                **more,
             )
             return capture.back_up(self.open(), source, request, watch or progress.Watch())
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class CommandLine:
-    """Runs the command line; the repository is made at once.
+    """Runs the command line; the repository is made at once, unless one is there already.
 
     Args:
         folder: For key and repository.
@@ -33,7 +33,8 @@ class CommandLine:
             "MOORING_KEY_FILE": str(folder / "key"),
             **(environment or {}),
         }
-        self.json("repo", "init")
+        if not (folder / "repo" / "config").exists():
+            self.json("repo", "init")
 
     def with_environment(self, environment: Mapping[str, str]) -> "CommandLine":
         """The same, where some variables are others; makes nothing."""

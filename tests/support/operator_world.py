@@ -18,7 +18,7 @@ from mooring_operator.backup_repositories import KIND as REPOSITORY
 from mooring_operator.backup_schedules import KIND as SCHEDULE
 from mooring_operator.backups import KIND as BACKUP
 from mooring_operator.claims_to_fill import KIND as CLAIM_TO_FILL
-from mooring_operator.metrics import UnprotectedClaims
+from mooring_operator.metrics import ClaimGauges
 from mooring_operator.restores import KIND as RESTORE
 from mooring_operator.settings import OperatorSettings
 from mooring_operator.surroundings import Surroundings
@@ -61,8 +61,8 @@ class OperatorWorld:
         self.fleet = fleet = Fleet(self.catalogue, fleet_nodes, ThreadLocks())
         world = Surroundings(fleet_nodes, fleet, self.catalogue, self.clock)
         settings = OperatorSettings(image="mooring:test")
-        self.unprotected = UnprotectedClaims()
-        self.reconcilers = compose.reconcilers(settings, self.cluster, world, self.unprotected)
+        self.gauges = ClaimGauges()
+        self.reconcilers = compose.reconcilers(settings, self.cluster, world, self.gauges)
         self.mover_answers: dict[str, dict[str, Any]] = {
             "probe": {"repositoryId": "r" * 32, "recoverySlots": ["x25519:" + "ab" * 8]},
             "backup": {"bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3},

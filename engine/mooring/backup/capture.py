@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mooring.backup import capture_pipeline, devices, progress, sessions, standing
+from mooring.backup import capture_pipeline, devices, progress, scrub, sessions, standing
 from mooring.backup import repository as repositories
 from mooring.domain import backups, errors
-from mooring.planning import backup_parents
+from mooring.planning import backup_parents, scrubbing
 
 _MAXIMUM_ORIGINS = 1000  # a hint for readers; what is left out is found all the same
 _MAXIMUM_DOCUMENT_BYTES = 4 << 20
@@ -31,6 +31,11 @@ class BackupRequest:
         tool_version: For the manifest.
         changes: What is known to have changed; only that is read, if the parent may be the backup
             since which it is known. None to read everything.
+        scrub: How much of what did not change is read again, to find what the disk has lost.
+        doubt_tracking: Whether everything is read, and compared where tracking says that it did not
+            change.
+        accept_suspect: Somebody looked at what is suspect since earlier backups, and takes it as it
+            is now.
     """
 
     backup_id: backups.BackupId
@@ -42,6 +47,9 @@ class BackupRequest:
     documents: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = ""
     changes: backups.Changes | None = None
+    scrub: scrubbing.ScrubPolicy = scrubbing.NEVER
+    doubt_tracking: bool = False
+    accept_suspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,15 +106,17 @@ def back_up(
     if left is not None:
         draft = replace(draft, sessions=standing.sessions_to_reuse(repository, left))
     opened = sessions.announce(repository, draft, parent)
+    scrubbed, basis = _scrub(repository, source, request, (basis, left), watch)
     capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
     manifest = _manifest(repository, request, opened.session, parent, capture.stats(), root)
+    manifest = replace(manifest, scrub=scrubbed.record)
     if capture.parent_lost:  # readers shall find what was sent again, and not what is damaged
         own = (opened.session.session_id, *opened.session.sessions)
         manifest = replace(manifest, origins=own)
     made = sessions.commit(repository, opened, manifest)
     existed = made.session != manifest.session
-    notes.extend(capture.notes)
+    notes += [*scrubbed.notes, *capture.notes]
     reading = None if existed else capture.reading
     return BackupOutcome(made, existed=existed, notes=tuple(notes), reading=reading)
 
@@ -161,6 +171,35 @@ def _basis(
         return capture_pipeline.Basis(None, why_everything=why_everything), choice.parent
     notes.append(choice.reason)
     return capture_pipeline.Basis(choice.parent, why_everything=why_everything), None
+
+
+def _scrub(
+    repository: repositories.Repository,
+    source: devices.VolumeSource,
+    request: BackupRequest,
+    built_on: tuple[capture_pipeline.Basis, backups.BackupManifest | None],
+    watch: progress.Watch,
+) -> tuple[scrub.Scrubbed, capture_pipeline.Basis]:
+    """Looks at what did not change; returns what came of it, and the basis with what to read."""
+    basis, left = built_on
+    parent = basis.parent or left
+    if parent is None or (basis.changed is None and not parent.scrub.suspect):
+        return scrub.Scrubbed(backups.ScrubRecord(whole=True)), basis
+    if request.accept_suspect:
+        parent = replace(parent, scrub=replace(parent.scrub, suspect=()))
+    wanted = scrub.ScrubRequest(parent)
+    if basis.changed is not None:
+        basis = replace(basis, tree=capture_pipeline.open_tree(repository, parent, walks=False))
+        why_all = scrubbing.why_doubted(parent, elsewhere=request.doubt_tracking)
+        elapsed = request.point_in_time - parent.point_in_time
+        turn = scrubbing.plan_turn(parent, source.size_bytes, elapsed, request.scrub)
+        if why_all:
+            turn = scrubbing.whole_turn(parent, source.size_bytes)
+        wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn, why_all)
+    found = scrub.scrub(repository, source, wanted, watch)
+    if basis.changed is not None and found.ranges:
+        basis = replace(basis, changed=scrub.Together(basis.changed, found.ranges))
+    return found, basis
 
 
 def _candidates(

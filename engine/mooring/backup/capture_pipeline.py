@@ -35,15 +35,27 @@ class Basis:
         parent: The backup that it is compared with, or None.
         changed: What may differ from the parent; None when everything may.
         why_everything: Why everything may.
+        tree: The parent's, if somebody has it open already.
     """
 
     parent: backups.BackupManifest | None
     changed: Iterable[extents.Range] | None = None
     why_everything: str = ""
+    tree: tree_reader.TreeReader | None = None
 
 
 class _ParentLost(errors.DataCorrupt):
     """The parent is damaged where a backup that reads only what changed cannot do without it."""
+
+
+def open_tree(
+    repository: repositories.Repository, parent: backups.BackupManifest, *, walks: bool
+) -> tree_reader.TreeReader:
+    """Opens the content tree of a backup; see `TreeReader`."""
+    index = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+    index.load(parent.origins)
+    reader = blob_reader.BlobReader(repository, index)
+    return tree_reader.TreeReader(reader, parent.root, parent.chunk_count, walks=walks)
 
 
 class Capture:
@@ -83,7 +95,9 @@ class Capture:
         self.reading = backups.Reading(backups.Scope.CHANGED)
         if self._changed is None:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
-        self._parent = self._parent_tree(basis.parent)
+        self._parent = basis.tree
+        if basis.tree is None and basis.parent is not None:
+            self._parent = open_tree(repository, basis.parent, walks=self._changed is None)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
@@ -211,16 +225,6 @@ class Capture:
         index = blob_index.BlobIndex(self._repository, kind)
         index.load(session.sessions)
         return index.known
-
-    def _parent_tree(self, parent: backups.BackupManifest | None) -> tree_reader.TreeReader | None:
-        if parent is None:
-            return None
-        index = blob_index.BlobIndex(self._repository, layout.BlobKind.NODE)
-        index.load(parent.origins)
-        reader = blob_reader.BlobReader(self._repository, index)
-        return tree_reader.TreeReader(
-            reader, parent.root, parent.chunk_count, walks=self._changed is None
-        )
 
     def _want(self, leaves: set[int]) -> None:
         if self._parent is not None:

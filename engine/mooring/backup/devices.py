@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mooring.backup import partial_files
+from mooring.backup import direct_reads, partial_files
 from mooring.domain import errors, extents
 
 _PIECE_BYTES = 1 << 20
@@ -78,6 +78,17 @@ class VolumeSource:
             HostFailure: The device gave an error, or ended before its size.
         """
         _read_into(self._file, self._path, buffer, offset)
+
+    def read_anew(self, offset: int, length: int) -> bytes:
+        """Returns a range as the disk has it, whatever the kernel's cache says.
+
+        Raises:
+            HostFailure: The device gave an error.
+        """
+        try:
+            return direct_reads.read_anew(self._file, offset, length)
+        except OSError as error:
+            raise _failed(self._path, f"read at byte {offset}", error) from error
 
     def is_hole(self, offset: int, length: int) -> bool:
         """Tells whether a range is surely a hole of a sparse file; devices do not say."""

@@ -31,6 +31,7 @@ class KnownBackup:
         session: That wrote it.
         root: Of its tree.
         chunk_count: Of its volume.
+        holds: The backups that it names as good where it is suspect.
     """
 
     backup_id: backups.BackupId
@@ -39,6 +40,7 @@ class KnownBackup:
     session: backups.SessionId
     root: bytes
     chunk_count: int
+    holds: tuple[backups.BackupId, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def known_backups(repository: repositories.Repository) -> list[KnownBackup]:
                 session=manifest.session,
                 root=manifest.root,
                 chunk_count=manifest.chunk_count,
+                holds=manifest.scrub.holds,
             )
         )
     return found

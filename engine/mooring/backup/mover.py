@@ -7,6 +7,7 @@ forgotten are successes, and a restore starts over.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,14 @@ from mooring.backup import capture, devices, progress, superblocks
 from mooring.backup import repository as repositories
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
+from mooring.planning import scrubbing
 from mooring.ports import blobstores
 
 if TYPE_CHECKING:  # the command line needs no specs, and pydantic takes long to load
     from mooring.backup import mover_spec
 
 MAXIMUM_KEY_FILE_BYTES = 4096
+_SHOWN_PLACES = 8
 _SHOWN_SLOTS = 32  # a termination message has 4096 bytes
 
 
@@ -137,6 +140,9 @@ def back_up(
             documents=spec.documents,
             tool_version=tool_version,
             changes=changes,
+            scrub=scrubbing.ScrubPolicy(timedelta(seconds=spec.scrub_period_seconds)),
+            doubt_tracking=spec.doubt_tracking,
+            accept_suspect=spec.accept_suspect,
         )
         outcome = capture.back_up(repository, source, request, watch)
     return {
@@ -164,7 +170,8 @@ def restore(
     """Fills the device; errors as for `restore.restore`.
 
     Returns:
-        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused` and `verified`.
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, and what
+        is `suspect` about the backup.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
     if not spec.device.exists():  # a mover fills what it was given, and never makes a file
@@ -187,6 +194,7 @@ def restore(
         "bytesWritten": outcome.bytes_written,
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
+        "suspect": scrubbing.words(outcome.manifest) or None,
     }
 
 
@@ -213,6 +221,31 @@ def describe(manifest: backups.BackupManifest) -> dict[str, Any]:
         "bytesSent": stats.bytes_sent,
         "bytesStored": stats.bytes_stored,
         "durationSeconds": stats.duration_seconds,
+        "bytesScrubbed": manifest.scrub.bytes_read,
+        "readWhole": manifest.scrub.whole,
+        "suspect": _suspect(manifest),
+    }
+
+
+def _suspect(manifest: backups.BackupManifest) -> dict[str, Any] | None:
+    """Returns what is to be known of a Suspect backup; None for any other."""
+    places = manifest.scrub.suspect
+    if not places:
+        return None
+    return {
+        "message": scrubbing.words(manifest),
+        "placeCount": len(places),
+        "fresh": manifest.scrub.doubted,
+        "places": [
+            {
+                "offsetBytes": place.offset_bytes,
+                "lengthBytes": place.length_bytes,
+                "good": place.good,
+                "goodAt": place.good_at.isoformat(),
+            }
+            for place in places[:_SHOWN_PLACES]
+        ],
+        "holds": list(manifest.scrub.holds[:_SHOWN_PLACES]),
     }
 
 

@@ -13,10 +13,11 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from mooring.domain import backups, errors, store_locations
-from mooring.planning import backup_parents
+from mooring.planning import backup_parents, scrubbing
 
 MAXIMUM_SPEC_BYTES = 8 << 20
 MAXIMUM_RECOVERY_KEYS = 16
+_SCRUB_PERIOD_SECONDS = int(scrubbing.DEFAULT_PERIOD.total_seconds())
 _Size = Annotated[int, pydantic.Field(gt=0, le=backups.MAXIMUM_VOLUME_SIZE_BYTES)]
 
 
@@ -117,6 +118,9 @@ class BackupSpec(MoverSpec):
         chunk_size_bytes: None for the parent's, or the repository's default.
         documents: Kubernetes objects to keep with the backup, by role.
         changes: File that lists what changed in the device since a backup; None for none.
+        scrub_period_seconds: In which all that did not change is read again once; 0 for never.
+        doubt_tracking: Whether everything is read and compared, whatever tracking says.
+        accept_suspect: Whether what is suspect since earlier backups is taken as it is now.
     """
 
     device: Path = Path("/dev/mooring-volume")
@@ -128,6 +132,9 @@ class BackupSpec(MoverSpec):
     chunk_size_bytes: int | None = None
     documents: dict[str, Any] = pydantic.Field(default_factory=dict)
     changes: Path | None = None
+    scrub_period_seconds: Annotated[int, pydantic.Field(ge=0)] = _SCRUB_PERIOD_SECONDS
+    doubt_tracking: bool = False
+    accept_suspect: bool = False
 
     def moment(self, now: datetime) -> datetime:
         """Returns the moment that the content stands for."""

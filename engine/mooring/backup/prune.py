@@ -24,6 +24,7 @@ class PruneRequest:
         maximum_duration: After it nothing new is begun; None for no limit.
         dry_run: Only says what would be done; writes nothing, and takes no lease.
         exclusive: The caller promises that no other collector works on the repository.
+        drop_suspect: Whether retention drops Suspect backups that a good one has followed.
     """
 
     keep: retention.KeepRules | None = None
@@ -32,6 +33,7 @@ class PruneRequest:
     maximum_duration: timedelta | None = None
     dry_run: bool = False
     exclusive: bool = False
+    drop_suspect: bool = False
 
 
 @dataclass
@@ -127,7 +129,9 @@ def _prune(
     marks = prune_marks.Marks(repository, now, pace.beat)
     marks.look_at_packs()
     if request.keep is not None:
-        report.verdicts = marks.retain(request.keep, request.zone)
+        report.verdicts = marks.retain(
+            request.keep, request.zone, drop_suspect=request.drop_suspect
+        )
         dropped = marks.drop(report.verdicts)
         if not request.dry_run:
             report.acts.forget(repository, dropped)

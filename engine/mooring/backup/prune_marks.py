@@ -63,9 +63,11 @@ class Marks:
         self._damaged = self._repository.damaged()
 
     def retain(
-        self, rules: retention.KeepRules, zone: tzinfo
+        self, rules: retention.KeepRules, zone: tzinfo, *, drop_suspect: bool
     ) -> dict[str, list[retention.RetentionVerdict]]:
-        """Decides which backups to keep, by volume; one of which something is missing is not good.
+        """Decides which backups to keep, by volume.
+
+        One of which something is missing is not good, nor is a Suspect one.
 
         Raises:
             DataCorrupt: An index segment is damaged.
@@ -74,11 +76,13 @@ class Marks:
         by_volume: dict[str, list[retention.PointInTime]] = defaultdict(list)
         for backup in self._backups:
             good = marker.mark(backup.root, backup.chunk_count).whole
-            good = good and backup.backup_id not in self._damaged
-            point = retention.PointInTime(backup.backup_id, backup.point_in_time, good)
+            good = good and backup.backup_id not in self._damaged and not backup.holds
+            point = retention.PointInTime(
+                backup.backup_id, backup.point_in_time, good, backup.holds
+            )
             by_volume[backup.volume_uid].append(point)
         return {
-            uid: retention.decide_retention(points, rules, zone)
+            uid: retention.decide_retention(points, rules, zone, drop_suspect=drop_suspect)
             for uid, points in sorted(by_volume.items())
         }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mooring.backup import blob_index, blob_reader, tree_reader
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, trees
-from mooring.domain import backups
+from mooring.domain import backups, errors
 
 _WINDOW_BYTES = 64 << 20
 
@@ -80,6 +80,21 @@ class Content:
             DataCorrupt: A part of the tree is missing or damaged.
         """
         return trees.entry(self._tree.leaf(number // trees.FANOUT), number % trees.FANOUT)
+
+    def chunk(self, number: int) -> bytes:
+        """Returns the content of a chunk. For one thread at a time.
+
+        Raises:
+            DataCorrupt: It, or a part of the tree, is missing or damaged.
+        """
+        ident, length = self.chunk_id(number), self.chunk_length(number)
+        if ident == layout.ZERO_ID:
+            return bytes(length)
+        (planned,) = self.reader.locate([ident])
+        _, content = next(self.reader.read(planned))
+        if len(content) != length:
+            raise errors.DataCorrupt(f"chunk {ident.hex()} has a wrong length")
+        return content
 
     def windows(self) -> Iterator[Window]:
         """Yields the whole volume in order.

@@ -111,6 +111,53 @@ class BackupStats:
 
 
 @dataclass(frozen=True)
+class SuspectPlace:
+    """Bytes of a volume that are not what they were, although nobody is known to have written them.
+
+    Attributes:
+        offset_bytes: The first of them.
+        length_bytes: From there to the last.
+        good: The newest backup that has what was there before. It is held as long as a backup
+            names it here.
+        good_at: The moment that it stands for, UTC.
+    """
+
+    offset_bytes: int
+    length_bytes: int
+    good: BackupId
+    good_at: datetime
+
+    @property
+    def end_bytes(self) -> int:
+        """Where it ends."""
+        return self.offset_bytes + self.length_bytes
+
+
+@dataclass(frozen=True)
+class ScrubRecord:
+    """What a backup found when it read again what is said not to have changed.
+
+    Attributes:
+        next_chunk: Where the next backup's turn begins.
+        bytes_read: How much was read again.
+        doubted: Whether something was found, so that the next backup trusts no tracking.
+        whole: Whether the backup looked at all of the volume, changed or not.
+        suspect: What was found and is not mended yet, by offset; with any, a backup is Suspect.
+    """
+
+    next_chunk: int = 0
+    bytes_read: int = 0
+    doubted: bool = False
+    whole: bool = False
+    suspect: tuple[SuspectPlace, ...] = ()
+
+    @property
+    def holds(self) -> tuple[BackupId, ...]:
+        """The backups that have what was there before, each once."""
+        return tuple(dict.fromkeys(place.good for place in self.suspect))
+
+
+@dataclass(frozen=True)
 class BackupManifest:
     """One backup of one volume, as its manifest says.
 
@@ -129,6 +176,7 @@ class BackupManifest:
         documents: Kubernetes objects by role (`persistentVolumeClaim`, `storageClass`).
         tool_version: The Mooring that wrote it.
         stats: What it cost.
+        scrub: What came of reading again what had not changed.
     """
 
     backup_id: BackupId
@@ -144,6 +192,7 @@ class BackupManifest:
     documents: Mapping[str, Any] = field(default_factory=dict)
     tool_version: str = ""
     stats: BackupStats = field(default_factory=BackupStats)
+    scrub: ScrubRecord = field(default_factory=ScrubRecord)
 
     @property
     def chunk_count(self) -> int:

@@ -20,6 +20,7 @@ MooringError
 │   ├── WrongKey            this key does not open the repository
 │   └── ReadOnly            the store refuses writes
 ├── DataCorrupt             bytes are not what was written; nothing was changed
+│   └── Suspect             a backup stands, of a volume that is not what it was
 ├── HostFailure             a command or system call failed on this node
 └── Cancelled               stopped on request before it was done; nothing half-made is visible
 ```
@@ -130,6 +131,12 @@ class DataCorrupt(MooringError):
     """Bytes are not what was written. Nothing was changed."""
 
     reason = "DataCorrupt"
+
+
+class Suspect(DataCorrupt):
+    """A backup was made, and its volume lost bytes below since an earlier one, or seems to have."""
+
+    reason = "Suspect"
 
 
 class HostFailure(MooringError):

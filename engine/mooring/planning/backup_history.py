@@ -33,6 +33,7 @@ class PastBackup:
         state: See there.
         deleting: Whether its deletion was asked for.
         retired: Why it was to be deleted at an earlier look; None when it was not.
+        held: Whether a Suspect backup is to be mended from it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PastBackup:
     state: State
     deleting: bool = False
     retired: str | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def decide(past: Iterable[PastBackup], limits: Limits) -> Verdicts:
     """Decides which Backups go.
 
     What is being deleted already counts for nothing: nothing older goes because of it. The newest
-    good backup of each claim stays, whatever the rules say, and so does every doubtful one.
+    good backup of each claim stays, whatever the rules say, and so does every doubtful one, and
+    what a doubtful one is to be mended from.
     """
     everything = list(past)
     present = [backup for backup in everything if not backup.deleting]
@@ -117,7 +120,7 @@ def _outdated(own: Sequence[PastBackup], limits: Limits) -> list[tuple[PastBacku
     return [
         (by_id[verdict.point.backup_id], "; ".join(verdict.reasons))
         for verdict in retention.decide_retention(points, limits.rules, limits.zone)
-        if not verdict.keep
+        if not verdict.keep and not by_id[verdict.point.backup_id].held
     ]
 
 

@@ -60,6 +60,7 @@ class Observed:
         snapshot_taken: Whether the snapshot is recorded.
         mover: Its mover.
         forgetting: The mover of `FORGET`.
+        mends: Suspect Backups that are to be mended from it.
     """
 
     created_at: datetime
@@ -75,6 +76,7 @@ class Observed:
     snapshot_taken: bool
     mover: movers.Mover
     forgetting: movers.Mover
+    mends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,17 @@ def _decide_deletion(seen: Observed) -> Decision:
         return Decision(Action.RELEASE, verdicts.working("Deleting", "its mover is being stopped"))
     if not (seen.forget_bytes and seen.stored):
         return Decision(Action.LET_GO)
+    if seen.mends:
+        names = " ".join(seen.mends)
+        return Decision(
+            Action.WAIT,
+            verdicts.stuck(
+                "HeldForMending",
+                f"kept because Suspect backups are to be mended from it: {names}. It goes once "
+                f"they have: kubectl delete backup {names}. To delete only this object and keep "
+                "its bytes set spec.deletionPolicy: Retain",
+            ),
+        )
     return _decide_forgetting(seen)
 
 
@@ -160,7 +173,8 @@ def _decide_start(seen: Observed, now: datetime) -> Decision:
 def _decide_running(seen: Observed) -> Decision:
     mover = seen.mover
     if mover.state is MoverState.SUCCEEDED:
-        return Decision(Action.SUCCEED, verdicts.done("Succeeded", _summary(mover)))
+        said = "; it is Suspect, see that condition" if mover.result.get("suspect") else ""
+        return Decision(Action.SUCCEED, verdicts.done("Succeeded", _summary(mover) + said))
     if mover.state is MoverState.FAILED:
         return Decision(
             Action.RELEASE,

@@ -2,7 +2,8 @@
 
 A period counts only when a good backup lies in it, so a week without backups costs nothing, and
 its newest good backup stands for it. What is not good stands for nothing, and is never dropped
-here: what is left of it may be wanted, and dropping it takes a word of its own.
+here: what is left of it may be wanted, and dropping it takes a word of its own. As long as a
+Suspect backup is kept, so is the one that has what it is not sure of.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,11 +52,13 @@ class PointInTime:
         backup_id: Which.
         at: The moment that it stands for.
         good: Whether it can be restored, as far as is known.
+        holds: The backups that a Suspect one needs, to be mended from; it is not good.
     """
 
     backup_id: backups.BackupId
     at: datetime
     good: bool = True
+    holds: tuple[backups.BackupId, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,11 @@ class RetentionVerdict:
 
 
 def decide_retention(
-    points: Iterable[PointInTime], rules: KeepRules, zone: tzinfo = UTC
+    points: Iterable[PointInTime],
+    rules: KeepRules,
+    zone: tzinfo = UTC,
+    *,
+    drop_suspect: bool = False,
 ) -> list[RetentionVerdict]:
     """Decides what to keep of one volume's backups.
 
@@ -76,6 +83,7 @@ def decide_retention(
         points: All its backups, in any order.
         rules: What to keep.
         zone: Where hours, days, weeks, months and years begin.
+        drop_suspect: The word of its own: Suspect ones go that a good one has followed.
 
     Returns:
         A verdict on each, newest first. The newest good one is always kept.
@@ -88,8 +96,13 @@ def decide_retention(
     for name, period in _PERIODS.items():
         _keep(good, getattr(rules, name), name, period, reasons=reasons, zone=zone)
     for point in ordered:
-        if not point.good:
+        followed = bool(good) and good[0].at > point.at
+        if not point.good and not (drop_suspect and point.holds and followed):
             reasons[point.backup_id].append("not good, so it is not counted, and not dropped here")
+    for point in ordered:
+        for held in point.holds if reasons[point.backup_id] else ():
+            if held in reasons:
+                reasons[held].append(f"held, to mend Suspect backup {point.backup_id} from")
     return [
         RetentionVerdict(point, bool(why), tuple(why) or ("no rule keeps it",))
         for point in ordered

@@ -36,6 +36,7 @@ class Entry(base.Model):
     bytes_read: int = pydantic.Field(ge=0)
     bytes_sent: int = pydantic.Field(ge=0)
     bytes_stored: int = pydantic.Field(ge=0)
+    suspect: Any = None
     manifests: dict[str, Any] = pydantic.Field(default_factory=dict)
 
 

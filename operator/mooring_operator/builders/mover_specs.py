@@ -39,6 +39,9 @@ class BackupTask:
         documents: Kubernetes objects to keep with it, by role.
         tracked: Whether the mover finds a list of what changed.
         bytes_per_second: Most that is read in a second; None for no limit.
+        scrub_period_seconds: In which what did not change is read again; 0 for never.
+        doubt_tracking: Whether all is read, since the disk is in doubt.
+        accept_suspect: Whether what is suspect is taken as it is.
     """
 
     backup_id: str
@@ -48,6 +51,9 @@ class BackupTask:
     documents: dict[str, Any]
     tracked: bool = False
     bytes_per_second: int | None = None
+    scrub_period_seconds: int = 0
+    doubt_tracking: bool = False
+    accept_suspect: bool = False
 
 
 def _repository(*, initialize: bool = False) -> dict[str, Any]:
@@ -76,6 +82,9 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "pointInTime": task.point_in_time,
         "documents": task.documents,
         "bytesPerSecond": task.bytes_per_second,
+        "scrubPeriodSeconds": task.scrub_period_seconds,
+        "doubtTracking": task.doubt_tracking,
+        "acceptSuspect": task.accept_suspect,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -266,6 +267,9 @@ MANIFEST = backups.BackupManifest(
     documents={"persistentVolumeClaim": {"spec": {"x": [1, None, "ü"]}}},
     tool_version="0.1.0",
     stats=backups.BackupStats(1, 2, 3, 4, 5.5),
+    scrub=backups.ScrubRecord(
+        7, 8, True, True, (backups.SuspectPlace(9, 10, backups.BackupId("bk-0"), MOMENT),)
+    ),
 )
 SESSION = backups.BackupSession(
     session_id=backups.SessionId("bk-1.0123456789abcdef"),
@@ -327,6 +331,24 @@ def test_a_manifest_that_is_none_is_refused(content: bytes) -> None:
 @pytest.mark.parametrize(("path", "value"), [("requires", ["holes"]), ("format", 2)])
 def test_a_manifest_that_needs_a_newer_mooring_is_refused(path: str, value: object) -> None:
     with pytest.raises(errors.Unsupported):
+        manifests.decode_manifest(changed(manifests.encode_manifest(MANIFEST), path, value), "m")
+
+
+def test_a_manifest_of_before_there_was_a_scrub_is_read() -> None:
+    content = changed(manifests.encode_manifest(MANIFEST), "scrub", ...)
+    assert manifests.decode_manifest(content, "m") == replace(MANIFEST, scrub=backups.ScrubRecord())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("scrub", None), ("scrub.next", -1), ("scrub.doubted", 1), ("scrub.whole", ...),
+        ("scrub.suspect", None), ("scrub.suspect", [{}]),
+        ("scrub.suspect", [{"offset": 0, "length": 1, "good": "../x", "goodAt": str(MOMENT)}]),
+    ],
+)  # fmt: skip
+def test_a_scrub_that_says_what_cannot_be_is_refused(path: str, value: object) -> None:
+    with pytest.raises(errors.DataCorrupt):
         manifests.decode_manifest(changed(manifests.encode_manifest(MANIFEST), path, value), "m")
 
 

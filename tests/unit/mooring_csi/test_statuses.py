@@ -22,6 +22,7 @@ CODES = {
     "WrongKey": grpc.StatusCode.PERMISSION_DENIED,
     "ReadOnly": grpc.StatusCode.PERMISSION_DENIED,
     "DataCorrupt": grpc.StatusCode.DATA_LOSS,
+    "Suspect": grpc.StatusCode.DATA_LOSS,
     "HostFailure": grpc.StatusCode.INTERNAL,
     "Cancelled": grpc.StatusCode.CANCELLED,
 }

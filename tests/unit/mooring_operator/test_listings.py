@@ -60,6 +60,19 @@ def listing(world: OperatorWorld) -> dict[str, Any]:
     return found
 
 
+def test_what_was_suspect_still_is(world: OperatorWorld) -> None:
+    said = {"message": "a byte differs", "placeCount": 1, "fresh": True, "holds": ["bk-000"]}
+    world.held = [entry(0, suspect=None), entry(1, suspect=said)]
+    world.make_repository()
+    world.settle(12)
+    found = [
+        statuses.condition(backup, "Suspect").get("status")
+        for backup in world.cluster.find(resources.BACKUPS, NAMESPACE)
+    ]
+    assert found == [None, "True"]
+    assert world.status(resources.BACKUPS, "pg-1")["suspect"] == said
+
+
 def test_backups_come_back_as_objects_and_nothing_is_run(world: OperatorWorld) -> None:
     world.make_repository()
     world.settle(12)

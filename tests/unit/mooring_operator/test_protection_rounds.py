@@ -26,7 +26,7 @@ def world() -> OperatorWorld:
 def gauge(world: OperatorWorld) -> float | None:
     world.reconcilers[KIND](KEY)
     registry = CollectorRegistry()
-    registry.register(world.unprotected)
+    registry.register(world.gauges.unprotected)
     labels = {"namespace": NAMESPACE}
     return registry.get_sample_value("mooring_unprotected_claims", labels)
 
@@ -133,7 +133,7 @@ def test_a_volume_claim_shows_it_beside_its_other_conditions(world: OperatorWorl
 def test_the_operator_serves_the_gauge_where_it_is_told_to(world: OperatorWorld) -> None:
     gauge(world)
     settings = OperatorSettings(image="mooring:test", metrics_listen="127.0.0.1:0")
-    server = compose.metrics(settings, world.unprotected)
+    server = compose.metrics(settings, world.gauges)
     assert server is not None
     server.start()
     try:
@@ -142,4 +142,4 @@ def test_the_operator_serves_the_gauge_where_it_is_told_to(world: OperatorWorld)
     finally:
         server.stop()
     assert f'mooring_unprotected_claims{{namespace="{NAMESPACE}"}} 1.0' in text
-    assert compose.metrics(OperatorSettings(image="mooring:test"), world.unprotected) is None
+    assert compose.metrics(OperatorSettings(image="mooring:test"), world.gauges) is None

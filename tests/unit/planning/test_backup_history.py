@@ -68,6 +68,10 @@ def test_a_newer_good_one_of_the_same_claim_is_needed_and_nothing_else_counts() 
     assert retired([past(1), past(2), past(3, deleting=True)]) == []
 
 
+def test_what_a_suspect_one_is_to_be_mended_from_stays() -> None:
+    assert retired([past(1, held=True), past(2), past(3), past(4)]) == ["one-02"]
+
+
 def test_without_rules_every_good_one_stays() -> None:
     days = [past(day) for day in range(30)]
     assert retired(days, Limits(None, failed=0)) == []

@@ -144,3 +144,29 @@ def test_equal_moments_are_told_apart_by_name_and_offsets_do_not_matter() -> Non
 def test_rules_that_say_nothing_or_nonsense_are_refused(numbers: dict[str, int]) -> None:
     with pytest.raises(errors.InvalidInput, match="retention needs"):
         KeepRules(**numbers)
+
+
+def held_by(at: datetime, *names: str) -> PointInTime:
+    return PointInTime(
+        backups.BackupId(f"suspect-{at:%H}"), at, False, tuple(map(backups.BackupId, names))
+    )
+
+
+def test_what_a_suspect_backup_is_to_be_mended_from_is_held() -> None:
+    hour = timedelta(hours=1)
+    old, held, newest = (point(START + n * hour, name=f"bk-{n}") for n in (0, 1, 3))
+    suspect = held_by(START + 2 * hour, "bk-1", "bk-gone")
+    points, rules = [old, held, suspect, newest], KeepRules(last=1)
+    assert kept(points, rules) == [newest, suspect, held]
+    verdicts = decide_retention(points, rules, drop_suspect=True)
+    assert [verdict.point for verdict in verdicts if verdict.keep] == [newest]
+
+
+def test_a_suspect_backup_that_no_good_one_has_followed_is_never_dropped() -> None:
+    hour = timedelta(hours=1)
+    good, suspect = point(START, name="bk-0"), held_by(START + hour, "bk-0")
+    verdicts = decide_retention([good, suspect], KeepRules(last=1), drop_suspect=True)
+    assert all(verdict.keep for verdict in verdicts)
+    lost = point(START - hour, good=False)  # damaged, not Suspect
+    verdicts = decide_retention([lost, good], KeepRules(last=1), drop_suspect=True)
+    assert all(verdict.keep for verdict in verdicts)

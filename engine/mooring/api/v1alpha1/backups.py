@@ -60,6 +60,15 @@ class BackupOptions(base.Model):
         "is tracked. Everything reads and hashes all of the volume, whatever tracking says, and "
         "sends what differs.",
     )
+    scrub_period_days: int = Field(
+        default=30,
+        ge=0,
+        le=3650,
+        description=(
+            "In so many days all that did not change is read again once, by a part in each backup, "
+            "and compared with the backup before. 0 for never."
+        ),
+    )
 
     def limit(self) -> int | None:
         """Returns the most bytes to read in a second."""
@@ -75,6 +84,12 @@ class BackupSpec(BackupOptions):
         default=DeletionPolicy.RETAIN,
         description="Delete also removes this point in time from the repository.",
     )
+    accept_suspect: bool = Field(
+        default=False,
+        description=(
+            "Somebody looked at what is suspect since earlier Backups, and takes it as it is now."
+        ),
+    )
 
 
 class Progress(base.Model):
@@ -85,6 +100,9 @@ class Progress(base.Model):
     bytes_read: int | None = Field(default=None, description="Read from the volume.")
     bytes_sent: int | None = Field(default=None, description="Sent to the repository, or written.")
     bytes_stored: int | None = Field(default=None, description="Added to the repository.")
+    bytes_scrubbed: int | None = Field(
+        default=None, description="Read although it had not changed, and compared."
+    )
     bytes_reused: int | None = Field(
         default=None, description="Of a restore: what its node had already, proven by its hash."
     )
@@ -105,6 +123,31 @@ class RunStatus(base.Status):
     attempts: int | None = Field(default=None, description="Movers that failed so far.")
     released: bool | None = Field(
         default=None, description="Whether everything made for the run is put away."
+    )
+
+
+class SuspectPlace(base.Model):
+    """Bytes that are not what they were, although nobody is known to have written them."""
+
+    offset_bytes: int = Field(ge=0, description="The first of them, in the volume.")
+    length_bytes: int = Field(ge=0, description="How many, from there to the last.")
+    good: str = Field(max_length=63, description="Id of a backup with the content of before.")
+    good_at: str = Field(max_length=40, description="The point in time that it stands for.")
+
+
+class Suspicion(base.Model):
+    """What the disk of a volume has lost, or tracking has missed."""
+
+    message: str = Field(max_length=2000, description="In words.")
+    place_count: int = Field(ge=1, description="In how many places.")
+    fresh: bool = Field(default=False, description="Whether this backup found one of them.")
+    places: list[SuspectPlace] | None = Field(
+        default=None, max_length=8, description="The first of them."
+    )
+    holds: list[str] | None = Field(
+        default=None,
+        max_length=8,
+        description="Ids of the backups with the content of before; they are kept.",
     )
 
 
@@ -145,6 +188,13 @@ class BackupStatus(RunStatus):
         description="Of an imported one: the claim and StorageClass as they were, by role.",
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
+    pool: str | None = Field(default=None, description="The pool of the volume.")
+    read_whole: bool | None = Field(
+        default=None, description="Whether all of the volume was looked at, changed or not."
+    )
+    suspect: Suspicion | None = Field(
+        default=None, description="Why it is Suspect; see its condition of that name."
+    )
     snapshot_milliseconds: int | None = Field(
         default=None,
         description="How long the snapshot took; writes waited for no longer than this.",
@@ -168,6 +218,7 @@ KIND = base.Kind(
         base.Column("Claim", ".status.claimName"),
         base.Column("Size", ".status.size"),
         base.Column("Repository", ".spec.repositoryName"),
+        base.Column("Suspect", '.status.conditions[?(@.type=="Suspect")].status', priority=1),
         base.Column("Node", ".status.node", priority=1),
         base.Column("Reading", ".status.reading", priority=1),
         base.Column("Backup ID", ".status.backupId", priority=1),

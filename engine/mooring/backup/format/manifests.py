@@ -44,8 +44,27 @@ def encode_manifest(manifest: backups.BackupManifest) -> bytes:
                 "chunksSent": stats.chunks_sent,
                 "durationSeconds": round(stats.duration_seconds, 3),
             },
+            "scrub": _encode_scrub(manifest.scrub),
         }
     )
+
+
+def _encode_scrub(scrub: backups.ScrubRecord) -> dict[str, Any]:
+    return {
+        "next": scrub.next_chunk,
+        "bytesRead": scrub.bytes_read,
+        "doubted": scrub.doubted,
+        "whole": scrub.whole,
+        "suspect": [
+            {
+                "offset": place.offset_bytes,
+                "length": place.length_bytes,
+                "good": place.good,
+                "goodAt": place.good_at.isoformat(),
+            }
+            for place in scrub.suspect
+        ],
+    }
 
 
 def decode_manifest(content: bytes, key: str) -> backups.BackupManifest:
@@ -119,6 +138,7 @@ def _manifest(values: dict[str, Any]) -> backups.BackupManifest:
         documents=dict(values["documents"]),
         tool_version=_text(values, "tool"),
         stats=_stats(values["stats"]),
+        scrub=_scrub(values["scrub"]) if "scrub" in values else backups.ScrubRecord(),
     )
 
 
@@ -143,6 +163,25 @@ def _stats(values: dict[str, Any]) -> backups.BackupStats:
         bytes_stored=_integer(values, "bytesStored"),
         chunks_sent=_integer(values, "chunksSent"),
         duration_seconds=float(values["durationSeconds"]),
+    )
+
+
+def _scrub(values: dict[str, Any]) -> backups.ScrubRecord:
+    return backups.ScrubRecord(
+        next_chunk=_integer(values, "next"),
+        bytes_read=_integer(values, "bytesRead"),
+        doubted=_flag(values, "doubted"),
+        whole=_flag(values, "whole"),
+        suspect=tuple(_place(place) for place in values["suspect"]),
+    )
+
+
+def _place(values: dict[str, Any]) -> backups.SuspectPlace:
+    return backups.SuspectPlace(
+        offset_bytes=_integer(values, "offset"),
+        length_bytes=_integer(values, "length"),
+        good=backups.parse_backup_id(values["good"]),
+        good_at=_time(values, "goodAt"),
     )
 
 
@@ -172,6 +211,12 @@ def _integer(values: dict[str, Any], name: str) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{name} is no whole number")
     return value
+
+
+def _flag(values: dict[str, Any], name: str) -> bool:
+    if not isinstance(values[name], bool):
+        raise TypeError(f"{name} is neither true nor false")
+    return bool(values[name])
 
 
 def _text(values: dict[str, Any], name: str) -> str:

@@ -1,0 +1,191 @@
+"""What becomes of places that are suspect: mended, overwritten, or as bad as they were.
+
+A suspect place stays so, from backup to backup, until it is what it was before, or until all of its
+bad bytes were overwritten. To tell, its content is compared with that of the backup which is held
+for it, and with what the damage left.
+"""
+
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from mooring.backup import devices, tree_walk
+from mooring.backup import repository as repositories
+from mooring.backup.format import chunks, layout
+from mooring.domain import backups, errors
+from mooring.domain.extents import Range
+from mooring.planning import scrubbing
+
+_MOST_NARROWED = 64
+_MOST_JUDGED = 4096
+_UNREADABLE = (errors.NotFound, errors.DataCorrupt, errors.Unsupported)
+
+
+@dataclass
+class Judged:
+    """What became of the places that the backup before found suspect.
+
+    Attributes:
+        places: Those that are suspect still.
+        changed: Numbers of chunks that are not what they were in the backup before.
+        fresh: Whether one of those is no known write's doing.
+        broken: Whether the backup before cannot be read, so that all of it stays suspect.
+        notes: Things worth knowing, for a log.
+    """
+
+    places: list[backups.SuspectPlace] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    fresh: bool = False
+    broken: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class Suspicion:
+    """The suspect places of one backup, looked at in the volume as it is later.
+
+    Attributes:
+        numbers: Numbers of the chunks that they touch, in order.
+    """
+
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        parent: backups.BackupManifest,
+        source: devices.VolumeSource,
+    ) -> None:
+        self._repository = repository
+        self._parent = parent
+        self._source = source
+        self._size = parent.chunk_size_bytes
+        self._id_key = repository.keys.id_key(layout.BlobKind.DATA)
+        self._contents: dict[backups.BackupId, tree_walk.Content] = {}
+        count = min(parent.chunk_count, -(-source.size_bytes // self._size))
+        found = scrubbing.chunks_of(parent.scrub.suspect, self._size)
+        self.numbers = [number for number in islice(found, _MOST_JUDGED + 1) if number < count]
+        self._too_many = len(self.numbers) > _MOST_JUDGED
+        if self._too_many:
+            self.numbers = []
+
+    def judge(self, untouched: set[int]) -> Judged:
+        """Looks at each known place.
+
+        Args:
+            untouched: Numbers of those chunks that tracking says are as they were.
+        """
+        if self._too_many:
+            why = "more is suspect since an earlier backup than is looked at: restore the volume"
+            return Judged(list(self._parent.scrub.suspect), notes=[why])
+        try:
+            return self._judge_each(untouched)
+        except errors.DataCorrupt as error:
+            why = f"what is suspect was not looked at, because the parent cannot be read: {error}"
+            return Judged(list(self._parent.scrub.suspect), broken=True, notes=[why])
+
+    def _judge_each(self, untouched: set[int]) -> Judged:
+        judged, present = Judged(), set(self.numbers)
+        for place in self._parent.scrub.suspect:
+            for number in scrubbing.chunks_of([place], self._size):
+                if number in present:
+                    self._judge(judged, self._part(place, number), number, untouched)
+        if judged.places:
+            first = judged.places[0]
+            judged.notes.append(
+                f"{len(judged.places)} places are suspect since an earlier backup, the first at "
+                f"byte {first.offset_bytes}"
+            )
+        elif self.numbers:
+            judged.notes.append("what was suspect is mended or overwritten")
+        return judged
+
+    def everything(self) -> backups.SuspectPlace:
+        """Returns the place of a volume that has lost more than can be told apart."""
+        return replace(self._whole(0), length_bytes=self._source.size_bytes)
+
+    def placed(self, differing: list[int], unreadable: list[int]) -> list[backups.SuspectPlace]:
+        """Returns the places of chunks that are not what the backup before says.
+
+        Args:
+            differing: Those that have another content now.
+            unreadable: Those that cannot be read.
+        """
+        places = [self._whole(number) for number in unreadable]
+        narrow = len(differing) <= _MOST_NARROWED
+        for number in differing:
+            place = self._whole(number)
+            span = self._difference(place, number) if narrow else None
+            places.append(place if span is None else _inside(place, span))
+        return places
+
+    def _difference(self, place: backups.SuspectPlace, number: int) -> Range | None:
+        """Returns where in a chunk it is not what it was; None where that cannot be told."""
+        try:
+            now = self._source.read_anew(place.offset_bytes, place.length_bytes)
+            before = self._content(self._parent.backup_id).chunk(number)
+        except (errors.HostFailure, *_UNREADABLE):
+            return None
+        return scrubbing.differing(_sized(before, len(now)), now)
+
+    def _judge(
+        self, judged: Judged, place: backups.SuspectPlace, number: int, untouched: set[int]
+    ) -> None:
+        whole, left = self._whole(number), self._content(self._parent.backup_id)
+        try:
+            now = self._source.read_anew(whole.offset_bytes, whole.length_bytes)
+        except errors.HostFailure:
+            judged.places.append(place)
+            return
+        seen, before = ident(self._id_key, now), left.chunk_id(number)
+        if seen != before:
+            judged.changed.append(number)
+        try:
+            good = self._content(place.good)
+            if seen == good.chunk_id(number):
+                return
+            right, damaged = (_sized(one.chunk(number), len(now)) for one in (good, left))
+        except _UNREADABLE as error:
+            judged.notes.append(f"what is held for a suspect place cannot be read: {error}")
+            judged.places.append(place)
+            return
+        # Elsewhere in the chunk somebody may have written since the place was good.
+        at = slice(place.offset_bytes - whole.offset_bytes, place.end_bytes - whole.offset_bytes)
+        if (span := scrubbing.still_bad(right[at], damaged[at], now[at])) is not None:
+            judged.places.append(_inside(place, span))
+        if number in untouched and (span := scrubbing.differing(damaged, now)) is not None:
+            judged.places.append(_inside(whole, span))
+            judged.fresh = True
+
+    def _content(self, backup_id: backups.BackupId) -> tree_walk.Content:
+        if backup_id not in self._contents:
+            known = backup_id == self._parent.backup_id
+            manifest = self._parent if known else self._repository.manifest(backup_id)
+            if manifest.chunk_size_bytes != self._size:
+                raise errors.Unsupported(f"backup {backup_id} has chunks of another size")
+            self._contents[backup_id] = tree_walk.Content(self._repository, manifest, walks=False)
+        return self._contents[backup_id]
+
+    def _whole(self, number: int) -> backups.SuspectPlace:
+        offset = number * self._size
+        length = min(self._size, self._source.size_bytes - offset)
+        moment = self._parent.point_in_time
+        return backups.SuspectPlace(offset, length, self._parent.backup_id, moment)
+
+    def _part(self, place: backups.SuspectPlace, number: int) -> backups.SuspectPlace:
+        start = max(place.offset_bytes, number * self._size)
+        end = min(place.end_bytes, (number + 1) * self._size)
+        return replace(place, offset_bytes=start, length_bytes=end - start)
+
+
+def ident(id_key: bytes, content: bytes) -> bytes:
+    """Returns the id that a chunk with this content has in a tree."""
+    return chunks.chunk_id(id_key, content) if any(content) else layout.ZERO_ID
+
+
+def _sized(content: bytes, length: int) -> bytes:
+    return content[:length].ljust(length, b"\0")
+
+
+def _inside(place: backups.SuspectPlace, span: Range) -> backups.SuspectPlace:
+    return replace(
+        place,
+        offset_bytes=place.offset_bytes + span.offset_bytes,
+        length_bytes=span.length_bytes,
+    )

@@ -1,0 +1,188 @@
+"""Which parts of a volume a backup reads again although they have not changed. Pure.
+
+A backup that reads only what changed never sees the rest, so a disk may lose it unnoticed. Each
+backup takes its turn: it reads on from where the one before ended, as large a part of the volume as
+the time since is of the period. So all of it is read once in a period, however often there are
+backups, and a turn costs what the time since the last one is worth.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from mooring.domain import backups
+from mooring.domain.extents import Range
+
+DEFAULT_PERIOD = timedelta(days=30)
+LEAST_BYTES = 2 << 20
+MOST_PLACES = 1000
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class ScrubPolicy:
+    """How much is read again.
+
+    Attributes:
+        period: In which everything is read once; zero for never.
+        least_bytes: What a turn reads at least, however short the time since the last one.
+    """
+
+    period: timedelta = DEFAULT_PERIOD
+    least_bytes: int = LEAST_BYTES
+
+
+NEVER = ScrubPolicy(timedelta())
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one backup looks at.
+
+    Attributes:
+        ranges: Parts of the volume, in order; what changed is left out later.
+        next_chunk: Where the next turn begins.
+    """
+
+    ranges: tuple[Range, ...]
+    next_chunk: int
+
+
+NO_TURN = Turn((), 0)
+
+
+def plan_turn(
+    parent: backups.BackupManifest, size_bytes: int, elapsed: timedelta, policy: ScrubPolicy
+) -> Turn:
+    """Plans the turn of a backup.
+
+    Args:
+        parent: The backup before.
+        size_bytes: Size of the volume now.
+        elapsed: The time since the parent's moment.
+        policy: How much is read again.
+    """
+    chunk_bytes = parent.chunk_size_bytes
+    count = -(-size_bytes // chunk_bytes)
+    begin = parent.scrub.next_chunk % count
+    if not policy.period:
+        return Turn((), begin)
+    least = max(1, policy.least_bytes // chunk_bytes)
+    share = -(-count * max(0, elapsed // _MICROSECOND) // (policy.period // _MICROSECOND))
+    length = min(count, max(least, share))
+    beyond = max(0, begin + length - count)
+    parts = [(0, beyond), (begin, length - beyond)]
+    ranges = (Range(first * chunk_bytes, some * chunk_bytes) for first, some in parts if some)
+    whole = (_clipped(one, size_bytes) for one in ranges)
+    return Turn(tuple(whole), (begin + length) % count)
+
+
+def whole_turn(parent: backups.BackupManifest, size_bytes: int) -> Turn:
+    """Returns the turn of a backup that trusts no tracking: everything."""
+    return Turn((Range(0, size_bytes),), parent.scrub.next_chunk)
+
+
+def why_doubted(parent: backups.BackupManifest, *, elsewhere: bool) -> str:
+    """Returns why tracking is not to be trusted since the backup before; empty when it is.
+
+    Args:
+        parent: The backup before.
+        elsewhere: Whether a backup of another volume of the pool found something.
+    """
+    if parent.scrub.doubted:
+        return f"backup {parent.backup_id} found what tracking did not say"
+    return "the disk lost something of another volume of this pool" if elsewhere else ""
+
+
+def _clipped(one: Range, size_bytes: int) -> Range:
+    return Range(one.offset_bytes, min(one.end_bytes, size_bytes) - one.offset_bytes)
+
+
+def without(ranges: Iterable[Range], removed: Iterable[Range]) -> Iterator[Range]:
+    """Yields what of some ranges is in none of others; both in order, each without overlaps."""
+    remaining = iter(removed)
+    hole = next(remaining, None)
+    for one in ranges:
+        start = one.offset_bytes
+        while hole is not None and hole.end_bytes <= start:
+            hole = next(remaining, None)
+        while hole is not None and hole.offset_bytes < one.end_bytes:
+            if hole.offset_bytes > start:
+                yield Range(start, hole.offset_bytes - start)
+            start = max(start, hole.end_bytes)
+            if hole.end_bytes > one.end_bytes:
+                break
+            hole = next(remaining, None)
+        if start < one.end_bytes:
+            yield Range(start, one.end_bytes - start)
+
+
+def chunks_of(places: Iterable[backups.SuspectPlace], chunk_bytes: int) -> Iterator[int]:
+    """Yields the numbers of the chunks that places touch, in order."""
+    begin = 0
+    for place in sorted(places, key=lambda one: one.offset_bytes):
+        end = -(-place.end_bytes // chunk_bytes)
+        yield from range(max(begin, place.offset_bytes // chunk_bytes), end)
+        begin = max(begin, end)
+
+
+def joined(places: Iterable[backups.SuspectPlace]) -> tuple[backups.SuspectPlace, ...]:
+    """Joins places that touch and were good in the same backup; too many become fewer, longer."""
+    found: list[backups.SuspectPlace] = []
+    for place in sorted(places, key=lambda one: one.offset_bytes):
+        last = found[-1] if found else None
+        same = last is not None and last.good == place.good
+        if last is not None and same and place.offset_bytes <= last.end_bytes:
+            found[-1] = _stretched(last, place.end_bytes)
+        else:
+            found.append(place)
+    rest = found[MOST_PLACES:]
+    if rest:
+        found[MOST_PLACES - 1] = _stretched(found[MOST_PLACES - 1], rest[-1].end_bytes)
+    return tuple(found[:MOST_PLACES])
+
+
+def _stretched(place: backups.SuspectPlace, end_bytes: int) -> backups.SuspectPlace:
+    length_bytes = max(place.end_bytes, end_bytes) - place.offset_bytes
+    return replace(place, length_bytes=length_bytes)
+
+
+def differing(one: Sequence[int], other: Sequence[int]) -> Range | None:
+    """Returns from where to where two contents of the same length differ; None if nowhere."""
+    return _span(here != there for here, there in zip(one, other, strict=True))
+
+
+def still_bad(good: Sequence[int], bad: Sequence[int], now: Sequence[int]) -> Range | None:
+    """Returns what of a damaged content is still as damage left it; None if nothing is.
+
+    What was written to it since, whole or in part, is not: so damage that a program read and wrote
+    back beside its own bytes is not forgotten.
+    """
+    return _span(
+        here == damaged != right for right, damaged, here in zip(good, bad, now, strict=True)
+    )
+
+
+def _span(marks: Iterable[bool]) -> Range | None:
+    places = list(itertools.compress(itertools.count(), marks))
+    return Range(places[0], places[-1] + 1 - places[0]) if places else None
+
+
+def words(manifest: backups.BackupManifest) -> str:
+    """Says what is wrong with a Suspect backup, for people; empty for any other."""
+    places = manifest.scrub.suspect
+    if not places:
+        return ""
+    first = places[0]
+    more = f", and {len(places) - 1} more places do" if len(places) > 1 else ""
+    return (
+        f"{first.length_bytes} bytes of volume {manifest.volume.uid} from byte "
+        f"{first.offset_bytes} on differ between backup {first.good} of {_moment(first.good_at)} "
+        f"and this one of {_moment(manifest.point_in_time)}{more}, although nothing is known to "
+        "have been written there: the disk below has lost them, or tracking missed a write"
+    )
+
+
+def _moment(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,151 @@
+"""Bytes of a volume are put back where it is certain what they were, and nowhere else."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mooring.backup import block_repair, block_targets, progress
+from mooring.backup.block_repair import BlockRequest, BlockState
+from mooring.domain import backups, errors
+from support.rotting_volume import CHUNK, Volume
+
+AT = 300 * CHUNK + 77
+_LOCK = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(tmp_path)
+    volume.back_up()
+    volume.rot(AT, 900 * CHUNK)
+    volume.back_up()
+    return volume
+
+
+def nobody(_: Path) -> Sequence[Path]:
+    return ()
+
+
+def mend(volume: Volume, backup_id: str = "bk-1", **request: object) -> list[BlockState]:
+    """Mends the volume's image; returns what became of each chunk."""
+    image = volume.engine.folder / "live"
+    image.write_bytes(volume.content)
+    repository = volume.engine.open()
+    manifest = repository.manifest(backups.BackupId(backup_id))
+    try:
+        with block_targets.BlockTarget(image, nobody) as target:
+            found = block_repair.repair_blocks(
+                repository,
+                manifest,
+                target,
+                BlockRequest(**request),  # type: ignore[arg-type]
+                progress.Watch(),
+            )
+            return [one.state for one in found]
+    finally:
+        volume.content = bytearray(image.read_bytes())
+
+
+def test_all_places_are_put_back_and_a_second_time_nothing_is_done(volume: Volume) -> None:
+    assert mend(volume) == [BlockState.MENDED] * 2
+    assert volume.content == volume.engine.restore("bk-0")
+    assert mend(volume) == [BlockState.SOUND] * 2
+
+
+def test_one_place_is_put_back_by_its_byte(volume: Volume) -> None:
+    sound = volume.engine.restore("bk-0")
+    assert mend(volume, offset_bytes=AT) == [BlockState.MENDED]
+    assert volume.content[AT] == sound[AT]
+    assert volume.content != sound
+    with pytest.raises(errors.InvalidInput, match=f"begin at {AT}, {900 * CHUNK}"):
+        mend(volume, offset_bytes=AT + 1)
+
+
+def test_a_dry_run_writes_nothing(volume: Volume) -> None:
+    before = bytes(volume.content)
+    assert mend(volume, dry_run=True) == [BlockState.MENDABLE] * 2
+    assert volume.content == before
+
+
+def test_what_was_written_since_is_left_alone_without_the_word(volume: Volume) -> None:
+    volume.write(300 * CHUNK, b"beside it")
+    before = bytes(volume.content)
+    assert mend(volume, offset_bytes=AT) == [BlockState.CHANGED]
+    assert volume.content == before
+    volume.back_up()  # knows what is there now, but not that the bad byte is no part of it
+    assert mend(volume, "bk-2", offset_bytes=AT) == [BlockState.CHANGED]
+    assert volume.content == before
+    assert mend(volume, "bk-2", offset_bytes=AT, overwrite_changed=True) == [BlockState.MENDED]
+    assert [at for at in range(len(before)) if before[at] != volume.content[at]] == [AT]
+
+
+def test_two_places_of_one_chunk_that_went_bad_one_after_the_other(volume: Volume) -> None:
+    volume.rot(AT + 5)
+    volume.back_up()
+    assert volume.places()[:2] == [(AT, 1, "bk-0"), (AT + 5, 1, "bk-1")]
+    assert mend(volume, "bk-2") == [BlockState.MENDED] * 2
+    assert volume.content == volume.engine.restore("bk-0")
+
+
+def test_a_backup_that_is_not_suspect_mends_nothing(volume: Volume) -> None:
+    with pytest.raises(errors.PreconditionFailed, match="not Suspect"):
+        mend(volume, "bk-0")
+
+
+def test_another_volume_is_refused_or_left_alone(volume: Volume) -> None:
+    other = bytes(len(volume.content))
+    volume.content = bytearray(other)
+    assert mend(volume) == [BlockState.CHANGED] * 2
+    assert volume.content == other
+    volume.content = bytearray(other[:-1])
+    with pytest.raises(errors.InvalidInput, match="name the volume"):
+        mend(volume)
+
+
+def test_a_file_that_is_attached_or_locked_is_refused(volume: Volume, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with pytest.raises(errors.InUse, match="attached to /dev/loop7"):
+        block_targets.BlockTarget(image, lambda _: [Path("/dev/loop7")])
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOCK, str(image)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(errors.InUse, match="locked by another process"):
+            block_targets.BlockTarget(image, nobody)
+        process.communicate()
+    with block_targets.BlockTarget(image, nobody):
+        pass
+
+
+def test_a_file_that_is_attached_meanwhile_is_said(volume: Volume, tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def carriers(path: Path) -> Sequence[Path]:
+        calls.append(path)
+        return [Path("/dev/loop7")] if len(calls) > 1 else []
+
+    with (
+        block_targets.BlockTarget(tmp_path / "image", carriers) as target,
+        pytest.raises(errors.InUse),
+    ):
+        target.write(0, bytes(CHUNK))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("nothing", errors.NotFound), (".", errors.InvalidInput)]
+)
+def test_what_is_no_volume_is_refused(
+    tmp_path: Path, name: str, kind: type[errors.MooringError]
+) -> None:
+    with pytest.raises(kind):
+        block_targets.BlockTarget(tmp_path / name, nobody)

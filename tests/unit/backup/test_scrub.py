@@ -1,0 +1,310 @@
+"""What a disk lost is found, said and not forgotten; what somebody wrote is never taken for it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mooring.backup import devices, progress, scrub, suspicion
+from mooring.domain import backups, errors
+from mooring.domain.extents import Range
+from mooring.planning import scrubbing
+from support.rotting_volume import CHUNK, CHUNKS, Volume
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(tmp_path)
+    volume.back_up()
+    return volume
+
+
+def test_a_sound_volume_is_read_in_turns_and_nothing_is_said(volume: Volume) -> None:
+    hour = scrubbing.ScrubPolicy(timedelta(seconds=10), CHUNK)  # each backup is a second later
+    for number in range(1, 11):
+        volume.write(700 * CHUNK, b"new")
+        record = volume.back_up(scrub=hour)
+        # 110 of 1,100 chunks; the one that was written to is read anyway.
+        assert record.bytes_read == (110 if number != 7 else 109) * CHUNK
+        assert record == backups.ScrubRecord(number * 110 % CHUNKS, record.bytes_read)
+        assert volume.made[-1].stats.bytes_read == CHUNK
+        assert volume.notes == (f"only what changed since backup bk-{number - 1} is read",)
+
+
+def test_without_a_policy_nothing_is_read_again(volume: Volume) -> None:
+    volume.rot(5000)
+    record = volume.back_up(scrub=scrubbing.NEVER)
+    assert record == backups.ScrubRecord()
+
+
+def test_what_a_neighbour_lost_makes_it_read_everything(volume: Volume) -> None:
+    assert volume.made[0].scrub.whole
+    assert not volume.back_up(scrub=scrubbing.NEVER).whole
+    volume.rot(300 * CHUNK + 77)
+    record = volume.back_up(scrub=scrubbing.NEVER, doubt_tracking=True)
+    assert (record.whole, record.bytes_read, record.doubted) == (True, len(volume.content), True)
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-1")]
+    assert "another volume of this pool" in "".join(volume.notes)
+
+
+def test_a_flipped_bit_is_found_and_both_contents_are_kept(volume: Volume) -> None:
+    before = bytes(volume.content)
+    volume.write(0, b"somebody wrote this")
+    volume.rot(300 * CHUNK + 77, 301 * CHUNK + 5, 900 * CHUNK)
+    record = volume.back_up()
+    assert volume.places() == [
+        (300 * CHUNK + 77, 1, "bk-0"),
+        (301 * CHUNK + 5, 1, "bk-0"),
+        (900 * CHUNK, 1, "bk-0"),
+    ]
+    assert record.doubted
+    assert record.suspect[0].good_at == volume.made[0].point_in_time
+    assert volume.engine.restore("bk-0") == before
+    assert volume.is_honest()
+    assert "byte 153677" in scrubbing.words(volume.made[-1])
+
+
+def test_after_a_finding_all_is_read_once_and_the_place_stays_suspect(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.rot(40 * CHUNK)  # a second one, which no turn would reach
+    record = volume.back_up(scrub=scrubbing.NEVER)
+    assert record.bytes_read == (CHUNKS - 1) * CHUNK
+    assert "tracking did not say" in "".join(volume.notes)
+    assert record.doubted
+    assert volume.places() == [(40 * CHUNK, 1, "bk-1"), (300 * CHUNK + 77, 1, "bk-0")]
+    third = volume.back_up(scrub=scrubbing.NEVER)
+    assert (third.bytes_read, third.doubted) == ((CHUNKS - 2) * CHUNK, False)
+    fourth = volume.back_up(scrub=scrubbing.NEVER)
+    assert (fourth.bytes_read, fourth.doubted, fourth.whole) == (0, False, False)
+    assert volume.places() == [(40 * CHUNK, 1, "bk-1"), (300 * CHUNK + 77, 1, "bk-0")]
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_mended_place_is_suspect_no_more(volume: Volume, tracked: bool) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.rot(300 * CHUNK + 77)  # as below the filesystem it went bad, it came back
+    record = volume.back_up(tracked=tracked)
+    assert record.suspect == ()
+    assert not record.doubted
+    assert volume.is_honest()
+    assert "mended or overwritten" in "".join(volume.notes)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_what_was_overwritten_is_suspect_no_more_and_the_rest_is(
+    volume: Volume, tracked: bool
+) -> None:
+    volume.rot(300 * CHUNK + 77, 300 * CHUNK + 80, 500 * CHUNK)
+    volume.back_up()
+    bad = volume.content[300 * CHUNK + 80]
+    volume.write(300 * CHUNK + 60, bytes([bad ^ 1]) * 20)  # up to the second bad byte
+    volume.write(500 * CHUNK, bytes([volume.content[500 * CHUNK] ^ 1]))
+    volume.back_up(tracked=tracked)
+    assert volume.places() == [(300 * CHUNK + 80, 1, "bk-0")]
+    assert volume.is_honest()
+    volume.write(300 * CHUNK, bytes(CHUNK))
+    assert volume.back_up(tracked=tracked).suspect == ()
+
+
+def test_what_was_written_beside_a_bad_byte_is_not_suspect(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.write(300 * CHUNK, b"beside it")
+    volume.back_up()
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    volume.rot(300 * CHUNK + 77)
+    volume.written = [Range(300 * CHUNK, CHUNK)]  # somebody put it back
+    assert volume.back_up().suspect == ()
+
+
+def test_a_full_read_does_not_forget(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    record = volume.back_up(tracked=False)
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert not record.doubted  # all of it was read
+
+
+def test_somebody_may_take_it_as_it_is(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    record = volume.back_up(accept_suspect=True)
+    assert record.suspect == ()
+    assert record.bytes_read == CHUNKS * CHUNK
+    assert volume.back_up().suspect == ()
+
+
+def test_a_held_backup_that_is_gone_leaves_the_place_suspect(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.engine.open().forget(backups.BackupId("bk-0"))
+    volume.back_up()
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert "cannot be read" in "".join(volume.notes)
+    assert volume.back_up(accept_suspect=True).suspect == ()
+
+
+class _Faulty(devices.VolumeSource):
+    """A disk that cannot read one chunk, or reads it wrong as long as it is cached."""
+
+    unreadable: int | None = None
+    wrong_once: int | None = None
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        end = offset + len(buffer)
+        if self.unreadable is not None and offset <= self.unreadable < end:
+            raise errors.HostFailure("cannot read: Input/output error")
+        super().read_into(buffer, offset)
+        if self.wrong_once is not None and offset <= self.wrong_once < end:
+            buffer[self.wrong_once - offset] ^= 1
+
+    def read_anew(self, offset: int, length: int) -> bytes:
+        if self.unreadable is not None and offset <= self.unreadable < offset + length:
+            raise errors.HostFailure("cannot read: Input/output error")
+        return super().read_anew(offset, length)
+
+
+def test_what_cannot_be_read_is_suspect_and_stays_in_the_backup(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "VolumeSource", _Faulty)
+    monkeypatch.setattr(_Faulty, "unreadable", 300 * CHUNK + 77)
+    volume.write(0, b"somebody wrote this")
+    assert volume.back_up().doubted
+    assert volume.places() == [(300 * CHUNK, CHUNK, "bk-0")]
+    assert not volume.back_up().doubted
+    assert volume.places() == [(300 * CHUNK, CHUNK, "bk-0")]
+    monkeypatch.setattr(_Faulty, "unreadable", None)
+    assert volume.back_up().suspect == ()
+
+
+def test_what_was_read_wrong_once_is_a_note(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "VolumeSource", _Faulty)
+    monkeypatch.setattr(_Faulty, "wrong_once", 300 * CHUNK + 77)
+    record = volume.back_up()
+    assert (record.suspect, record.doubted) == ((), False)
+    assert "1 chunks were read wrong once" in "".join(volume.notes)
+
+
+def test_a_stopped_scrub_is_no_backup(volume: Volume) -> None:
+    watch = progress.Watch(cancelled=lambda: True)
+    with pytest.raises(errors.Cancelled):
+        volume.back_up(watch=watch)
+    assert volume.engine.object_names("manifests/") == ["manifests/bk-0"]
+
+
+def test_a_parent_that_cannot_be_read_costs_no_backup(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+
+    def flip(data: bytearray) -> None:
+        for offset in range(100, len(data), 200):
+            data[offset] ^= 1
+
+    for key in volume.engine.object_names("packs/"):
+        volume.engine.damage(key, flip)
+    volume.back_up()
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert volume.made[-1].stats.bytes_read == len(volume.content)
+    assert "the parent cannot be" in "".join(volume.notes)
+    assert volume.is_honest()
+
+
+def test_a_disk_that_lost_much_is_read_anew_and_told_in_one_place(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "_MOST_LOST", 50)
+    monkeypatch.setattr(suspicion, "_MOST_JUDGED", 50)
+    volume.rot(*range(0, len(volume.content), 5 * CHUNK))
+    assert volume.back_up().doubted
+    assert volume.places() == [(0, len(volume.content), "bk-0")]
+    assert volume.made[-1].stats.bytes_read == len(volume.content)
+    assert volume.is_honest()
+    volume.rot(7)
+    volume.back_up()
+    assert volume.places() == [(0, len(volume.content), "bk-0"), (7, 1, "bk-1")]
+    assert "restore the volume" in "".join(volume.notes)
+    assert volume.back_up(accept_suspect=True).suspect == ()
+
+
+def test_what_the_repository_lost_as_well_is_suspect_all_the_same(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    (key,) = [
+        key
+        for key in volume.engine.object_names("packs/")
+        if len(volume.engine.store.get(key, limit_bytes=1 << 30)) > len(volume.content)
+    ]
+
+    def flip(data: bytearray) -> None:
+        for offset in range(100, len(data), 200):
+            data[offset] ^= 1
+
+    volume.engine.damage(key, flip)  # the chunks, not the tree
+    volume.back_up()
+    assert volume.places() == [(300 * CHUNK, CHUNK, "bk-0")]
+
+
+def test_a_volume_that_grew_by_part_of_a_chunk(tmp_path: Path) -> None:
+    volume = Volume(tmp_path, 600 * CHUNK + 100)
+    volume.back_up()
+    volume.written.append(Range(len(volume.content), 3 * CHUNK))
+    volume.content += bytes(3 * CHUNK)
+    volume.rot(599 * CHUNK)
+    volume.back_up()
+    assert volume.places() == [(599 * CHUNK, 1, "bk-0")]
+
+
+offsets = st.integers(0, 40 * CHUNK - 1)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(offsets, st.binary(min_size=1, max_size=3 * CHUNK)), max_size=3),
+            st.lists(offsets, max_size=2),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_rot_is_found_unless_it_was_overwritten_and_writes_are_never_taken_for_it(
+    tmp_path: Path, rounds: list[tuple[list[tuple[int, bytes]], list[int], bool]]
+) -> None:
+    """A bad byte is found at the next look, unless a write to its chunk came before that."""
+    volume = Volume(tmp_path, 40 * CHUNK)
+    volume.back_up()
+    found: dict[int, int] = {}  # byte to what it was damaged to
+    for writes, rotten, tracked in rounds:
+        fresh = set()
+        for offset in set(rotten) - set(found):
+            volume.rot(offset)
+            fresh.add(offset)
+        for offset, data in writes:
+            volume.write(offset, data[: 40 * CHUNK - offset])
+        dirty = {
+            number
+            for one in volume.written
+            for number in range(one.offset_bytes // CHUNK, -(-one.end_bytes // CHUNK))
+        }
+        volume.back_up(tracked=tracked)
+        if tracked:
+            found |= {at: volume.content[at] for at in fresh if at // CHUNK not in dirty}
+        found = {at: bad for at, bad in found.items() if volume.content[at] == bad}
+        said = {
+            at
+            for one in volume.made[-1].scrub.suspect
+            for at in range(one.offset_bytes, one.end_bytes)
+        }
+        assert set(found) <= said
+        assert {at // CHUNK for at in said} == {at // CHUNK for at in found}
+        assert volume.is_honest() or not tracked

@@ -1,0 +1,158 @@
+"""What is read again: all of it in a period, no more than a turn's share, and none that changed."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mooring.domain import backups
+from mooring.domain.extents import Range
+from mooring.planning import changed_ranges, scrubbing
+
+CHUNK = 512
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def manifest(size: int, next_chunk: int = 0, **scrub: object) -> backups.BackupManifest:
+    return backups.BackupManifest(
+        backup_id=backups.BackupId("bk-1"),
+        volume=backups.VolumeFacts("volume-1", size),
+        chunk_size_bytes=CHUNK,
+        consistency="Crash",
+        point_in_time=MOMENT,
+        finished_at=MOMENT,
+        parent=None,
+        session=backups.SessionId("bk-1." + "0" * 16),
+        root=bytes(32),
+        scrub=backups.ScrubRecord(next_chunk, **scrub),  # type: ignore[arg-type]
+    )
+
+
+def place(offset: int, length: int, good: str = "bk-0") -> backups.SuspectPlace:
+    return backups.SuspectPlace(offset, length, backups.BackupId(good), MOMENT)
+
+
+def numbers(ranges: object) -> set[int]:
+    return {
+        number
+        for one in ranges  # type: ignore[attr-defined]
+        for number in range(one.offset_bytes // CHUNK, -(-one.end_bytes // CHUNK))
+    }
+
+
+ordered = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))).map(
+    lambda pairs: [
+        Range(first * CHUNK, count * CHUNK)
+        for first, count in sorted(dict(pairs).items())  # one a beginning
+    ]
+)
+
+
+@given(
+    st.integers(1, 60 * CHUNK),
+    st.integers(0, 100),
+    st.lists(st.tuples(st.integers(0, 400), ordered), min_size=1, max_size=30),
+    st.integers(1, 1000),
+    st.integers(1, 8 * CHUNK),
+)
+def test_what_never_changes_is_read_within_the_period(
+    size: int,
+    begin: int,
+    rounds: list[tuple[int, list[Range]]],
+    period: int,
+    least: int,
+) -> None:
+    policy = scrubbing.ScrubPolicy(timedelta(seconds=period), least)
+    count = -(-size // CHUNK)
+    position, seen, touched, elapsed = begin, set[int](), set[int](), 0
+    for seconds, writes in rounds:
+        changed = list(changed_ranges.aligned(writes, CHUNK, size))
+        turn = scrubbing.plan_turn(
+            manifest(size, position), size, timedelta(seconds=seconds), policy
+        )
+        read = list(scrubbing.without(turn.ranges, changed))
+        budget = max(least // CHUNK, 1, -(-count * seconds // period))
+        assert len(numbers(read)) == sum(-(-one.length_bytes // CHUNK) for one in read)
+        assert len(numbers(read)) <= min(budget, count)
+        assert not numbers(read) & numbers(changed)
+        assert all(one.end_bytes <= size for one in read)
+        seen |= numbers(read)
+        touched |= numbers(changed)
+        elapsed += seconds
+        position = turn.next_chunk
+    if elapsed >= period:
+        assert set(range(count)) - touched <= seen
+
+
+@given(ordered, ordered)
+def test_what_is_left_out_is_left_out_and_nothing_else(
+    kept: list[Range], removed: list[Range]
+) -> None:
+    wanted = list(changed_ranges.aligned(kept, CHUNK, 100 * CHUNK))
+    holes = list(changed_ranges.aligned(removed, CHUNK, 100 * CHUNK))
+    left = list(scrubbing.without(wanted, holes))
+    assert numbers(left) == numbers(wanted) - numbers(holes)
+    assert all(one.length_bytes > 0 for one in left)
+    assert all(one.end_bytes <= two.offset_bytes for one, two in itertools.pairwise(left))
+
+
+def test_no_period_reads_nothing_and_stays_where_it_was() -> None:
+    turn = scrubbing.plan_turn(manifest(9 * CHUNK, 4), 9 * CHUNK, timedelta(9), scrubbing.NEVER)
+    assert turn == scrubbing.Turn((), 4)
+
+
+def test_a_whole_turn_reads_all_and_the_next_goes_on_where_it_was() -> None:
+    turn = scrubbing.whole_turn(manifest(9 * CHUNK, 4), 9 * CHUNK)
+    assert turn == scrubbing.Turn((Range(0, 9 * CHUNK),), 4)
+
+
+def test_tracking_is_doubted_after_a_finding_of_its_own_or_of_a_neighbour() -> None:
+    sound, doubtful = manifest(CHUNK), manifest(CHUNK, doubted=True)
+    assert scrubbing.why_doubted(sound, elsewhere=False) == ""
+    assert "another volume" in scrubbing.why_doubted(sound, elsewhere=True)
+    assert "bk-1 found" in scrubbing.why_doubted(doubtful, elsewhere=True)
+
+
+def test_a_clock_that_was_set_back_reads_the_least() -> None:
+    policy = scrubbing.ScrubPolicy(timedelta(days=1), 2 * CHUNK)
+    turn = scrubbing.plan_turn(manifest(9 * CHUNK), 9 * CHUNK, timedelta(days=-3), policy)
+    assert turn == scrubbing.Turn((Range(0, 2 * CHUNK),), 2)
+
+
+def test_places_that_touch_are_joined_and_others_are_not() -> None:
+    found = scrubbing.joined([place(20, 5), place(0, 10), place(10, 4), place(14, 2, "bk-9")])
+    assert found == (place(0, 14), place(14, 2, "bk-9"), place(20, 5))
+
+
+def test_too_many_places_become_fewer_and_cover_all() -> None:
+    many = [place(number * 10, 1) for number in range(5000)]
+    found = scrubbing.joined(many)
+    assert len(found) == scrubbing.MOST_PLACES
+    assert found[-1].end_bytes == many[-1].end_bytes
+    assert all(
+        any(at.offset_bytes <= one.offset_bytes < at.end_bytes for at in found) for one in many
+    )
+
+
+@given(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8))
+def test_damage_is_over_when_no_bad_byte_is_left(good: bytes, bad: bytes) -> None:
+    assert scrubbing.still_bad(good, bad, good) is None
+    assert scrubbing.still_bad(good, bad, bad) == scrubbing.differing(good, bad)
+    other = bytes(
+        next(b for b in range(256) if b not in (x, y)) for x, y in zip(good, bad, strict=True)
+    )
+    assert scrubbing.still_bad(good, bad, other) is None
+
+
+def test_a_write_beside_a_bad_byte_does_not_hide_it() -> None:
+    span = scrubbing.still_bad(b"good data here", b"good dXta here", b"anew dXtb here")
+    assert span == Range(6, 1)
+
+
+def test_the_words_name_volume_place_and_both_moments() -> None:
+    doubtful = manifest(9 * CHUNK, suspect=(place(1000, 3), place(2000, 1)))
+    said = scrubbing.words(doubtful)
+    for part in ("3 bytes", "volume-1", "byte 1000", "bk-0", "2026-01-01 00:00:00 UTC", "1 more"):
+        assert part in said
+    assert scrubbing.words(manifest(CHUNK)) == ""
