@@ -76,12 +76,13 @@ class BackupSchedules:
         spec = parsing.spec_of(obj, models.BackupScheduleSpec)
         owner = owners.owner_of(obj)
         selector = f"{keys.OWNER_UID}={owner.uid}"
+        named_class = spec.backup.volume_snapshot_class_name if spec.backup else None
         return _Look(
             obj,
             spec,
             schedule_timing.read(spec.schedule, spec.time_zone),
             _rules(spec.retention),
-            schedule_claims.select(self._objects, owner.namespace, spec.claims),
+            schedule_claims.select(self._objects, owner.namespace, spec.claims, named_class),
             self._objects.find(resources.BACKUPS, owner.namespace, label_selector=selector),
         )
 
