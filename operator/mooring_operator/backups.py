@@ -304,7 +304,8 @@ class Backups:
             device = self._foreign.expose(owner, status)
             if not device:
                 return
-            run = replace(run, device_claim=device, foreign_device=True)
+            nodes = found.source.foreign.nodes if found.source.foreign else None
+            run = replace(run, device_claim=device, foreign_device=True, nodes=nodes)
         else:
             shown = self._own.expose(owner, status)
             if shown is None:

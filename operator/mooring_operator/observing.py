@@ -151,6 +151,7 @@ class ForeignVolume:
         mode: Filesystem or Block.
         storage_class: Name of the claim's StorageClass; empty when it has none.
         size_bytes: Its capacity.
+        nodes: The nodes that can use it, as node selector terms; None for all.
     """
 
     claim: str
@@ -160,6 +161,7 @@ class ForeignVolume:
     mode: str
     storage_class: str
     size_bytes: int
+    nodes: cluster.Object | None = None
 
 
 def foreign_volume(claim: cluster.Object, volume: cluster.Object) -> ForeignVolume | None:
@@ -182,6 +184,7 @@ def foreign_volume(claim: cluster.Object, volume: cluster.Object) -> ForeignVolu
         mode=claim["spec"].get("volumeMode") or "Filesystem",
         storage_class=claim["spec"].get("storageClassName") or "",
         size_bytes=quantities.parse_bytes(str(spec.get("capacity", {}).get("storage", "0"))),
+        nodes=(spec.get("nodeAffinity") or {}).get("required"),
     )
 
 

@@ -11,6 +11,11 @@ from support.operator_world import GIB, NAMESPACE, OperatorWorld
 
 DRIVER = "block.example.com"
 CLASS = "fast"
+ZONE = {
+    "nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+    ]
+}
 _HANDLE = "disk-"
 
 
@@ -166,6 +171,7 @@ class FakeForeignDriver:
                 "csi": {"driver": DRIVER, "volumeHandle": f"{_HANDLE}{metadata['uid']}"},
                 "claimRef": {key: metadata[key] for key in ("name", "namespace", "uid")},
                 "capacity": {"storage": str(size_bytes)},
+                "nodeAffinity": {"required": ZONE},
                 "volumeMode": claim["spec"]["volumeMode"],
                 "persistentVolumeReclaimPolicy": storage_class["reclaimPolicy"],
             },

@@ -57,6 +57,7 @@ class MoverRun:
         device_claim: The claim of the device; None without one.
         read_only_device: Whether the device is only read.
         foreign_device: Whether it is another driver's, which gives it to no mover by itself.
+        nodes: Node selector terms, where no one node is named; None for any.
         node: The node to run on; None for any.
         taints: That node's taints, all tolerated: the data is there and nowhere else.
         deadline_seconds: How long it may take, retries included.
@@ -75,6 +76,7 @@ class MoverRun:
     changes_claim: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     foreign_device: bool = False
+    nodes: cluster.Object | None = None
 
 
 def spec_config_map(run: MoverRun, spec: Mapping[str, Any]) -> cluster.Object:
@@ -144,8 +146,10 @@ def _pod_spec(run: MoverRun, settings: MoverSettings) -> cluster.Object:
     if run.foreign_device:
         spec["securityContext"]["supplementalGroups"] = list(settings.device_groups)
     if run.node is not None:
-        spec["affinity"] = _pinned(run.node)
+        spec["affinity"] = _held_to(_only(run.node))
         spec["tolerations"] = [_toleration(taint) for taint in run.taints]
+    elif run.nodes is not None:
+        spec["affinity"] = _held_to(run.nodes)
     return spec
 
 
@@ -198,10 +202,13 @@ def _volumes(run: MoverRun) -> list[cluster.Object]:
     return volumes
 
 
-def _pinned(node: ids.NodeName) -> cluster.Object:
+def _only(node: ids.NodeName) -> cluster.Object:
     field_term = {"key": "metadata.name", "operator": "In", "values": [node]}
-    terms = {"nodeSelectorTerms": [{"matchFields": [field_term]}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    return {"nodeSelectorTerms": [{"matchFields": [field_term]}]}
+
+
+def _held_to(nodes: cluster.Object) -> cluster.Object:
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": nodes}}
 
 
 def _toleration(taint: cluster.Object) -> cluster.Object:

@@ -13,7 +13,7 @@ from mooring_operator import resources
 from mooring_operator.builders import foreign_volumes as builders
 from mooring_operator.builders import owners
 from mooring_operator.work_queue import Key
-from support.fake_foreign_driver import CLASS, DRIVER, FakeForeignDriver
+from support.fake_foreign_driver import CLASS, DRIVER, ZONE, FakeForeignDriver
 from support.operator_world import GIB, NAMESPACE, OperatorWorld
 
 ANSWER = {"bytesTotal": GIB + 512, "sectorSizeBytes": 512, "filesystem": "xfs", "bytesRead": GIB}
@@ -112,7 +112,9 @@ def test_the_mover_reads_a_block_volume_made_of_the_snapshot(
     assert volumes["device"]["persistentVolumeClaim"] == {"claimName": name, "readOnly": False}
     assert pod["securityContext"]["supplementalGroups"] == [6]
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert "affinity" not in pod, "the scheduler knows where the driver made the volume"
+    (terms,) = pod["affinity"]["nodeAffinity"].values()
+    assert terms == ZONE, "a driver of local disks can make a copy nowhere else"
+    assert "tolerations" not in pod
     told = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
     spec = json.loads(told["data"]["spec.json"])
     assert spec["volume"]["foreignMode"] == "Filesystem"
