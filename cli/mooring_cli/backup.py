@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mooring
-from mooring.backup import capture, devices, mover, repository
+from mooring.backup import capture, device_facts, devices, mover, repository
 from mooring.domain import backups, errors, quantities
 from mooring.planning import backup_parents, scrubbing
 from mooring_cli import compose, options, render
@@ -125,12 +125,12 @@ def _back_up(
     opened: repository.Repository, source: Path, asked: capture.BackupRequest, rate: int | None
 ) -> capture.BackupOutcome:
     with devices.VolumeSource(source) as reading:
-        found = mover.identify(reading) or (None, None)
+        found = device_facts.identify(reading)
         facts = replace(
             asked.volume,
             size_bytes=reading.size_bytes,
-            filesystem=found[0],
-            filesystem_uuid=found[1],
+            filesystem=found.filesystem if found else None,
+            filesystem_uuid=found.uuid if found else None,
         )
         with render.watching("backing up", rate) as watch:
             return capture.back_up(opened, reading, replace(asked, volume=facts), watch)

@@ -79,13 +79,14 @@ class BackupSchedules:
         spec = parsing.spec_of(obj, models.BackupScheduleSpec)
         owner = owners.owner_of(obj)
         everyone = self._objects.find(resources.BACKUPS, owner.namespace)
+        named_class = spec.backup.volume_snapshot_class_name if spec.backup else None
         return _Look(
             obj,
             spec,
             schedule_timing.read(spec.schedule, spec.time_zone),
             schedule_timing.read(spec.read_everything_schedule, spec.time_zone),
             _rules(spec.retention),
-            schedule_claims.select(self._objects, owner.namespace, spec.claims),
+            schedule_claims.select(self._objects, owner.namespace, spec.claims, named_class),
             [one for one in everyone if _owner_uid(one) == owner.uid],
             suspect_backups.held(everyone),
         )

@@ -1,20 +1,21 @@
 """Backup: observe claim, repository, snapshot and mover, plan one action, act, report."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from mooring.api import keys
 from mooring.api.v1alpha1 import backups as models
 from mooring.api.v1alpha1.volume_claims import DeletionPolicy
-from mooring.domain import backups as backup_nouns
-from mooring.domain import errors, ids
+from mooring.domain import errors
 from mooring.planning import backup_run_plan, movers, verdicts
 from mooring.planning.backup_run_plan import Action, Need
 from mooring.ports import cluster
 from mooring_operator import (
-    backup_documents,
+    backup_sources,
+    backup_starts,
+    foreign_volumes,
     listings,
-    observing,
     parsing,
     resources,
     restores,
@@ -22,9 +23,10 @@ from mooring_operator import (
     statuses,
     suspect_backups,
 )
-from mooring_operator.backup_bases import BackupBases
-from mooring_operator.builders import jobs, mover_specs, owners, persistent_volumes
+from mooring_operator.builders import jobs, mover_specs, owners
+from mooring_operator.foreign_volumes import ForeignVolumes
 from mooring_operator.mover_jobs import MoverJobs
+from mooring_operator.own_volumes import OwnVolumes
 from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import Access, RepositoryAccess
 from mooring_operator.surroundings import Surroundings
@@ -51,8 +53,7 @@ _WORTH_WAITING = (
 class _Found:
     """What an observation found, for the acts that follow."""
 
-    claim: cluster.Object | None
-    volume: observing.BoundVolume | None
+    source: backup_sources.Source
     access: Access | None
 
 
@@ -71,9 +72,9 @@ class Backups:
         self._recorder = recorder
         self._movers = movers
         self._access = access
-        self._nodes = surroundings.nodes
-        self._bases = BackupBases(surroundings.nodes, movers)
-        self._fleet = surroundings.fleet
+        self._own = OwnVolumes(surroundings, movers)
+        self._foreign = ForeignVolumes(objects)
+        self._starts = backup_starts.BackupStarts(objects, movers, self._own, self._foreign)
         self._time = surroundings.time
 
     def reconcile(self, key: Key) -> float | None:
@@ -118,13 +119,12 @@ class Backups:
         under_way = outcome is None and not deleting
         mover = self._movers.observe(owner, keys.ROLE_BACKUP) if under_way else movers.ABSENT
         needs = under_way and mover.state is movers.MoverState.ABSENT
-        forgetting = movers.ABSENT
-        if deleting:
-            forgetting = self._movers.observe(owner, keys.ROLE_FORGET)
-        claim, volume, source = self._source(obj, spec) if needs else (None, None, Need(True))
+        source = backup_sources.NOT_ASKED
+        if needs:
+            source = backup_sources.find(self._objects, self._foreign, owner, spec)
         access, repository = None, Need(True)
         if needs or deleting:
-            home = None if volume is None else volume.node
+            home = None if source.own is None else source.own.node
             access, repository = self._access.find(
                 spec.repository_name, owner.namespace, home, to_write=needs
             )
@@ -139,38 +139,22 @@ class Backups:
             held_by=self._readers(obj) if deleting else (),
             mends=self._holders(obj) if deleting else (),
             forget_bytes=spec.deletion_policy is DeletionPolicy.DELETE,
-            source=source,
+            source=source.need,
             repository=repository,
             snapshot_taken="snapshotTime" in status,
             mover=mover,
-            forgetting=forgetting,
+            forgetting=self._movers.observe(owner, keys.ROLE_FORGET) if deleting else movers.ABSENT,
+            preparing=self._preparing(owner, status, source) if under_way else Need(True),
+            answered="driver" not in status or bool(foreign_volumes.facts(mover.result)),
         )
-        return seen, _Found(claim, volume, access)
+        return seen, _Found(source, access)
 
-    def _source(
-        self, obj: cluster.Object, spec: models.BackupSpec
-    ) -> tuple[cluster.Object | None, observing.BoundVolume | None, Need]:
-        name = spec.source.volume_claim_name or spec.source.persistent_volume_claim_name or ""
-        if not name:
-            return None, None, Need(False, True, "InvalidInput", "spec.source names no claim")
-        namespace = obj["metadata"]["namespace"]
-        if spec.source.volume_claim_name is not None:
-            wanted = self._objects.get(resources.VOLUME_CLAIMS, name, namespace)
-            if wanted is None:
-                text = f"there is no VolumeClaim {name} in namespace {namespace}"
-                return None, None, Need(False, False, "SourceNotFound", text)
-        claim = self._objects.get(cluster.CLAIMS, name, namespace)
-        if claim is None:
-            text = f"there is no PersistentVolumeClaim {name} in namespace {namespace}"
-            return None, None, Need(False, False, "SourceNotFound", text)
-        try:
-            volume = observing.bound_volume(self._objects, claim)
-        except (errors.PreconditionFailed, errors.NotFound) as error:
-            return claim, None, Need(False, True, "NotAMooringVolume", str(error))
-        if volume is None:
-            text = f"claim {name} has no volume yet; start a pod that uses it"
-            return claim, None, Need(False, False, "SourceNotBound", text)
-        return claim, volume, Need(True)
+    def _preparing(
+        self, owner: owners.Owner, status: dict[str, Any], source: backup_sources.Source
+    ) -> Need:
+        if "driver" not in status and source.foreign is None:
+            return Need(True)
+        return self._foreign.waits_for(owner, status, source.foreign)
 
     def _readers(self, obj: cluster.Object) -> tuple[str, ...]:
         """Returns the Restores and claims that still read this backup, as kubectl names them."""
@@ -203,27 +187,25 @@ class Backups:
         found: _Found,
     ) -> float | None:
         status = dict(obj.get("status", {}))
-        verdict, again = decision.verdict, _SOON_SECONDS
+        verdict = decision.verdict
+        again = _SOON_SECONDS if seen.preparing.ready else _WATCH_SECONDS
         match decision.action:
             case Action.WAIT:
-                active = seen.mover.state is not movers.MoverState.ABSENT
-                waiting = _WAIT_SECONDS if seen.deleting else _NEED_SECONDS
-                again = _WATCH_SECONDS if active else waiting
+                again = _pause(seen)
                 status |= run_statuses.progress_fields(seen.mover.progress, seen.mover.attempts)
             case Action.SNAPSHOT:
                 said = verdict or run_statuses.present(obj)
                 verdict = self._snapshot(obj, spec, status, found, said)
             case Action.START:
-                self._start(obj, spec, status, found)
+                self._starts.start(obj, spec, found.source, found.access)
+            case Action.RERUN:
+                self._movers.remove(owners.owner_of(obj), keys.ROLE_BACKUP)
             case Action.SUCCEED:
-                finished_at = statuses.timestamp(self._time.now())
-                status |= run_statuses.result_fields(seen.mover, finished_at)
-                status |= run_statuses.reading_fields(seen.mover, spec.reading)
-                status["backupId"] = backup_id_of(owners.owner_of(obj))
-                if status["suspect"]:
-                    self._recorder.event(obj, suspect_backups.verdict(status["suspect"]))
+                status |= self._outcome(obj, spec, status, seen.mover)
             case Action.RELEASE:
-                status["released"] = self._release(obj, status)
+                status["released"], going = self._release(obj, status)
+                again = _WATCH_SECONDS if going else _SOON_SECONDS
+                verdict = _deleting(going) if going and seen.deleting else verdict
                 status.setdefault("completionTime", statuses.timestamp(self._time.now()))
                 status |= run_statuses.progress_fields(seen.mover.progress, seen.mover.attempts)
             case Action.FORGET:
@@ -235,6 +217,21 @@ class Backups:
         if decision.action is Action.WAIT and seen.outcome is not None and not seen.deleting:
             return _NEVER
         return again
+
+    def _outcome(
+        self,
+        obj: cluster.Object,
+        spec: models.BackupSpec,
+        status: dict[str, Any],
+        mover: movers.Mover,
+    ) -> dict[str, Any]:
+        found = run_statuses.result_fields(mover, statuses.timestamp(self._time.now()))
+        found |= run_statuses.reading_fields(mover, spec.reading)
+        if "driver" in status:
+            found |= foreign_volumes.facts(mover.result)
+        if found["suspect"]:
+            self._recorder.event(obj, suspect_backups.verdict(found["suspect"]))
+        return {**found, "backupId": backup_starts.backup_id_of(owners.owner_of(obj))}
 
     def _let_go(
         self, obj: cluster.Object, status: dict[str, Any], forgetting: movers.Mover
@@ -255,33 +252,40 @@ class Backups:
         verdict: verdicts.Verdict,
     ) -> verdicts.Verdict:
         """Takes the snapshot and notes it; returns the verdict, another one when it failed."""
-        if found.claim is None or found.volume is None:
+        claim = found.source.claim
+        if claim is None:
             raise errors.Busy("the claim changed while it was looked at")
-        owner, volume = owners.owner_of(obj), found.volume
-        name = f"backup-{owner.uid}"
-        snapshot_id = ids.snapshot_id_for(name, volume.volume_id)
-        started = self._time.now()
+        intent, take = self._taking(owners.owner_of(obj), spec, found.source)
         status |= {
-            "startTime": status.get("startTime") or statuses.timestamp(started),
-            "node": volume.node,
-            "volumeId": volume.volume_id,
-            "snapshotId": snapshot_id,
-            "claimName": found.claim["metadata"]["name"],
-            "claimUid": found.claim["metadata"]["uid"],
-            "storageClassName": found.claim["spec"].get("storageClassName"),
+            "startTime": status.get("startTime") or statuses.timestamp(self._time.now()),
+            "claimName": claim["metadata"]["name"],
+            "claimUid": claim["metadata"]["uid"],
+            "storageClassName": claim["spec"].get("storageClassName"),
+            **intent,
         }
-        # The intent is on record before the node is asked: whatever happens next, it is put away.
+        # The intent is on record before anything is made: whatever happens, it is put away.
         self._report(obj, verdict, status)
         obj["status"] = self._objects_status(obj)
         try:
-            record = self._nodes.storage(volume.node).create_snapshot(
-                snapshot_id, name, freeze_timeout_seconds=float(spec.freeze_timeout_seconds)
-            )
+            status |= take()
         except errors.MooringError as error:
             return self._bounded(obj, spec, error, "the snapshot could not be taken")
-        elapsed = self._time.now() - started
-        status |= run_statuses.snapshot_status(record, int(elapsed.total_seconds() * 1000))
         return verdict
+
+    def _taking(
+        self, owner: owners.Owner, spec: models.BackupSpec, source: backup_sources.Source
+    ) -> tuple[dict[str, Any], Callable[[], dict[str, Any]]]:
+        """Returns what goes on record first, and what takes the snapshot."""
+        own, foreign = source.own, source.foreign
+        if own is not None:
+            return self._own.intent(owner, own), lambda: self._own.take(owner, own, spec)
+        if foreign is None:
+            raise errors.Busy("the claim changed while it was looked at")
+        name = source.snapshot_class
+        return (
+            self._foreign.intent(owner, foreign),
+            lambda: self._foreign.take(owner, foreign, name),
+        )
 
     def _objects_status(self, obj: cluster.Object) -> dict[str, Any]:
         metadata = obj["metadata"]
@@ -298,60 +302,6 @@ class Backups:
             return verdicts.working(error.reason, f"{what}, and is tried again: {error}")
         return verdicts.failed(error.reason, f"{what}: {error}")
 
-    def _start(
-        self, obj: cluster.Object, spec: models.BackupSpec, status: dict[str, Any], found: _Found
-    ) -> None:
-        if found.access is None:
-            raise errors.Busy("the repository changed while it was looked at")
-        owner = owners.owner_of(obj)
-        node = ids.NodeName(str(status["node"]))
-        snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
-        exposure = persistent_volumes.snapshot_exposure(
-            owner, snapshot_id, int(status["sizeBytes"]), node
-        )
-        changes = None
-        if spec.reading is backup_nouns.Scope.CHANGED:
-            changes = self._bases.changes(owner, snapshot_id, node)
-        exposed = [self._movers.expose(one) for one in (exposure, changes) if one is not None]
-        if not all(exposed):
-            return
-        run = jobs.MoverRun(
-            owner=owner,
-            role=keys.ROLE_BACKUP,
-            repository=found.access.repository,
-            deadline_seconds=spec.active_deadline_seconds,
-            device_claim=exposure.name,
-            read_only_device=True,
-            changes_claim=None if changes is None else changes.name,
-            node=node,
-            taints=self._movers.taints(node),
-        )
-        task = replace(
-            self._task(obj, status, found),
-            tracked=changes is not None,
-            bytes_per_second=spec.limit(),
-            scrub_period_seconds=spec.scrub_period_days * _DAY_SECONDS,
-            doubt_tracking=suspect_backups.in_doubt(status, self._objects.find(resources.BACKUPS)),
-            accept_suspect=spec.accept_suspect,
-        )
-        self._movers.start(run, mover_specs.backup(task))
-
-    def _task(
-        self, obj: cluster.Object, status: dict[str, Any], found: _Found
-    ) -> mover_specs.BackupTask:
-        return mover_specs.BackupTask(
-            backup_id=backup_id_of(owners.owner_of(obj)),
-            volume=mover_specs.BackedUpVolume(
-                uid=str(status["volumeId"]),
-                size_bytes=int(status["sizeBytes"]),
-                sector_size_bytes=int(status["sectorSizeBytes"]),
-                filesystem=status.get("filesystem"),
-            ),
-            consistency=str(status["consistency"]),
-            point_in_time=str(status["snapshotTime"]),
-            documents=backup_documents.documents(self._objects, obj, found.claim),
-        )
-
     def _forget(self, obj: cluster.Object, status: dict[str, Any], found: _Found) -> None:
         if found.access is None:
             raise errors.Busy("the repository changed while it was looked at")
@@ -363,30 +313,16 @@ class Backups:
         )
         self._movers.start(run, mover_specs.forget(str(status["backupId"])))
 
-    def _release(self, obj: cluster.Object, status: dict[str, Any]) -> bool:
-        """Puts away mover, claim, volume and snapshot, in this order; True once all are gone."""
-        owner = owners.owner_of(obj)
-        if not self._stopped(owner):
-            return False
-        if "snapshotId" not in status:
-            return True
-        snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
-        try:
-            if not self._bases.keep(snapshot_id, status):
-                self._fleet.delete_snapshot(snapshot_id)
-        except errors.NotFound:
-            return True
-        except (errors.InUse, errors.Busy):
-            return False
-        return True
+    def _release(self, obj: cluster.Object, status: dict[str, Any]) -> tuple[bool, str]:
+        """Puts away the mover, then what it read; True once all is gone, or else what still goes.
 
-    def _stopped(self, owner: owners.Owner) -> bool:
-        """Puts away the mover and what was exposed to it; True once all of it is gone."""
+        Both kinds of volume are looked after: a claim may have been made anew on another one.
+        """
+        owner = owners.owner_of(obj)
         if not self._movers.remove(owner, keys.ROLE_BACKUP):
-            return False
-        roles = (keys.ROLE_BACKUP, keys.ROLE_CHANGES)
-        gone = [self._movers.withdraw(owner, role) for role in roles]
-        return all(gone)
+            return False, ""
+        going = self._foreign.release(owner, status) if "driver" in status else ""
+        return self._own.release(owner, status) and not going, going
 
     def _report(
         self, obj: cluster.Object, verdict: verdicts.Verdict, status: dict[str, Any]
@@ -397,6 +333,12 @@ class Backups:
         self._recorder.report(resources.BACKUPS, obj, "Succeeded", verdict, fields)
 
 
-def backup_id_of(owner: owners.Owner) -> backup_nouns.BackupId:
-    """Returns the name of a Backup in its repository: the same in every retry."""
-    return backup_nouns.parse_backup_id(owner.uid)
+def _pause(seen: backup_run_plan.Observed) -> float:
+    """Returns how long a Backup that waits is left alone."""
+    if seen.mover.state is not movers.MoverState.ABSENT:
+        return _WATCH_SECONDS
+    return _WAIT_SECONDS if seen.deleting else _NEED_SECONDS
+
+
+def _deleting(going: str) -> verdicts.Verdict:
+    return verdicts.working("Deleting", f"it goes when its children are gone: {going}")

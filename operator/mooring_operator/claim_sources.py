@@ -7,11 +7,6 @@ from mooring.ports import cluster
 from mooring_operator import observing, resources, restores
 from mooring_operator.populator import Source as BackupSource
 
-_SNAPSHOTS = cluster.Resource("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "volumesnapshots")
-_CONTENTS = cluster.Resource(
-    "snapshot.storage.k8s.io/v1", "VolumeSnapshotContent", "volumesnapshotcontents", False
-)
-
 
 class ClaimSources:
     """Sources of VolumeClaims."""
@@ -33,7 +28,7 @@ class ClaimSources:
 
     def _snapshot(self, name: str, namespace: str) -> plan.Source:
         label = f"VolumeSnapshot {name}"
-        snapshot = self._objects.get(_SNAPSHOTS, name, namespace)
+        snapshot = self._objects.get(cluster.VOLUME_SNAPSHOTS, name, namespace)
         if snapshot is None:
             return plan.missing(label, "make it, or name another: kubectl get volumesnapshots")
         status = snapshot.get("status", {})
@@ -41,7 +36,8 @@ class ClaimSources:
         if not status.get("readyToUse"):
             text = f"{label} is not ready to use{': ' + said if said else ''}"
             return plan.not_ready(label, text)
-        content = self._objects.get(_CONTENTS, status.get("boundVolumeSnapshotContentName", ""))
+        bound = status.get("boundVolumeSnapshotContentName", "")
+        content = self._objects.get(cluster.VOLUME_SNAPSHOT_CONTENTS, bound)
         try:
             handle = (content or {}).get("status", {}).get("snapshotHandle", "")
             volume_id = ids.source_volume_id(ids.parse_snapshot_id(str(handle)))

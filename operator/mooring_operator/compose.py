@@ -199,6 +199,7 @@ def reconcilers(
             image=settings.image,
             pull_policy=settings.image_pull_policy,
             permanent_exit_codes=settings.permanent_exit_codes,
+            device_groups=settings.device_group_ids,
         ),
     )
     access = RepositoryAccess(objects, settings.namespace)

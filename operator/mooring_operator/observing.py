@@ -105,24 +105,103 @@ def bound_volume(objects: cluster.ClusterObjects, claim: cluster.Object) -> Boun
     Raises:
         PreconditionFailed: The volume is not Mooring's.
     """
+    volume = volume_behind(objects, claim)
+    return None if volume is None else own_volume(claim, volume)
+
+
+def volume_behind(objects: cluster.ClusterObjects, claim: cluster.Object) -> cluster.Object | None:
+    """Follows a claim to its PersistentVolume; None while it is not bound to one."""
     name = claim.get("spec", {}).get("volumeName")
     if not name or claim.get("status", {}).get("phase") != "Bound":
         return None
-    volume = objects.get(cluster.PERSISTENT_VOLUMES, name)
-    if volume is None:
-        return None
-    csi = volume.get("spec", {}).get("csi", {})
-    if csi.get("driver") != keys.DRIVER:
+    return objects.get(cluster.PERSISTENT_VOLUMES, name)
+
+
+def is_ours(volume: cluster.Object) -> bool:
+    """Whether a PersistentVolume is of Mooring's driver."""
+    return bool((volume.get("spec", {}).get("csi") or {}).get("driver") == keys.DRIVER)
+
+
+def own_volume(claim: cluster.Object, volume: cluster.Object) -> BoundVolume:
+    """Reads the Mooring volume of a claim.
+
+    Raises:
+        PreconditionFailed: It is not Mooring's, or belongs to a mover.
+        NotFound: Its handle is none of Mooring's.
+    """
+    if not is_ours(volume):
         raise errors.PreconditionFailed(
-            f"claim {claim['metadata']['name']} is not on a Mooring volume; only claims of a "
-            "StorageClass of csi.mooring.dev can be backed up"
+            f"claim {claim['metadata']['name']} is not on a Mooring volume, as it has to be here"
         )
-    handle = handles.parse(str(csi.get("volumeHandle", "")))
+    handle = handles.parse(str(volume["spec"]["csi"].get("volumeHandle", "")))
     if not isinstance(handle, handles.UserVolume):
         raise errors.PreconditionFailed(
             f"claim {claim['metadata']['name']} belongs to a mover; name a claim of yours"
         )
-    return BoundVolume(name, handle.volume_id, node_of(volume))
+    return BoundVolume(volume["metadata"]["name"], handle.volume_id, node_of(volume))
+
+
+@dataclass(frozen=True)
+class ForeignVolume:
+    """The volume of another CSI driver behind a bound claim.
+
+    Attributes:
+        claim: Name of the claim.
+        uid: Names the volume, in one cluster; backups of the same one build on each other.
+        driver: The driver.
+        handle: The driver's name of it.
+        mode: Filesystem or Block.
+        storage_class: Name of the claim's StorageClass; empty when it has none.
+        size_bytes: Its capacity.
+        nodes: The nodes that can use it, as node selector terms; None for all.
+    """
+
+    claim: str
+    uid: str
+    driver: str
+    handle: str
+    mode: str
+    storage_class: str
+    size_bytes: int
+    nodes: cluster.Object | None = None
+
+
+def foreign_volume(claim: cluster.Object, volume: cluster.Object) -> ForeignVolume | None:
+    """Reads the volume of another CSI driver; None when it is of none.
+
+    Raises:
+        Busy: It is bound to another claim: one of the two was read too early.
+    """
+    spec, metadata = volume.get("spec", {}), claim["metadata"]
+    csi = spec.get("csi") or {}
+    if not csi.get("driver") or not csi.get("volumeHandle"):
+        return None
+    if (spec.get("claimRef") or {}).get("uid") != metadata["uid"]:
+        raise errors.Busy(f"claim {metadata['name']} changed while it was looked at")
+    return ForeignVolume(
+        claim=metadata["name"],
+        uid=f"pv-{volume['metadata']['uid']}",
+        driver=str(csi["driver"]),
+        handle=str(csi["volumeHandle"]),
+        mode=claim["spec"].get("volumeMode") or "Filesystem",
+        storage_class=claim["spec"].get("storageClassName") or "",
+        size_bytes=quantities.parse_bytes(str(spec.get("capacity", {}).get("storage", "0"))),
+        nodes=(spec.get("nodeAffinity") or {}).get("required"),
+    )
+
+
+def was_made_for(volume: cluster.Object, claim: cluster.Object, driver: str) -> bool:
+    """Whether a driver made a PersistentVolume for this very claim, rather than it being found."""
+    metadata, spec = volume["metadata"], volume.get("spec", {})
+    annotations = metadata.get("annotations") or {}
+    return (
+        (spec.get("claimRef") or {}).get("uid") == claim["metadata"]["uid"]
+        and (spec.get("csi") or {}).get("driver") == driver
+        and annotations.get(keys.PROVISIONED_BY) == driver
+        # As text: both are written by the API server, in UTC.
+        and str(metadata.get("creationTimestamp", ""))
+        >= str(claim["metadata"].get("creationTimestamp", "-"))
+    )
 
 
 def writes_wait(objects: cluster.ClusterObjects, volume: BoundVolume | None) -> str:

@@ -308,9 +308,9 @@ def source_of_backup(backup: cluster.Object | None, name: str, common: Source) -
 
 
 def _original(namespace: str, status: dict[str, Any]) -> Original | None:
-    """Returns the volume that a backup is of; what a repository says of one is no proof."""
+    """Returns the Mooring volume that a backup is of; what a repository says is no proof."""
     volume_id, repository_id = status.get("volumeId"), status.get("repositoryId")
-    if status.get("imported") or not volume_id or not repository_id:
+    if status.get("imported") or status.get("driver") or not volume_id or not repository_id:
         return None
     return Original(ids.parse_volume_id(str(volume_id)), str(repository_id), namespace)
 

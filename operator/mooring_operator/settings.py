@@ -29,6 +29,8 @@ class OperatorSettings(pydantic_settings.BaseSettings):
         metrics_listen: `host:port` of the metrics; empty serves none.
         workers: Objects reconciled at the same time.
         lost_after_seconds: How long a removed node has to be silent until its volumes are Lost.
+        device_group_ids: Groups that block devices of other drivers belong to on the nodes, so that
+            movers may read them; 6 is `disk` on most of them.
         kubeconfig: For a run outside a pod.
         log_level: debug, info, warning or error.
     """
@@ -48,6 +50,7 @@ class OperatorSettings(pydantic_settings.BaseSettings):
     lost_after_seconds: float = pydantic.Field(
         default=300.0, ge=lost_nodes.SHORTEST_WAIT.total_seconds()
     )
+    device_group_ids: tuple[pydantic.NonNegativeInt, ...] = (6,)
     kubeconfig: Path | None = None
     log_level: str = "info"
 

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 from mooring.domain import errors
 from mooring.ports import cluster
 
-_WITH_STATUS = {"persistentvolumeclaims", "persistentvolumes", "jobs", "pods", "nodes"}
+_WITH_STATUS = {
+    *("persistentvolumeclaims", "persistentvolumes", "jobs", "pods", "nodes"),
+    *("volumesnapshots", "volumesnapshotcontents"),
+}
 
 
 class FakeCluster:

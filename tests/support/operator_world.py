@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
@@ -74,6 +75,7 @@ class OperatorWorld:
         self.failing: dict[str, dict[str, str]] = {}
         self.paused: set[str] = set()
         self.ended: list[str] = []
+        self.others: list[Callable[[], None]] = []  # further controllers, for tests that have them
         self._prepare()
 
     def _prepare(self) -> None:
@@ -195,6 +197,8 @@ class OperatorWorld:
     # What controllers and kubelets do.
 
     def play(self) -> None:
+        for other in self.others:
+            other()
         self._bind()
         self._run_jobs()
         self._protect_claims()
@@ -238,8 +242,21 @@ class OperatorWorld:
         for job in jobs.values():
             if not job.get("status"):
                 self._start(job)
+            elif not self._is_supplied(job):
+                continue
             elif job["status"].get("active") and self._role(job) not in self.paused:
                 self._end(job)
+
+    def _is_supplied(self, job: cluster.Object) -> bool:
+        """Whether all claims of a mover are bound."""
+        namespace = job["metadata"]["namespace"]
+        names = [
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in job["spec"]["template"]["spec"]["volumes"]
+            if "persistentVolumeClaim" in volume
+        ]
+        found = [self.cluster.get(cluster.CLAIMS, name, namespace) or {} for name in names]
+        return all(claim.get("status", {}).get("phase") == "Bound" for claim in found)
 
     def _role(self, job: cluster.Object) -> str:
         return str(job["metadata"]["labels"][keys.ROLE])
@@ -254,7 +271,7 @@ class OperatorWorld:
                 "annotations": {"job": metadata["uid"]},
             },
             "spec": job["spec"]["template"]["spec"],
-            "status": {"phase": "Running"},
+            "status": {"phase": "Running" if self._is_supplied(job) else "Pending"},
         }
         self.cluster.create(cluster.PODS, pod)
         line = {"event": "progress", "bytesTotal": GIB, "bytesRead": GIB // 2, "percent": 50.0}

@@ -7,8 +7,10 @@ file is filled under another name and renamed at the end, so that half a restore
 import contextlib
 import enum
 import errno
+import fcntl
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ _PIECE_BYTES = 1 << 20
 _WRITEBACK_BYTES = 64 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 _MAXIMUM_VECTORS = 512
+_BLKSSZGET = 0x1268  # linux/fs.h
+_FILE_SECTOR_BYTES = 512
 _NO_DATA = 1 << 63
 _NOT_WHOLE = (
     ". It is not whole, do not use it: make room on the disk below it, or take another device, and "
@@ -97,6 +101,21 @@ class VolumeSource:
     def fileno(self) -> int:
         """Returns the descriptor."""
         return self._file
+
+    def sector_size_bytes(self) -> int:
+        """Returns the logical sector size of a device; of a file, what fits every filesystem.
+
+        Raises:
+            HostFailure: The device does not say.
+        """
+        if self._is_file:
+            return _FILE_SECTOR_BYTES
+        answer = bytearray(4)
+        try:
+            fcntl.ioctl(self._file, _BLKSSZGET, answer)
+        except OSError as error:
+            raise _failed(self._path, "read the sector size of", error) from error
+        return int.from_bytes(answer, sys.byteorder)
 
     def is_device(self, path: Path) -> bool:
         """Tells whether a path is the same block device."""

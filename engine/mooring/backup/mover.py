@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mooring.backup import capture, devices, progress, superblocks
+from mooring.backup import capture, device_facts, devices, progress
 from mooring.backup import repository as repositories
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
@@ -121,10 +121,10 @@ def back_up(
     """Makes the backup; errors as for `capture.back_up`.
 
     Returns:
-        What `describe` says of it, with `existed` and `notes`; and unless it existed, `reading`
-        and `readingReason`.
+        What `describe` says of it, with `sectorSizeBytes`, `existed` and `notes`; and unless it
+        existed, `reading` and `readingReason`.
     """
-    with devices.VolumeSource(spec.device) as source:
+    with device_facts.open_source(spec) as source:
         changes, why_not = None, ""
         if spec.changes is not None:
             from mooring.backup import change_files  # noqa: PLC0415 - only a mover has them
@@ -132,7 +132,7 @@ def back_up(
             changes, why_not = change_files.read(spec.changes, source.size_bytes)
         request = capture.BackupRequest(
             backup_id=backups.parse_backup_id(spec.backup_id),
-            volume=_facts(spec.volume, source),
+            volume=device_facts.read(spec.volume, source),
             point_in_time=spec.moment(repository.surroundings.clock.now()),
             consistency=spec.consistency,
             parent=spec.parent,
@@ -149,6 +149,7 @@ def back_up(
         **describe(outcome.manifest),
         **_described_reading(outcome.reading, why_not),
         "repositoryId": repository.config.repository_id,
+        "sectorSizeBytes": outcome.manifest.volume.sector_size_bytes,
         "existed": outcome.existed,
         "notes": [
             *([f"everything was read, because {why_not}"] if why_not else []),
@@ -247,24 +248,6 @@ def _suspect(manifest: backups.BackupManifest) -> dict[str, Any] | None:
         ],
         "holds": list(manifest.scrub.holds[:_SHOWN_PLACES]),
     }
-
-
-def identify(source: devices.VolumeSource) -> tuple[str, str] | None:
-    """Reads filesystem type and UUID from a source; None when it has none that is known."""
-    head = bytearray(min(superblocks.HEAD_BYTES, source.size_bytes))
-    source.read_into(memoryview(head), 0)
-    return superblocks.identify(bytes(head))
-
-
-def _facts(spec: mover_spec.VolumeSpec, source: devices.VolumeSource) -> backups.VolumeFacts:
-    found = identify(source) or (None, None)
-    return backups.VolumeFacts(
-        uid=spec.uid,
-        size_bytes=spec.size_bytes or source.size_bytes,
-        sector_size_bytes=spec.sector_size_bytes,
-        filesystem=spec.filesystem or found[0],
-        filesystem_uuid=spec.filesystem_uuid or found[1],
-    )
 
 
 def _make(

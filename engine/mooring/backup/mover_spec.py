@@ -96,6 +96,10 @@ class VolumeSpec(_Document):
     """Facts of the volume; see `domain.backups.VolumeFacts`.
 
     What is left out is read from the device: its size, and filesystem and UUID from the superblock.
+
+    Attributes:
+        foreign_mode: Of a volume of another driver: what kind it is. All the rest is read from the
+            device, and one of mode Filesystem has to hold a whole filesystem.
     """
 
     uid: Annotated[str, pydantic.Field(min_length=1, max_length=backups.MAXIMUM_VOLUME_UID_LENGTH)]
@@ -103,6 +107,7 @@ class VolumeSpec(_Document):
     sector_size_bytes: Annotated[int, pydantic.Field(gt=0, le=1 << 20)] = 4096
     filesystem: str | None = None
     filesystem_uuid: str | None = None
+    foreign_mode: Literal["Filesystem", "Block"] | None = None
 
 
 class BackupSpec(MoverSpec):

@@ -1,26 +1,78 @@
-"""Tells filesystem type and UUID from a volume's first bytes, so that nobody has to say them."""
+"""Reads the superblock in a volume's first bytes, so that nobody has to say what it holds."""
 
 import uuid
+from dataclasses import dataclass
 
 HEAD_BYTES = 68 << 10
 
-_EXT4 = (1024 + 56, b"\x53\xef", 1024 + 104)
-_XFS = (0, b"XFSB", 32)
-_BTRFS = (65536 + 64, b"_BHRfS_M", 65536 + 32)
-_KNOWN = (("ext4", _EXT4), ("xfs", _XFS), ("btrfs", _BTRFS))
+_EXT4 = 1024
+_BTRFS = 65536
+_EXT4_64BIT = 0x80
+_LARGEST_SECTOR_BYTES = 4096
 
 
-def identify(head: bytes) -> tuple[str, str] | None:
-    """Returns type and UUID of the filesystem in a volume.
+@dataclass(frozen=True)
+class Superblock:
+    """What a filesystem says of itself.
+
+    Attributes:
+        filesystem: ext4, xfs or btrfs.
+        uuid: Its UUID.
+        size_bytes: What it takes of its device; a smaller one is not all of it.
+        sector_size_bytes: Largest logical sector with which it can still be mounted.
+    """
+
+    filesystem: str
+    uuid: str
+    size_bytes: int
+    sector_size_bytes: int
+
+
+def read(head: bytes) -> Superblock | None:
+    """Reads the superblock.
 
     Args:
         head: The volume's first `HEAD_BYTES` bytes, or fewer if it has fewer.
 
     Returns:
-        For example `("xfs", "0b7f…")`, or None when it is none that Mooring makes.
+        None when it is none that Mooring makes.
     """
-    for name, (magic_offset, magic, uuid_offset) in _KNOWN:
-        raw = head[uuid_offset : uuid_offset + 16]
-        if head[magic_offset : magic_offset + len(magic)] == magic and len(raw) == 16:
-            return name, str(uuid.UUID(bytes=raw))
+    for reader in (_read_ext4, _read_xfs, _read_btrfs):
+        found = reader(head)
+        if found is not None:
+            return found
     return None
+
+
+def _read_ext4(head: bytes) -> Superblock | None:
+    block = head[_EXT4 : _EXT4 + 1024]
+    if len(block) < 1024 or block[56:58] != b"\x53\xef":
+        return None
+    block_size = 1024 << min(_little(block, 24, 4), 6)
+    blocks = _little(block, 4, 4)
+    if _little(block, 96, 4) & _EXT4_64BIT:
+        blocks |= _little(block, 336, 4) << 32
+    return _superblock("ext4", block[104:120], blocks * block_size, block_size)
+
+
+def _read_xfs(head: bytes) -> Superblock | None:
+    if len(head) < 512 or head[:4] != b"XFSB":
+        return None
+    size_bytes = int.from_bytes(head[4:8], "big") * int.from_bytes(head[8:16], "big")
+    return _superblock("xfs", head[32:48], size_bytes, int.from_bytes(head[102:104], "big"))
+
+
+def _read_btrfs(head: bytes) -> Superblock | None:
+    block = head[_BTRFS : _BTRFS + 4096]
+    if len(block) < 4096 or block[64:72] != b"_BHRfS_M":
+        return None
+    return _superblock("btrfs", block[32:48], _little(block, 112, 8), _little(block, 144, 4))
+
+
+def _superblock(filesystem: str, raw: bytes, size_bytes: int, sector_bytes: int) -> Superblock:
+    sector_bytes = min(sector_bytes, _LARGEST_SECTOR_BYTES)
+    return Superblock(filesystem, str(uuid.UUID(bytes=raw)), size_bytes, sector_bytes)
+
+
+def _little(block: bytes, offset: int, length: int) -> int:
+    return int.from_bytes(block[offset : offset + length], "little")

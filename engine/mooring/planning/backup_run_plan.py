@@ -5,7 +5,7 @@ away. Whatever happens it ends: waiting has a deadline, the mover has retries an
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mooring.domain import quantities
@@ -19,6 +19,7 @@ class Action(enum.Enum):
     WAIT = "Wait"
     SNAPSHOT = "Snapshot"
     START = "Start"
+    RERUN = "Rerun"  # delete a mover whose answer is lost; it will find its backup made
     SUCCEED = "Succeed"
     RELEASE = "Release"  # delete mover, temporary claim and volume, snapshot
     FORGET = "Forget"  # run a mover that takes the point in time out of the repository
@@ -58,6 +59,8 @@ class Observed:
         source: The claim and its volume.
         repository: The repository.
         snapshot_taken: Whether the snapshot is recorded.
+        preparing: What another driver is still at: the snapshot, or a device made of it.
+        answered: Whether a mover that succeeded said all that a restore has to know.
         mover: Its mover.
         forgetting: The mover of `FORGET`.
         mends: Suspect Backups that are to be mended from it.
@@ -77,6 +80,8 @@ class Observed:
     mover: movers.Mover
     forgetting: movers.Mover
     mends: tuple[str, ...] = ()
+    preparing: Need = Need(True)
+    answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def decide(seen: Observed, now: datetime) -> Decision:
         return Decision(Action.WAIT if seen.released else Action.RELEASE)
     if seen.mover.state is MoverState.ABSENT:
         return _decide_start(seen, now)
-    return _decide_running(seen)
+    return _decide_running(seen, now)
 
 
 def _decide_deletion(seen: Observed) -> Decision:
@@ -156,22 +161,43 @@ def _decide_forgetting(seen: Observed) -> Decision:
 
 def _decide_start(seen: Observed, now: datetime) -> Decision:
     for need in (seen.source, seen.repository):
-        if need.ready:
-            continue
-        overdue = now - seen.created_at >= timedelta(seconds=seen.starting_deadline_seconds)
-        if need.hopeless or overdue:
-            late = "" if need.hopeless else "; spec.startingDeadlineSeconds is over"
-            return Decision(Action.RELEASE, verdicts.failed(need.reason, f"{need.message}{late}"))
-        return Decision(Action.WAIT, verdicts.working(need.reason, need.message))
+        if not need.ready:
+            return _given_up(seen, need, now) or Decision(
+                Action.WAIT, verdicts.working(need.reason, need.message)
+            )
+    given_up = _given_up(seen, seen.preparing, now)
+    if given_up is not None:
+        return given_up
+    action, verdict = Action.START, verdicts.working("Starting", "the mover is being started")
     if not seen.snapshot_taken:
-        return Decision(
-            Action.SNAPSHOT, verdicts.working("Snapshotting", "the snapshot is being taken")
-        )
-    return Decision(Action.START, verdicts.working("Starting", "the mover is being started"))
+        action = Action.SNAPSHOT
+        verdict = verdicts.working("Snapshotting", "the snapshot is being taken")
+    if not seen.preparing.ready:
+        verdict = verdicts.working(seen.preparing.reason, seen.preparing.message)
+    return Decision(action, verdict)
 
 
-def _decide_running(seen: Observed) -> Decision:
+def _given_up(seen: Observed, need: Need, now: datetime) -> Decision | None:
+    """Ends a Backup that waits for what will not come, or did not come in time."""
+    overdue = now - seen.created_at >= timedelta(seconds=seen.starting_deadline_seconds)
+    if need.ready or not (need.hopeless or overdue):
+        return None
+    late = "" if need.hopeless else "; spec.startingDeadlineSeconds is over"
+    return Decision(Action.RELEASE, verdicts.failed(need.reason, f"{need.message}{late}"))
+
+
+def _decide_running(seen: Observed, now: datetime) -> Decision:
     mover = seen.mover
+    pending, need = mover.state is MoverState.PENDING, seen.preparing
+    if not need.ready and (need.hopeless or pending):
+        if pending and mover.message:
+            need = replace(need, message=f"{need.message}. Its mover waits: {mover.message}")
+        return _given_up(seen, need, now) or Decision(
+            Action.WAIT, verdicts.working(need.reason, need.message)
+        )
+    if mover.state is MoverState.SUCCEEDED and not seen.answered:
+        text = "the mover's answer is lost, and it is asked again"
+        return Decision(Action.RERUN, verdicts.working("AnswerLost", text))
     if mover.state is MoverState.SUCCEEDED:
         said = "; it is Suspect, see that condition" if mover.result.get("suspect") else ""
         return Decision(Action.SUCCEED, verdicts.done("Succeeded", _summary(mover) + said))

@@ -43,6 +43,15 @@ EVENTS = Resource("v1", "Event", "events")
 JOBS = Resource("batch/v1", "Job", "jobs")
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 STORAGE_CLASSES = Resource("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
+SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
+_SNAPSHOT_API = f"{SNAPSHOT_GROUP}/v1"
+VOLUME_SNAPSHOTS = Resource(_SNAPSHOT_API, "VolumeSnapshot", "volumesnapshots")
+VOLUME_SNAPSHOT_CONTENTS = Resource(
+    _SNAPSHOT_API, "VolumeSnapshotContent", "volumesnapshotcontents", namespaced=False
+)
+VOLUME_SNAPSHOT_CLASSES = Resource(
+    _SNAPSHOT_API, "VolumeSnapshotClass", "volumesnapshotclasses", namespaced=False
+)
 KINDS = Resource(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",

@@ -9,8 +9,6 @@ from mooring.planning import placement_plan
 from mooring.ports import cluster
 from mooring_operator import statuses
 
-_SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
-
 
 @dataclass(frozen=True)
 class ClaimTemplate:
@@ -72,7 +70,7 @@ def data_source_of(
 ) -> tuple[str, str, str] | None:
     """Returns group, kind and name of the one source that is set, or None."""
     if snapshot:
-        return (_SNAPSHOT_GROUP, "VolumeSnapshot", snapshot)
+        return (cluster.SNAPSHOT_GROUP, "VolumeSnapshot", snapshot)
     if claim_name:
         return ("", "PersistentVolumeClaim", claim_name)
     if backup:

@@ -31,6 +31,7 @@ class MoverSettings:
         requests: Resource requests.
         limits: Resource limits.
         permanent_exit_codes: Exit codes after which a retry is useless.
+        device_groups: Groups that may read the block devices of other drivers.
     """
 
     image: str
@@ -42,6 +43,7 @@ class MoverSettings:
         default_factory=lambda: {"cpu": "2", "memory": "768Mi", "ephemeral-storage": _SCRATCH_LIMIT}
     )
     permanent_exit_codes: tuple[int, ...] = ()
+    device_groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class MoverRun:
         repository: What it gets to see of the repository.
         device_claim: The claim of the device; None without one.
         read_only_device: Whether the device is only read.
+        foreign_device: Whether it is another driver's, which gives it to no mover by itself.
+        nodes: Node selector terms, where no one node is named; None for any.
         node: The node to run on; None for any.
         taints: That node's taints, all tolerated: the data is there and nowhere else.
         deadline_seconds: How long it may take, retries included.
@@ -71,6 +75,8 @@ class MoverRun:
     taints: Sequence[cluster.Object] = ()
     changes_claim: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
+    foreign_device: bool = False
+    nodes: cluster.Object | None = None
 
 
 def spec_config_map(run: MoverRun, spec: Mapping[str, Any]) -> cluster.Object:
@@ -137,9 +143,13 @@ def _pod_spec(run: MoverRun, settings: MoverSettings) -> cluster.Object:
         "containers": [_container(run, settings)],
         "volumes": _volumes(run),
     }
+    if run.foreign_device:
+        spec["securityContext"]["supplementalGroups"] = list(settings.device_groups)
     if run.node is not None:
-        spec["affinity"] = _pinned(run.node)
+        spec["affinity"] = _held_to(_only(run.node))
         spec["tolerations"] = [_toleration(taint) for taint in run.taints]
+    elif run.nodes is not None:
+        spec["affinity"] = _held_to(run.nodes)
     return spec
 
 
@@ -192,10 +202,13 @@ def _volumes(run: MoverRun) -> list[cluster.Object]:
     return volumes
 
 
-def _pinned(node: ids.NodeName) -> cluster.Object:
+def _only(node: ids.NodeName) -> cluster.Object:
     field_term = {"key": "metadata.name", "operator": "In", "values": [node]}
-    terms = {"nodeSelectorTerms": [{"matchFields": [field_term]}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    return {"nodeSelectorTerms": [{"matchFields": [field_term]}]}
+
+
+def _held_to(nodes: cluster.Object) -> cluster.Object:
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": nodes}}
 
 
 def _toleration(taint: cluster.Object) -> cluster.Object:

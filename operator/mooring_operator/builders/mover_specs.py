@@ -19,12 +19,14 @@ class BackedUpVolume:
         size_bytes: Size of the snapshot.
         sector_size_bytes: Logical sector size.
         filesystem: None for raw block.
+        foreign_mode: Of a volume of another driver, its mode; the mover finds out the rest.
     """
 
     uid: str
-    size_bytes: int
-    sector_size_bytes: int
-    filesystem: str | None
+    size_bytes: int | None = None
+    sector_size_bytes: int | None = None
+    filesystem: str | None = None
+    foreign_mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "repository": _repository(),
         "device": keys.DEVICE_PATH,
         "backupId": task.backup_id,
-        "volume": {
-            "uid": task.volume.uid,
-            "sizeBytes": task.volume.size_bytes,
-            "sectorSizeBytes": task.volume.sector_size_bytes,
-            "filesystem": task.volume.filesystem,
-        },
+        "volume": _volume(task.volume),
         "consistency": task.consistency,
         "pointInTime": task.point_in_time,
         "documents": task.documents,
@@ -86,6 +83,17 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "doubtTracking": task.doubt_tracking,
         "acceptSuspect": task.accept_suspect,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
+    }
+
+
+def _volume(volume: BackedUpVolume) -> dict[str, Any]:
+    if volume.foreign_mode is not None:
+        return {"uid": volume.uid, "foreignMode": volume.foreign_mode}
+    return {
+        "uid": volume.uid,
+        "sizeBytes": volume.size_bytes,
+        "sectorSizeBytes": volume.sector_size_bytes,
+        "filesystem": volume.filesystem,
     }
 
 

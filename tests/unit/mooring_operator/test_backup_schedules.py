@@ -14,6 +14,7 @@ from support.operator_world import NAMESPACE, OperatorWorld
 
 KEY = Key("BackupSchedule", NAMESPACE, "nightly")
 DAY = 86400
+NOT_OURS = "it is not on a Mooring volume; select it by its name or a label"
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_a_claim_made_later_is_in_the_next_run_and_what_cannot_be_is_said(
     look(world)
     assert len(backups(world)) == 1
     assert status(world)["leftOut"] == [
-        {"name": "foreign", "reason": "it is not on a Mooring volume"},
+        {"name": "foreign", "reason": NOT_OURS},
         {"name": "unbound", "reason": "it has no volume yet"},
     ]
     at(world, 3, day=2)

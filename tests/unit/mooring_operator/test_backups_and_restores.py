@@ -91,7 +91,7 @@ def test_waiting_has_an_end(world: OperatorWorld, claim: str, reason: str) -> No
     assert world.succeeded(resources.BACKUPS, "one")["status"] == "False"
 
 
-def test_a_foreign_volume_is_refused_at_once(world: OperatorWorld) -> None:
+def test_a_volume_of_no_csi_driver_is_refused_at_once(world: OperatorWorld) -> None:
     body = {"metadata": {"name": "nfs"}, "spec": {"nfs": {}, "claimRef": {"uid": ""}}}
     body["spec"]["capacity"] = {"storage": "1Gi"}
     claim = world.apply(cluster.CLAIMS, "foreign", {"resources": {"requests": {"storage": "1"}}})
@@ -99,7 +99,7 @@ def test_a_foreign_volume_is_refused_at_once(world: OperatorWorld) -> None:
     world.cluster.create(cluster.PERSISTENT_VOLUMES, body)
     world.make_backup(claim="foreign")
     world.settle(6)
-    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "NotAMooringVolume"
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "NoCsiDriver"
 
 
 def test_a_silent_node_is_waited_for_within_bounds(world: OperatorWorld) -> None:

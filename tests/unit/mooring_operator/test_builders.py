@@ -133,6 +133,9 @@ _TASK = mover_specs.BackupTask(
     point_in_time="2026-01-01T00:00:00Z",
     documents={"persistentVolumeClaim": {"kind": "PersistentVolumeClaim"}},
 )
+_FOREIGN_TASK = dataclasses.replace(
+    _TASK, volume=mover_specs.BackedUpVolume("pv-1", foreign_mode="Filesystem")
+)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +143,7 @@ _TASK = mover_specs.BackupTask(
     [
         (mover_specs.probe(), mover_spec.ProbeSpec),
         (mover_specs.backup(_TASK), mover_spec.BackupSpec),
+        (mover_specs.backup(_FOREIGN_TASK), mover_spec.BackupSpec),
         (mover_specs.restore(OWNER.uid), mover_spec.RestoreSpec),
         (mover_specs.forget(OWNER.uid), mover_spec.ForgetSpec),
         (mover_specs.prune(600), mover_spec.PruneSpec),
@@ -210,8 +214,9 @@ _GRANTS = {
         "tokenreviews": "create",
         "volumeclaims": "get list patch watch",
         "volumes": "create delete get list patch",
-        "volumesnapshotcontents": "get",
-        "volumesnapshots": "get",
+        "volumesnapshotclasses": "list",
+        "volumesnapshotcontents": "get patch",
+        "volumesnapshots": "create delete get",
     },
     "node.yaml": {
         "configmaps": "get",

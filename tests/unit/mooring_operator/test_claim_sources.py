@@ -10,10 +10,6 @@ from mooring.ports import cluster
 from mooring_operator import resources, statuses
 from support.operator_world import GIB, NAMESPACE, OperatorWorld
 
-_SNAPSHOTS = cluster.Resource("snapshot.storage.k8s.io/v1", "VolumeSnapshot", "volumesnapshots")
-_CONTENTS = cluster.Resource(
-    "snapshot.storage.k8s.io/v1", "VolumeSnapshotContent", "volumesnapshotcontents", False
-)
 _SOURCES = [{"snapshotName": "gone"}, {"volumeClaimName": "gone"}, {"backupName": "gone"}]
 
 
@@ -40,17 +36,19 @@ def ready(world: OperatorWorld) -> dict[str, str]:
 def take_snapshot(world: OperatorWorld, *, usable: bool = True, handle: str = "") -> None:
     volume_id = next(iter(world.nodes[1].volumes))
     handle = handle or ids.snapshot_id_for("monday", volume_id)
-    world.cluster.create(_CONTENTS, {"metadata": {"name": "content"}})
-    world.cluster.set_status(_CONTENTS, "content", "", {"snapshotHandle": handle})
+    world.cluster.create(cluster.VOLUME_SNAPSHOT_CONTENTS, {"metadata": {"name": "content"}})
+    world.cluster.set_status(
+        cluster.VOLUME_SNAPSHOT_CONTENTS, "content", "", {"snapshotHandle": handle}
+    )
     body = {"metadata": {"name": "monday", "namespace": NAMESPACE}, "spec": {}}
-    world.cluster.create(_SNAPSHOTS, body)
+    world.cluster.create(cluster.VOLUME_SNAPSHOTS, body)
     status = {
         "readyToUse": usable,
         "restoreSize": "1Gi",
         "boundVolumeSnapshotContentName": "content",
         "error": {"message": "the pool is full"},
     }
-    world.cluster.patch(_SNAPSHOTS, "monday", {"status": status}, NAMESPACE)
+    world.cluster.set_status(cluster.VOLUME_SNAPSHOTS, "monday", NAMESPACE, status)
 
 
 @pytest.mark.parametrize("source", _SOURCES)

@@ -19,13 +19,15 @@ class ClaimSelection(base.Model):
         default=None,
         min_length=1,
         max_length=500,
-        description="Names of PersistentVolumeClaims; that of a VolumeClaim is its own.",
+        description="Names of PersistentVolumeClaims; that of a VolumeClaim is its own. They may "
+        "be of another CSI driver that takes snapshots.",
     )
     match_labels: dict[str, base.LabelValue] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
-        description="All claims with these labels, on them or on their VolumeClaim.",
+        description="All claims with these labels, on them or on their VolumeClaim; also those of "
+        "other CSI drivers that take snapshots.",
     )
     all: Literal[True] | None = Field(
         default=None, description="All claims of this namespace that are on Mooring's volumes."

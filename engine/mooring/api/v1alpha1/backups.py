@@ -24,7 +24,9 @@ class BackupSource(base.Model):
         default=None, description="A VolumeClaim of this namespace."
     )
     persistent_volume_claim_name: base.ObjectName | None = Field(
-        default=None, description="A PersistentVolumeClaim of a Mooring StorageClass."
+        default=None,
+        description="A PersistentVolumeClaim: on a Mooring volume, or on one of another CSI driver "
+        "that takes snapshots.",
     )
 
 
@@ -68,6 +70,11 @@ class BackupOptions(base.Model):
             "In so many days all that did not change is read again once, by a part in each backup, "
             "and compared with the backup before. 0 for never."
         ),
+    )
+    volume_snapshot_class_name: base.ObjectName | None = Field(
+        default=None,
+        description="For a claim of another CSI driver: the VolumeSnapshotClass of its snapshot. "
+        "Left out, it is the driver's default one.",
     )
 
     def limit(self) -> int | None:
@@ -118,7 +125,11 @@ class RunStatus(base.Status):
         default=None, description="When it ended.", json_schema_extra={"format": "date-time"}
     )
     node: str | None = Field(default=None, description="The node that the mover runs on.")
-    volume_id: str | None = Field(default=None, description="Mooring's id of the volume.")
+    volume_id: str | None = Field(
+        default=None,
+        description="Mooring's id of the volume; of one of another driver, that of its "
+        "PersistentVolume.",
+    )
     progress: Progress | None = Field(default=None, description="How far it is.")
     attempts: int | None = Field(default=None, description="Movers that failed so far.")
     released: bool | None = Field(
@@ -157,6 +168,13 @@ class BackupStatus(RunStatus):
     backup_id: str | None = Field(default=None, description="Names it in the repository.")
     repository_id: str | None = Field(default=None, description="The repository that holds it.")
     snapshot_id: str | None = Field(default=None, description="The snapshot that was read.")
+    driver: str | None = Field(
+        default=None, description="The CSI driver of the volume; absent for Mooring's own."
+    )
+    volume_snapshot_name: str | None = Field(
+        default=None,
+        description="The VolumeSnapshot that was read, of a volume of another driver.",
+    )
     snapshot_time: str | None = Field(
         default=None,
         description="The point in time that it stands for.",
