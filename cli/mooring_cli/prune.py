@@ -52,6 +52,8 @@ def prune(  # noqa: PLR0913, PLR0917 - parameters are the command line
     What nothing needs is marked first, and deleted by a run at least 24 hours later.
     """
     counts = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    if drop_suspect and not any(counts):
+        raise errors.InvalidInput("--drop-suspect needs a --keep option: say what is to be kept")
     request = pruning.PruneRequest(
         keep=retention.KeepRules(*counts) if any(counts) else None,
         zone=_zone(time_zone),
@@ -63,18 +65,22 @@ def prune(  # noqa: PLR0913, PLR0917 - parameters are the command line
         exclusive=exclusive,
         drop_suspect=drop_suspect,
     )
-    if drop_suspect and request.keep is None:
-        raise errors.InvalidInput("--drop-suspect needs a --keep option: say what is to be kept")
     opened = options.open_repository(repo, key_file)
     with render.watching("pruning") as watch:
         report = pruning.prune(opened, request, watch)
+    _show(report, request, output)
+    _complain(report)
+
+
+def _show(
+    report: pruning.PruneReport, request: pruning.PruneRequest, output: options.OutputFormat
+) -> None:
     if output is options.OutputFormat.JSON:
         described = _summary(report, request) | _details(report)
         render.show_with_list(described, "packs", _packs(report))
     else:
         render.show_table(_Steps(report), _STEP_COLUMNS, output)
         render.show(_summary(report, request), output)
-    _complain(report)
 
 
 def _summary(report: pruning.PruneReport, request: pruning.PruneRequest) -> dict[str, Any]:

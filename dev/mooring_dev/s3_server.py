@@ -332,12 +332,16 @@ def _signed(
     to_sign = "\n".join(
         ("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest())
     )
-    key = f"AWS4{identity.secret_key}".encode()
-    for part in (day, REGION, "s3", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    signature = hmac.digest(_signing_key(day, identity), to_sign.encode(), "sha256").hex()
     authorization = (
         f"AWS4-HMAC-SHA256 Credential={identity.access_key}/{scope}, "
         f"SignedHeaders={names}, Signature={signature}"
     )
     return {**headers, "authorization": authorization}
+
+
+def _signing_key(day: str, identity: Identity) -> bytes:
+    key = f"AWS4{identity.secret_key}".encode()
+    for part in (day, REGION, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

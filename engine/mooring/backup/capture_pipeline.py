@@ -58,6 +58,14 @@ def open_tree(
     return tree_reader.TreeReader(reader, parent.root, parent.chunk_count, walks=walks)
 
 
+def _parent_tree(
+    repository: repositories.Repository, basis: Basis
+) -> tree_reader.TreeReader | None:
+    if basis.tree is not None or basis.parent is None:
+        return basis.tree
+    return open_tree(repository, basis.parent, walks=basis.changed is None)
+
+
 class Capture:
     """One run: the pipeline from source to packs, index segments and tree.
 
@@ -95,9 +103,7 @@ class Capture:
         self.reading = backups.Reading(backups.Scope.CHANGED)
         if self._changed is None:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
-        self._parent = basis.tree
-        if basis.tree is None and basis.parent is not None:
-            self._parent = open_tree(repository, basis.parent, walks=self._changed is None)
+        self._parent = _parent_tree(repository, basis)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
