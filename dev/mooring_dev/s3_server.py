@@ -27,6 +27,7 @@ from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import store_locations
 from mooring_dev import toolchain
+from mooring_dev.steps import DevError
 
 REGION = "us-east-1"
 READY_SECONDS = 30.0
@@ -126,7 +127,8 @@ class S3Server:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        if done.returncode:
+            raise DevError(f"versitygw refused: {done.stderr.strip()}")
         return done.stdout
 
     def request(
@@ -143,7 +145,8 @@ class S3Server:
         status, answer = self.ask(
             method, path, query=query, body=body, headers=headers, identity=identity
         )
-        assert 200 <= status < 300, (method, path, status, answer)
+        if not 200 <= status < 300:
+            raise DevError(f"{method} {path} was answered with {status}: {answer!r}")
         return answer
 
     def ask(
@@ -290,11 +293,13 @@ def free_port() -> int:
 def _wait(server: S3Server, child: subprocess.Popen[bytes], log: Path) -> None:
     ends = time.monotonic() + READY_SECONDS
     while True:
-        assert child.poll() is None, log.read_text()
+        if child.poll() is not None:
+            raise DevError(f"the S3 server has ended: {log.read_text()}")
         with contextlib.suppress(OSError):
             if server.ask("GET", "/")[0] == 200:
                 return
-        assert time.monotonic() < ends, log.read_text()
+        if time.monotonic() > ends:
+            raise DevError(f"the S3 server does not answer: {log.read_text()}")
         time.sleep(0.05)
 
 
