@@ -74,7 +74,7 @@ def _foreign(
     claim: cluster.Object,
     volume: cluster.Object,
 ) -> Source:
-    found, need = foreign.find(claim, volume, owner)
+    found, need = foreign.find(claim, volume)
     if found is None or not need.ready:
         return Source(need, claim)
     name, need = foreign.choose_class(found, spec, owner)

@@ -27,7 +27,7 @@ class ForeignVolumes:
         self._objects = objects
 
     def find(
-        self, claim: cluster.Object, volume: cluster.Object, owner: owners.Owner
+        self, claim: cluster.Object, volume: cluster.Object
     ) -> tuple[observing.ForeignVolume | None, Need]:
         """Returns the volume behind a claim, if another one can be made of its snapshot."""
         found = observing.foreign_volume(claim, volume)
@@ -35,7 +35,9 @@ class ForeignVolumes:
         if found is None:
             text = f"claim {name} is on a volume without a CSI driver that could take a snapshot"
             return None, _hopeless("NoCsiDriver", f"{text}; move its data to a Mooring volume")
-        storage_class = self._objects.get(cluster.STORAGE_CLASSES, found.storage_class)
+        wanted, storage_class = found.storage_class, None
+        if wanted:
+            storage_class = self._objects.get(cluster.STORAGE_CLASSES, wanted)
         if storage_class is None or storage_class.get("provisioner") != found.driver:
             text = f"claim {name} names no StorageClass of its driver {found.driver}, by which "
             text += "a volume could be made of its snapshot"
@@ -104,8 +106,10 @@ class ForeignVolumes:
         class_name = str(status["storageClassName"])
         body = builders.reading_claim(owner, class_name, int(status["sizeBytes"]))
         name = builders.snapshot_name(owner)
-        if self._objects.get(cluster.CLAIMS, name, owner.namespace) is None:
+        claim = self._objects.get(cluster.CLAIMS, name, owner.namespace)
+        if claim is None:
             self._objects.create(cluster.CLAIMS, body)
+        if claim is None or "deletionTimestamp" in claim["metadata"]:
             return ""
         device = self._device(owner)
         need = plan.judge_device(str(status["driver"]), device, owner.namespace)

@@ -88,8 +88,9 @@ def files(shop: Shop) -> list[str]:
     return sorted(text.split())
 
 
-def claim(shop: Shop, name: str, storage_class: str) -> None:
+def claim(shop: Shop, name: str, storage_class: str, mode: str = "Filesystem") -> None:
     spec = {
+        "volumeMode": mode,
         "storageClassName": storage_class,
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "384Mi"}},
@@ -104,6 +105,38 @@ def filled(shop: Shop, name: str, storage_class: str, megabytes: int) -> str:
     shop.until(f"pod {name}", lambda: shop.running(name))
     shop.until("its file", lambda: "done" in shop.in_pod(name, "ls /data"))
     return shop.checksum(name)
+
+
+def filled_block(shop: Shop, name: str, megabytes: int) -> None:
+    """Makes a raw block claim with random bytes in it, and a pod that holds it."""
+    claim(shop, name, "other-images", "Block")
+    command = f"dd if=/dev/urandom of=/dev/raw bs=1M count={megabytes} conv=fsync && sleep 3600"
+    pod = {
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "supplementalGroups": [6],
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "main",
+                "image": "localhost/busybox:dev",
+                "command": ["sh", "-c", command],
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeDevices": [{"name": "raw", "devicePath": "/dev/raw"}],
+            }
+        ],
+        "volumes": [{"name": "raw", "persistentVolumeClaim": {"claimName": name}}],
+    }
+    shop.create("Pod", name, pod, "v1")
+    shop.until(f"pod {name}", lambda: shop.running(name))
+    logs = ("logs", "-n", shop.namespace, name)
+    shop.until("its bytes", lambda: "records out" in shop.kubectl.run(*logs))
 
 
 def back_up(shop: Shop, name: str, of: str, **spec: Any) -> None:
@@ -164,6 +197,27 @@ def test_it_is_backed_up_by_what_differs_and_restored_on_another_node(shop: Shop
     assert shop.checksum("restored") == first
     assert shop.in_pod("restored", "cat /data/more").strip() == "more"
     assert shop.checksum("disk") == first, "the claim itself is as it was"
+
+
+def test_a_schedule_takes_a_block_claim_by_name(shop: Shop) -> None:
+    filled_block(shop, "raw", megabytes=8)
+    claims = {"names": ["raw"]}
+    spec = {"schedule": "0 3 1 1 *", "claims": claims, "repositoryName": "main"}
+    shop.create("BackupSchedule", "yearly", spec)
+    shop.kubectl.run("annotate", "bks", "yearly", "-n", shop.namespace, "mooring.dev/run-now=now")
+    selector = ("-n", shop.namespace, "-l", "mooring.dev/backup-schedule=yearly")
+    made = shop.until("its Backup", lambda: shop.kubectl.json("get", "backups", *selector)["items"])
+    name = made[0]["metadata"]["name"]
+    status = succeeded(shop, name)
+    assert (status["volumeMode"], status["sizeBytes"]) == ("Block", 384 * MIB)
+    assert "filesystem" not in status
+    assert status["progress"]["bytesSent"] >= 8 * MIB
+    nothing_is_left(shop, volumes=1)
+    placement = {"node": shop.cluster.node_names[1]}
+    target = {"claimName": "restored"}
+    shop.create("Restore", "back", {"backupName": name, "target": target, "placement": placement})
+    shop.until_condition("restore", "back", "Succeeded", "True")
+    assert shop.get("pvc", "restored")["spec"]["volumeMode"] == "Block"
 
 
 def test_what_is_no_image_of_the_volume_is_no_backup(shop: Shop) -> None:

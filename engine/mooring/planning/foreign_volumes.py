@@ -155,9 +155,11 @@ def judge_snapshot(volume: Volume, snapshot: Snapshot | None, namespace: str) ->
             "now; make a new Backup",
         )
     if content is None or not snapshot.ready:
-        said = snapshot.error or f"see kubectl -n {namespace} describe volumesnapshot {name}"
-        text = f"driver {volume.driver} has not finished its snapshot: {said}"
-        return Need(ready=False, reason="SnapshotNotReady", message=text)
+        text = f"driver {volume.driver} has not finished its snapshot yet"
+        more = f"; see kubectl -n {namespace} describe volumesnapshot {name}"
+        if snapshot.error:
+            more = f": {snapshot.error}"
+        return Need(ready=False, reason="SnapshotNotReady", message=f"{text}{more}")
     return _READY
 
 
@@ -171,10 +173,12 @@ def judge_device(driver: str, device: Device | None, namespace: str) -> Need:
         text = f"the block volume that driver {driver} made of its snapshot is gone"
         return Need(False, True, "DeviceLost", f"{text}; make a new Backup")
     if not device.bound:
-        said = device.news or f"see kubectl -n {namespace} describe pvc {device.name}"
-        text = f"driver {driver} has made no block volume of its snapshot yet: {said}"
-        advice = "Drivers of network folders cannot: back up their files with another tool"
-        return Need(ready=False, reason="DeviceNotReady", message=f"{text}. {advice}")
+        text = f"driver {driver} has made no block volume of its snapshot yet"
+        more = f"; see kubectl -n {namespace} describe pvc {device.name}"
+        if device.news:
+            more = f": {device.news}. Drivers of network folders cannot make one: back up their "
+            more += "files with another tool"
+        return Need(ready=False, reason="DeviceNotReady", message=f"{text}{more}")
     return _READY
 
 

@@ -247,9 +247,47 @@ def test_a_driver_that_makes_no_block_volume_ends_the_backup(
     said = world.succeeded(resources.BACKUPS, "one")
     assert (said["status"], said["reason"]) == ("False", "DeviceNotReady")
     assert "ProvisioningFailed: block mode is not supported" in said["message"]
-    assert "Drivers of network folders cannot" in said["message"]
+    assert "Drivers of network folders cannot make one" in said["message"]
     assert driver.leftovers() == {}
     assert world.cluster.names(cluster.JOBS) == []
+
+
+def test_a_mover_that_cannot_be_placed_ends_the_backup_in_the_schedulers_words(
+    world: OperatorWorld,
+) -> None:
+    driver = FakeForeignDriver(world, binding="WaitForFirstConsumer")
+    driver.claim()
+    driver.makes_volumes = False
+    backed_up(world, 12)
+    (pod,) = world.cluster.find(cluster.PODS, NAMESPACE)
+    why = "0/2 nodes are available: 2 node(s) had untolerated taints"
+    scheduled = {"type": "PodScheduled", "status": "False", "message": why}
+    status = {"phase": "Pending", "conditions": [scheduled]}
+    world.cluster.set_status(cluster.PODS, pod["metadata"]["name"], NAMESPACE, status)
+    world.step()
+    assert why in world.succeeded(resources.BACKUPS, "one")["message"]
+    world.clock.advance(OVER)
+    world.settle(8)
+    said = world.succeeded(resources.BACKUPS, "one")
+    assert (said["status"], said["reason"]) == ("False", "DeviceNotReady")
+    assert why in said["message"]
+    assert driver.leftovers() == {}
+
+
+def test_a_device_that_somebody_deletes_is_made_anew(
+    world: OperatorWorld, driver: FakeForeignDriver
+) -> None:
+    driver.makes_volumes = False
+    backed_up(world, 8)
+    name = builders.snapshot_name(owner(world))
+    first = world.cluster.must_get(cluster.CLAIMS, name, NAMESPACE)["metadata"]["uid"]
+    world.cluster.delete(cluster.CLAIMS, name, NAMESPACE)
+    driver.makes_volumes = True
+    world.step()
+    assert world.cluster.names(cluster.JOBS) == []
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["status"] == "True"
+    assert first not in str(world.cluster.find(cluster.CLAIMS))
 
 
 def test_a_mover_that_finds_no_filesystem_fails_the_backup(

@@ -45,6 +45,8 @@ _backup = st.builds(
     snapshot_taken=st.booleans(),
     mover=_mover,
     forgetting=_mover,
+    preparing=_need,
+    answered=st.booleans(),
 )
 _populate = st.builds(
     populate_plan.Observed,
@@ -107,12 +109,24 @@ def test_it_is_let_go_only_when_its_bytes_are_settled(seen: backup_run_plan.Obse
 
 @given(_backup)
 def test_waiting_to_start_ends_by_the_deadline(seen: backup_run_plan.Observed) -> None:
-    seen = replace(seen, outcome=None, deleting=False, mover=movers.ABSENT)
+    pending = seen.mover if seen.mover.state is MoverState.PENDING else movers.ABSENT
+    seen = replace(seen, outcome=None, deleting=False, mover=pending)
     late = NOW + timedelta(seconds=seen.starting_deadline_seconds)
     decision = backup_run_plan.decide(seen, late)
-    if not (seen.source.ready and seen.repository.ready):
+    needs = [seen.preparing]
+    if pending is movers.ABSENT:
+        needs += [seen.source, seen.repository]
+    if not all(need.ready for need in needs):
         assert decision.verdict is not None
         assert decision.verdict.outcome is verdicts.Outcome.FAILED
+
+
+@given(_backup)
+def test_nothing_succeeds_that_cannot_be_restored(seen: backup_run_plan.Observed) -> None:
+    if backup_run_plan.decide(seen, NOW).action is backup_run_plan.Action.SUCCEED:
+        assert seen.mover.state is MoverState.SUCCEEDED
+        assert seen.answered
+        assert seen.preparing.ready or not seen.preparing.hopeless
 
 
 @given(_backup)
