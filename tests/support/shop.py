@@ -146,7 +146,7 @@ class Shop:
 
     def leftovers(self) -> list[str]:
         """Returns what movers leave behind when they are not put away; repositories keep theirs."""
-        selector = "mooring.dev/role in (backup, changes, restore, probe, list, forget)"
+        selector = "mooring.dev/role in (backup, changes, source, restore, probe, list, forget)"
         found = []
         for kind in ("jobs", "pods", "configmaps", "pvc"):
             items = self.kubectl.json("get", kind, "-n", self.namespace, "-l", selector)["items"]
