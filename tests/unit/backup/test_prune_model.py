@@ -1,9 +1,14 @@
-"""Backups, deletions, collections, pauses of days and kills in any order, against a plain model."""
+"""Backups, deletions, collections, pauses of days and kills in any order, against a plain model.
 
+Whoever works on the repository may also stand still before any call of the store, for days, while
+others write and collect.
+"""
+
+import contextlib
 import os
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,13 +21,28 @@ from mooring.backup import inspection, pack_writer, progress
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from mooring.planning import collection, retention
+from support import standing_still
 from support.backup_engine import SMALL_CHUNK, Engine
 from support.collecting import age, collect
 from support.dying_store import DyingStore, Killed
+from support.standing_still import StandingStill
 
 CHUNK = SMALL_CHUNK
 VOLUMES = ("volume-1", "volume-2")
-EXAMPLES = int(os.environ.get("MOORING_MODEL_EXAMPLES", "40"))
+PARENTS = ("latest", None)
+CALLS = st.integers(0, 45)
+EVENTS = st.lists(
+    st.sampled_from([*standing_still.HOURS, "forget", "collect", "collect", *VOLUMES]),
+    min_size=1,
+    max_size=6,
+) | st.sampled_from(
+    [
+        *standing_still.SCRIPTS,
+        [*VOLUMES, "forget", *standing_still.COLLECTED],
+    ]
+)
+"""What happens while somebody stands still: anything, or what takes away most."""
+EXAMPLES = int(os.environ.get("MOORING_MODEL_EXAMPLES", "80"))
 
 
 class RepositoryMachine(RuleBasedStateMachine):
@@ -121,6 +141,49 @@ class RepositoryMachine(RuleBasedStateMachine):
         limits = collection.CollectionLimits(waste=0.3)
         self._dying(lambda: collect(self.engine, limits=limits), at, after)
 
+    @rule(uid=st.sampled_from(VOLUMES), at=CALLS, what=EVENTS, parent=st.sampled_from(PARENTS))
+    def a_backup_stands_still(self, uid: str, at: int, what: list[str], parent: str | None) -> None:
+        """It goes on later as if nothing had been, and says that it failed, or is whole.
+
+        No collection stops it, unless it gave no sign of life for a week, or its parent went.
+        """
+        self.number += 1
+        name = f"bk-{self.number}"
+        content = bytes(self.images[uid])
+        try:
+            with self._standing_still(at, what):
+                self.engine.back_up(content, name, uid=uid, parent=parent)
+        except errors.Busy:
+            assert standing_still.hours(what) >= 7 * 24 or "forget" in what
+            return
+        self.model[name] = (uid, content)
+
+    @rule(at=CALLS, what=EVENTS, waste=st.sampled_from([0.1, 0.5]))
+    def a_collection_stands_still(self, at: int, what: list[str], waste: float) -> None:
+        limits = collection.CollectionLimits(waste=waste)
+        with (
+            self._standing_still(at, what),
+            contextlib.suppress(errors.Busy, errors.DataCorrupt),  # DataCorrupt: see `_happen`
+        ):
+            collect(self.engine, limits=limits, exclusive=True)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), at=st.integers(0, 18), what=EVENTS, forgotten=st.booleans())
+    def a_restore_stands_still(
+        self, data: st.DataObject, at: int, what: list[str], forgotten: bool
+    ) -> None:
+        """Also of a backup that is forgotten meanwhile, for a day."""
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        content = self.model[name][1]
+        try:
+            with self._standing_still(at, [name, *what] if forgotten else what):
+                assert self.engine.restore(name) == content
+        except errors.NotFound:
+            assert name not in self.model  # it was forgotten before it was looked for
+        except errors.DataCorrupt:
+            assert name not in self.model
+            assert standing_still.hours(what) >= 24, "a restore under way has a day"
+
     @rule(hours=st.sampled_from([1, 12, 25, 49, 8 * 24]))
     def time_passes(self, hours: int) -> None:
         age(self.real, timedelta(hours=hours))
@@ -138,6 +201,24 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert self.engine.restore(name) == content
         report = inspection.check_repository(self.engine.open(), progress.Watch(), full=True)
         assert report.problems == []
+
+    @contextlib.contextmanager
+    def _standing_still(self, at: int, what: list[str]) -> Iterator[None]:
+        """Lets the engine's next work stand still before a call, while other things happen."""
+        self.engine.store = StandingStill(self.real, at, lambda: self._happen(what))
+        try:
+            yield
+        finally:
+            self.engine.store = self.real
+
+    def _happen(self, what: list[str]) -> None:
+        others = standing_still.Others(self.engine, self.real, self.model)
+        for event in what:
+            if event in self.images:
+                self.number += 1
+                others.back_up(event, bytes(self.images[event]), f"bk-{self.number}")
+            else:
+                others.do(event)
 
     def _collect(self, **fields: object) -> object:
         try:

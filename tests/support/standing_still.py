@@ -1,0 +1,148 @@
+"""A store whose user stands still before one of its calls, for as long as other things happen."""
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from mooring.adapters.blobstores.memory import MemoryBlobStore
+from mooring.domain import backups, errors
+from mooring.planning import collection
+from mooring.ports import blobstores
+from support.backup_engine import Engine
+from support.collecting import age, collect
+
+HOURS = {"hour": 1, "day": 25, "week": 8 * 24}
+COLLECTED = ["collect", "day", "collect", "day", "collect"]
+SCRIPTS = [
+    ["hour", "collect", "hour", "collect", "collect"],
+    COLLECTED,
+    ["week", *COLLECTED],
+    ["forget", *COLLECTED],
+    ["week", "forget", *COLLECTED],
+]
+"""What takes away most, while somebody stands still."""
+
+
+def hours(what: list[str]) -> int:
+    """How much time passes meanwhile."""
+    return sum(HOURS.get(event, 0) for event in what)
+
+
+class Others:
+    """Other writers and collectors of a repository.
+
+    Args:
+        engine: The one that stands still.
+        store: The store itself.
+        model: What each backup restores to, with its volume; kept up.
+    """
+
+    def __init__(
+        self, engine: Engine, store: MemoryBlobStore, model: dict[str, tuple[str, bytes]]
+    ) -> None:
+        self._engine = copy.copy(engine)
+        self._engine.store = store
+        self._engine.folder = engine.folder / "others"
+        self._engine.folder.mkdir(exist_ok=True)
+        self._store = store
+        self._model = model
+
+    def do(self, event: str) -> None:
+        """Lets time pass, collects, or forgets the oldest backup or the one of that name."""
+        if event in HOURS:
+            age(self._store, timedelta(hours=HOURS[event]))
+        elif event == "collect":
+            # What came too late looks damaged, before its writer has withdrawn it.
+            with contextlib.suppress(errors.Busy, errors.DataCorrupt):
+                limits = collection.CollectionLimits(waste=0.2)
+                collect(self._engine, limits=limits, exclusive=True)
+        elif self._model:
+            oldest = min(self._model, key=lambda name: int(name.removeprefix("bk-")))
+            name = event if event in self._model else oldest
+            self._engine.open().forget(backups.BackupId(name))
+            del self._model[name]
+
+    def back_up(self, uid: str, content: bytes, name: str) -> None:
+        """Makes a backup, which nobody hinders."""
+        self._engine.back_up(content, name, uid=uid)
+        self._model[name] = (uid, content)
+
+
+class StandingStill:
+    """Passes calls on; before the one with a certain number, something else happens first.
+
+    Threads of the same user stand still with it.
+
+    Args:
+        store: Where to.
+        at: The call before which it stands still, from 0.
+        meanwhile: What happens then; it goes to the store itself.
+    """
+
+    def __init__(self, store: blobstores.BlobStore, at: int, meanwhile: Callable[[], None]) -> None:
+        self._store = store
+        self._left = at
+        self._meanwhile = meanwhile
+        self._turn = threading.RLock()
+
+    @property
+    def reached(self) -> bool:
+        """Whether there were as many calls."""
+        return self._left < 0
+
+    @property
+    def location(self) -> str:
+        return self._store.location
+
+    def conditional_writes(self) -> bool:
+        return self._call(self._store.conditional_writes)
+
+    def put(self, key: str, data: blobstores.Buffer) -> None:
+        self._call(self._store.put, key, data)
+
+    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
+        replaced: str = self._call(self._store.replace, key, data, version=version)
+        return replaced
+
+    def upload(self, key: str) -> blobstores.Upload:
+        return _Upload(self, self._store.upload(key))
+
+    def get(self, key: str, *, limit_bytes: int) -> bytes:
+        return self._call(self._store.get, key, limit_bytes=limit_bytes)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return self._call(self._store.get_range, key, offset, length)
+
+    def head(self, key: str) -> blobstores.BlobInfo | None:
+        return self._call(self._store.head, key)
+
+    def list(self, prefix: str) -> Iterator[blobstores.BlobInfo]:
+        return iter(self._call(lambda: list(self._store.list(prefix))))
+
+    def delete(self, key: str) -> None:
+        self._call(self._store.delete, key)
+
+    def _call(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        with self._turn:
+            self._left -= 1
+            if self._left == -1:
+                self._meanwhile()
+            return call(*values, **named)
+
+
+class _Upload:
+    def __init__(self, store: StandingStill, upload: blobstores.Upload) -> None:
+        self._store = store
+        self._upload = upload
+
+    def write(self, data: blobstores.Buffer) -> None:
+        self._upload.write(data)
+
+    def commit(self) -> None:
+        self._store._call(self._upload.commit)
+
+    def abandon(self) -> None:
+        self._upload.abandon()
