@@ -63,7 +63,7 @@ test-faults: prerequisites ## Break off each storage operation at every system c
 	$(PYTEST) tests/faults
 
 .PHONY: soak
-soak: toolchain ## 100 rounds of everything, with every process killed at random (about 75 min; seed printed)
+soak: toolchain ## 100 rounds of everything, with every process killed at random (about 65 min; seed printed)
 	MOORING_SOAK_ROUNDS=100 $(PYTEST) -s tests/cluster/test_soak.py
 
 .PHONY: prerequisites
