@@ -19,6 +19,8 @@ from support.guarded import Container, Writer
 from support.real_storage import MIB, Machine, spec
 
 pytestmark = pytest.mark.system
+_SHORT_FREEZE_SECONDS = 2.0
+"""Long enough for a busy disk to be frozen in."""
 
 ONE = ids.volume_id_for("one")
 LIMIT_SECONDS = 10.0
@@ -154,17 +156,17 @@ def test_two_guards_on_one_folder_are_refused(scratch: Path) -> None:
 
 def test_a_freeze_lasts_as_long_as_it_is_extended(volume: Path) -> None:
     began = time.monotonic()
-    with freezing.frozen(volume, timeout_seconds=0.4) as freeze:
-        while time.monotonic() - began < 1.0:
-            freeze.extend(0.4)
+    with freezing.frozen(volume, timeout_seconds=_SHORT_FREEZE_SECONDS) as freeze:
+        while time.monotonic() - began < 1.5 * _SHORT_FREEZE_SECONDS:
+            freeze.extend(_SHORT_FREEZE_SECONDS)
             time.sleep(0.05)
 
 
 def test_what_extends_a_freeze_too_late_learns_it(volume: Path) -> None:
     def forget() -> None:
-        with freezing.frozen(volume, timeout_seconds=0.2) as freeze:
+        with freezing.frozen(volume, timeout_seconds=_SHORT_FREEZE_SECONDS) as freeze:
             freeze.extend(0.3)
-            time.sleep(0.6)
+            time.sleep(1.5 * _SHORT_FREEZE_SECONDS)
             with pytest.raises(errors.HostFailure, match="has ended"):
                 freeze.extend(1)
 
