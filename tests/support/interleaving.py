@@ -70,7 +70,57 @@ class Stage:
                 self._changed.notify_all()
 
 
-class ActorStore:
+class WatchedStore:
+    """A store whose every call that reaches it goes through `passed_on`.
+
+    Args:
+        store: Where the calls go in the end.
+    """
+
+    def __init__(self, store: blobstores.BlobStore) -> None:
+        self._store = store
+
+    def passed_on(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        """Makes a call, when and as the kind of store wants it."""
+        raise NotImplementedError
+
+    @property
+    def location(self) -> str:
+        return self._store.location
+
+    def conditional_writes(self) -> bool:
+        found: bool = self.passed_on(self._store.conditional_writes)
+        return found
+
+    def put(self, key: str, data: blobstores.Buffer) -> None:
+        self.passed_on(self._store.put, key, bytes(data))
+
+    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
+        replaced: str = self.passed_on(self._store.replace, key, data, version=version)
+        return replaced
+
+    def upload(self, key: str) -> blobstores.Upload:
+        return _WatchedUpload(self, self._store.upload(key))
+
+    def get(self, key: str, *, limit_bytes: int) -> bytes:
+        return bytes(self.passed_on(self._store.get, key, limit_bytes=limit_bytes))
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return bytes(self.passed_on(self._store.get_range, key, offset, length))
+
+    def head(self, key: str) -> blobstores.BlobInfo | None:
+        info: blobstores.BlobInfo | None = self.passed_on(self._store.head, key)
+        return info
+
+    def list(self, prefix: str) -> Iterator[blobstores.BlobInfo]:
+        found: list[blobstores.BlobInfo] = self.passed_on(lambda: list(self._store.list(prefix)))
+        return iter(found)
+
+    def delete(self, key: str) -> None:
+        self.passed_on(self._store.delete, key)
+
+
+class ActorStore(WatchedStore):
     """One actor's view of the store.
 
     Args:
@@ -84,51 +134,20 @@ class ActorStore:
     def __init__(
         self, stage: Stage, actor: str, store: blobstores.BlobStore, *, conditional: bool
     ) -> None:
+        super().__init__(store)
         self._stage = stage
         self._actor = actor
-        self._store = store
         self._conditional = conditional
-
-    @property
-    def location(self) -> str:
-        return self._store.location
 
     def conditional_writes(self) -> bool:
         return self._conditional
 
-    def put(self, key: str, data: blobstores.Buffer) -> None:
-        self._call(self._store.put, key, bytes(data))
-
-    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
-        replaced: str = self._call(self._store.replace, key, data, version=version)
-        return replaced
-
-    def upload(self, key: str) -> blobstores.Upload:
-        return _ActorUpload(self, self._store.upload(key))
-
-    def get(self, key: str, *, limit_bytes: int) -> bytes:
-        return bytes(self._call(self._store.get, key, limit_bytes=limit_bytes))
-
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        return bytes(self._call(self._store.get_range, key, offset, length))
-
-    def head(self, key: str) -> blobstores.BlobInfo | None:
-        info: blobstores.BlobInfo | None = self._call(self._store.head, key)
-        return info
-
-    def list(self, prefix: str) -> Iterator[blobstores.BlobInfo]:
-        found: list[blobstores.BlobInfo] = self._call(lambda: list(self._store.list(prefix)))
-        return iter(found)
-
-    def delete(self, key: str) -> None:
-        self._call(self._store.delete, key)
-
-    def _call(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    def passed_on(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
         return self._stage.call(self._actor, call, *values, **named)
 
 
-class _ActorUpload:
-    def __init__(self, store: ActorStore, upload: blobstores.Upload) -> None:
+class _WatchedUpload:
+    def __init__(self, store: WatchedStore, upload: blobstores.Upload) -> None:
         self._store = store
         self._upload = upload
 
@@ -136,7 +155,7 @@ class _ActorUpload:
         self._upload.write(data)
 
     def commit(self) -> None:
-        self._store._call(self._upload.commit)
+        self._store.passed_on(self._upload.commit)
 
     def abandon(self) -> None:
         self._upload.abandon()

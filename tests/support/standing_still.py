@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from mooring.planning import collection
 from mooring.ports import blobstores
 from support.backup_engine import Engine
 from support.collecting import age, collect
+from support.interleaving import WatchedStore
 
 HOURS = {"hour": 1, "day": 25, "week": 8 * 24}
 COLLECTED = ["collect", "day", "collect", "day", "collect"]
@@ -71,7 +72,7 @@ class Others:
         self._model[name] = (uid, content)
 
 
-class StandingStill:
+class StandingStill(WatchedStore):
     """Passes calls on; before the one with a certain number, something else happens first.
 
     Threads of the same user stand still with it.
@@ -83,7 +84,7 @@ class StandingStill:
     """
 
     def __init__(self, store: blobstores.BlobStore, at: int, meanwhile: Callable[[], None]) -> None:
-        self._store = store
+        super().__init__(store)
         self._left = at
         self._meanwhile = meanwhile
         self._turn = threading.RLock()
@@ -93,56 +94,9 @@ class StandingStill:
         """Whether there were as many calls."""
         return self._left < 0
 
-    @property
-    def location(self) -> str:
-        return self._store.location
-
-    def conditional_writes(self) -> bool:
-        return self._call(self._store.conditional_writes)
-
-    def put(self, key: str, data: blobstores.Buffer) -> None:
-        self._call(self._store.put, key, data)
-
-    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
-        replaced: str = self._call(self._store.replace, key, data, version=version)
-        return replaced
-
-    def upload(self, key: str) -> blobstores.Upload:
-        return _Upload(self, self._store.upload(key))
-
-    def get(self, key: str, *, limit_bytes: int) -> bytes:
-        return self._call(self._store.get, key, limit_bytes=limit_bytes)
-
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        return self._call(self._store.get_range, key, offset, length)
-
-    def head(self, key: str) -> blobstores.BlobInfo | None:
-        return self._call(self._store.head, key)
-
-    def list(self, prefix: str) -> Iterator[blobstores.BlobInfo]:
-        return iter(self._call(lambda: list(self._store.list(prefix))))
-
-    def delete(self, key: str) -> None:
-        self._call(self._store.delete, key)
-
-    def _call(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    def passed_on(self, call: Callable[..., Any], *values: Any, **named: Any) -> Any:
         with self._turn:
             self._left -= 1
             if self._left == -1:
                 self._meanwhile()
             return call(*values, **named)
-
-
-class _Upload:
-    def __init__(self, store: StandingStill, upload: blobstores.Upload) -> None:
-        self._store = store
-        self._upload = upload
-
-    def write(self, data: blobstores.Buffer) -> None:
-        self._upload.write(data)
-
-    def commit(self) -> None:
-        self._store._call(self._upload.commit)
-
-    def abandon(self) -> None:
-        self._upload.abandon()
