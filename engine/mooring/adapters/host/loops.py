@@ -131,8 +131,13 @@ class KernelLoops:
         number = device.stat().st_rdev
         found = []
         for other in self.attached():
-            with _opened(other.path, os.O_RDONLY) as descriptor:
-                status = _answered(descriptor)
+            try:
+                with _opened(other.path, os.O_RDONLY) as descriptor:
+                    status = _answered(descriptor)
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    continue  # it went meanwhile
+                raise
             if status is not None and status[2] == number:
                 found.append(other)
         return tuple(found)
