@@ -1,20 +1,36 @@
 """Thawing what is known by an open folder, or only by its record."""
 
+import contextlib
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from mooring.adapters.host import syscalls
 from mooring.planning import freezes
 
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.05
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def thaw(folder: int) -> bool:
-    """Thaws the filesystem that an open folder lies in; returns whether it was frozen."""
+    """Thaws the filesystem that an open folder lies in; returns whether it was frozen.
+
+    Raises:
+        OSError: The kernel refused again and again.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(OSError):
+            return _thaw(folder)
+        time.sleep(_PAUSE_SECONDS)  # given up, it would be frozen for good
+    return _thaw(folder)
+
+
+def _thaw(folder: int) -> bool:
     try:
         syscalls.thaw(folder)
     except OSError as error:
