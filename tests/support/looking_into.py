@@ -22,11 +22,11 @@ def leftovers() -> set[str]:
         for mount in registry.kernel_host().mounts.table()
         if mount.target.name == "mnt" or mount.filesystem.startswith("fuse")
     }
-    looking = {
-        f"process {path.parent.name}"
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if b"mooring.adapters.host.images.looking" in path.read_bytes()
-    }
+    looking = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if b"mooring.adapters.host.images.looking" in path.read_bytes():
+                looking.add(f"process {path.parent.name}")
     return loops | mounts | looking
 
 
