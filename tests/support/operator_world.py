@@ -3,13 +3,14 @@
 `step` looks at everything once; `play` binds volumes and runs Jobs as controllers and kubelets do.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.api import keys
-from mooring.domain import ids, volumes
+from mooring.domain import errors, ids, volumes
 from mooring.planning import listed_backups
 from mooring.ports import cluster
 from mooring.runtime.locks import ThreadLocks
@@ -77,6 +78,16 @@ class OperatorWorld:
         self.ended: list[str] = []
         self.others: list[Callable[[], None]] = []  # further controllers, for tests that have them
         self._prepare()
+
+    @classmethod
+    def with_volume(cls, repository_id: str) -> Self:
+        """Returns one that has settled with a volume, and with a repository of that id."""
+        world = cls()
+        world.mover_answers["backup"]["repositoryId"] = repository_id
+        world.make_repository()
+        world.make_volume()
+        world.settle(6)
+        return world
 
     def _prepare(self) -> None:
         storage_class = {
@@ -195,6 +206,23 @@ class OperatorWorld:
             self.clock.advance(1)
 
     # What controllers and kubelets do.
+
+    def cut_short(self, key: Key, calls: int) -> None:
+        """Reconciles once with an API that fails for good after so many calls, as a kill does."""
+        left = [calls]
+
+        def killed(_: str) -> errors.MooringError | None:
+            left[0] -= 1
+            return errors.Unreachable("killed here") if left[0] < 0 else None
+
+        self.cluster.fail = killed
+        with contextlib.suppress(errors.Unreachable):
+            self.reconcilers[key.kind](key)
+        self.cluster.fail = lambda _: None
+
+    def backup_id(self, name: str) -> str:
+        """Returns the name of a Backup in its repository."""
+        return str(self.status(resources.BACKUPS, name)["backupId"])
 
     def play(self) -> None:
         for other in self.others:

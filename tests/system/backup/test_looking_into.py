@@ -1,6 +1,5 @@
 """Single files out of backups of real filesystems, as a power cut would have left them."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -124,15 +123,6 @@ def test_what_is_refused_copies_nothing(world: CommandLine, tmp_path: Path) -> N
     assert world.fails("extract", "bk-1", "/data/small", "--to", tmp_path / "none")[0] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
     assert (tmp_path / "small").read_text() == "precious"
-
-
-@pytest.fixture
-def point(tmp_path: Path) -> Iterator[Path]:
-    point = tmp_path / "mnt"
-    point.mkdir()
-    yield point
-    with contextlib.suppress(OSError):
-        syscalls.unmount_lazily(point)
 
 
 def test_a_backup_is_a_folder_until_it_is_told(world: CommandLine, point: Path) -> None:

@@ -90,15 +90,6 @@ def bucket(server: S3Server, wire: FaultProxy, tmp_path_factory: pytest.TempPath
     return made
 
 
-@pytest.fixture
-def point(tmp_path: Path) -> Iterator[Path]:
-    point = tmp_path / "mnt"
-    point.mkdir()
-    yield point
-    with contextlib.suppress(OSError):
-        syscalls.unmount_lazily(point)
-
-
 def test_a_file_comes_out_for_what_it_costs(
     bucket: Bucket, proxy: FaultProxy, tmp_path: Path
 ) -> None:

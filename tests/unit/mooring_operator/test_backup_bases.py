@@ -17,20 +17,11 @@ REPOSITORY = "r" * 32
 
 @pytest.fixture
 def world() -> OperatorWorld:
-    world = OperatorWorld()
-    world.mover_answers["backup"]["repositoryId"] = REPOSITORY
-    world.make_repository()
-    world.make_volume()
-    world.settle(6)
-    return world
+    return OperatorWorld.with_volume(REPOSITORY)
 
 
 def bases(world: OperatorWorld) -> list[volumes.BackupBase | None]:
     return [record.base for record in world.nodes[0].snapshots.values()]
-
-
-def backup_id(world: OperatorWorld, name: str) -> str:
-    return str(world.status(resources.BACKUPS, name)["backupId"])
 
 
 def running(world: OperatorWorld, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -52,13 +43,13 @@ def exposed(world: OperatorWorld) -> list[str]:
 def test_the_snapshot_of_a_backup_is_kept_until_the_next_one_stands(world: OperatorWorld) -> None:
     world.make_backup("one")
     world.settle()
-    first = volumes.BackupBase(REPOSITORY, backup_id(world, "one"))
+    first = volumes.BackupBase(REPOSITORY, world.backup_id("one"))
     assert bases(world) == [first]
     running(world, "two")
     assert sorted(map(str, bases(world))) == sorted(map(str, [first, None]))
     world.paused.clear()
     world.settle()
-    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "two"))]
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("two"))]
     assert world.status(resources.BACKUPS, "two")["released"] is True
     assert exposed(world) == []
     assert world.nodes[0].calls.count("keep_base") == 2
@@ -96,7 +87,7 @@ def test_a_failed_backup_leaves_what_was_kept(world: OperatorWorld) -> None:
     world.failing["backup"] = {"reason": "SpaceExhausted", "message": "no room"}
     world.make_backup("two")
     world.settle()
-    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "one"))]
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("one"))]
     assert exposed(world) == []
 
 
@@ -123,7 +114,7 @@ def test_what_is_kept_may_go_between_two_looks(world: OperatorWorld) -> None:
     world.paused.clear()
     world.settle()
     assert world.succeeded(resources.BACKUPS, "two")["status"] == "True"
-    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "two"))]
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("two"))]
     assert exposed(world) == []
 
 
@@ -151,7 +142,7 @@ def test_a_snapshot_still_in_use_is_kept_later(
     monkeypatch.setattr(world.nodes[0], "keep_base", keep_base)
     world.make_backup("one")
     world.settle()
-    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "one"))]
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("one"))]
 
 
 def test_asked_for_everything_the_mover_is_told_nothing_and_what_was_kept_goes_on(
@@ -175,7 +166,7 @@ def test_asked_for_everything_the_mover_is_told_nothing_and_what_was_kept_goes_o
         "Everything",
         "spec.reading asks for it",
     )
-    assert bases(world) == [volumes.BackupBase(REPOSITORY, backup_id(world, "two"))]
+    assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("two"))]
     world.mover_answers["backup"] |= {"reading": "Changed", "readingReason": ""}
     world.make_backup("three")
     world.settle()

@@ -373,16 +373,7 @@ def test_a_kill_at_any_call_of_backup_or_restore_is_made_good(world: OperatorWor
 
 def _crash_loop(world: OperatorWorld, key: Key) -> None:
     for number in range(400):
-        left = [number % 40 + 1]
-
-        def killed(_: str, left: list[int] = left) -> errors.MooringError | None:
-            left[0] -= 1
-            return errors.Unreachable("killed here") if left[0] < 0 else None
-
-        world.cluster.fail = killed
-        with contextlib.suppress(errors.Unreachable):
-            world.reconcilers[key.kind](key)
-        world.cluster.fail = lambda _: None
+        world.cut_short(key, number % 40 + 1)
         world.play()
     world.settle(4)
 

@@ -1,6 +1,5 @@
 """Backups of claims of another CSI driver, from end to end, against a cluster in memory."""
 
-import contextlib
 import json
 from typing import Any
 
@@ -360,16 +359,7 @@ def test_a_kill_at_any_call_is_made_good(
         world.settle()
         world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
     for number in range(240):
-        left = [number % 40 + 1]
-
-        def killed(_: str, left: list[int] = left) -> errors.MooringError | None:
-            left[0] -= 1
-            return errors.Unreachable("killed here") if left[0] < 0 else None
-
-        world.cluster.fail = killed
-        with contextlib.suppress(errors.Unreachable):
-            world.reconcilers["Backup"](Key("Backup", NAMESPACE, "one"))
-        world.cluster.fail = lambda _: None
+        world.cut_short(Key("Backup", NAMESPACE, "one"), number % 40 + 1)
         world.play()
         assert len(world.cluster.names(cluster.VOLUME_SNAPSHOTS)) <= 1
     world.settle(4)

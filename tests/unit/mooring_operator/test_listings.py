@@ -1,13 +1,11 @@
 """An empty cluster, and a repository that holds backups: they are shown as Backup objects."""
 
-import contextlib
 import json
 from typing import Any
 
 import pytest
 
 from mooring.api import keys
-from mooring.domain import errors
 from mooring.ports import cluster
 from mooring_operator import resources, statuses
 from mooring_operator.work_queue import Key
@@ -122,16 +120,7 @@ def test_a_kill_at_any_call_leaves_each_backup_once(world: OperatorWorld) -> Non
     world.make_repository()
     world.settle(4)
     for number in range(400):
-        left = [number % 40 + 1]
-
-        def killed(_: str, left: list[int] = left) -> errors.MooringError | None:
-            left[0] -= 1
-            return errors.Unreachable("killed here") if left[0] < 0 else None
-
-        world.cluster.fail = killed
-        with contextlib.suppress(errors.Unreachable):
-            world.reconcilers["BackupRepository"](Key("BackupRepository", NAMESPACE, "main"))
-        world.cluster.fail = lambda _: None
+        world.cut_short(Key("BackupRepository", NAMESPACE, "main"), number % 40 + 1)
         world.play()
     world.settle(6)
     ids = [b["status"]["backupId"] for b in world.cluster.find(resources.BACKUPS)]

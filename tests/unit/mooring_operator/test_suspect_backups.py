@@ -18,12 +18,7 @@ REPOSITORY = "r" * 32
 
 @pytest.fixture
 def world() -> OperatorWorld:
-    world = OperatorWorld()
-    world.mover_answers["backup"]["repositoryId"] = REPOSITORY
-    world.make_repository()
-    world.make_volume()
-    world.settle(6)
-    return world
+    return OperatorWorld.with_volume(REPOSITORY)
 
 
 def suspicion(*holds: str) -> dict[str, Any]:
@@ -34,10 +29,6 @@ def suspicion(*holds: str) -> dict[str, Any]:
         "places": [place],
         "holds": list(holds),
     }
-
-
-def backup_id(world: OperatorWorld, name: str) -> str:
-    return str(world.status(resources.BACKUPS, name)["backupId"])
 
 
 def made(world: OperatorWorld, name: str, suspect: Any = None, **more: Any) -> cluster.Object:
@@ -66,7 +57,7 @@ def test_it_succeeded_is_suspect_and_says_what_to_do(world: OperatorWorld) -> No
     assert statuses.condition(made(world, "one"), "Suspect") == {}
     assert warnings(world, "one") == []
     assert gauge(world) == 0
-    two = made(world, "two", suspicion(backup_id(world, "one")))
+    two = made(world, "two", suspicion(world.backup_id("one")))
     found = statuses.condition(two, "Suspect")
     assert (found["status"], found["reason"]) == ("True", "ContentLost")
     for part in ("1 bytes of volume v from byte 7", "status.suspect.holds", "acceptSuspect"):
@@ -99,7 +90,7 @@ def test_a_suspect_backup_does_not_count_as_a_good_one(world: OperatorWorld) -> 
 
 def test_what_it_is_to_be_mended_from_is_not_deleted_with_its_bytes(world: OperatorWorld) -> None:
     made(world, "one", deletionPolicy="Delete")
-    made(world, "two", suspicion(backup_id(world, "one")))
+    made(world, "two", suspicion(world.backup_id("one")))
     world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
     world.settle()
     one = world.cluster.must_get(resources.BACKUPS, "one", NAMESPACE)
@@ -117,7 +108,7 @@ def test_what_it_is_to_be_mended_from_is_not_deleted_with_its_bytes(world: Opera
 
 def test_an_object_alone_is_deleted_though_its_bytes_are_held(world: OperatorWorld) -> None:
     made(world, "one")
-    made(world, "two", suspicion(backup_id(world, "one")))
+    made(world, "two", suspicion(world.backup_id("one")))
     world.cluster.delete(resources.BACKUPS, "one", NAMESPACE)
     world.settle()
     assert world.cluster.names(resources.BACKUPS) == ["two"]
@@ -125,7 +116,7 @@ def test_an_object_alone_is_deleted_though_its_bytes_are_held(world: OperatorWor
 
 def test_a_backup_of_that_id_in_another_repository_holds_nothing(world: OperatorWorld) -> None:
     one = made(world, "one")
-    two = made(world, "two", suspicion(backup_id(world, "one")))
+    two = made(world, "two", suspicion(world.backup_id("one")))
     assert suspect_backups.holders(one, [one, two]) == ("two",)
     two["status"]["repositoryId"] = "e" * 32
     assert suspect_backups.holders(one, [one, two]) == ()

@@ -131,13 +131,7 @@ class KernelLoops:
         number = device.stat().st_rdev
         found = []
         for other in self.attached():
-            try:
-                with _opened(other.path, os.O_RDONLY) as descriptor:
-                    status = _answered(descriptor)
-            except OSError as error:
-                if error.errno in _TAKEN:
-                    continue  # it went meanwhile
-                raise
+            status = _asked(other.path)
             if status is not None and status[2] == number:
                 found.append(other)
         return tuple(found)
@@ -287,8 +281,7 @@ class KernelLoops:
             if not device.exists():
                 major, minor = (int(part) for part in number.split(":"))
                 os.mknod(device, stat.S_IFBLK | _PRIVATE_MODE, os.makedev(major, minor))
-            with _opened(device, os.O_RDONLY) as descriptor:
-                status = _answered(descriptor)
+            status = _asked(device)
             if status is None:
                 return None
             lost = status == _SILENT
@@ -323,6 +316,17 @@ class KernelLoops:
 
 
 _SILENT = (0,) * len(_INFO.unpack(bytes(_INFO.size)))
+
+
+def _asked(device: Path) -> tuple[int, ...] | None:
+    """Asks a device for its status as `_answered`; None also where it went meanwhile."""
+    try:
+        with _opened(device, os.O_RDONLY) as descriptor:
+            return _answered(descriptor)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return None
+        raise
 
 
 def _answered(descriptor: int) -> tuple[int, ...] | None:
