@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,20 @@ def test_what_is_frozen_already_is_refused(mountpoint: Path) -> None:
         freezing.frozen(mountpoint, timeout_seconds=30),
     ):
         pytest.fail("frozen twice")
+    assert _write(mountpoint, 5)
+
+
+def test_a_freeze_that_just_ends_is_none_and_one_that_lasts_is_one(mountpoint: Path) -> None:
+    with freezing.frozen(mountpoint, timeout_seconds=30):
+        assert freezing.is_frozen(mountpoint)
+    argv = [sys.executable, "-c", FREEZER, str(mountpoint), "30"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == "frozen\n"
+        end = threading.Timer(0.5, asker.kill)
+        end.start()
+        assert not freezing.is_frozen(mountpoint)
+        end.join()
     assert _write(mountpoint, 5)
 
 

@@ -24,6 +24,10 @@ _GRACE_SECONDS = 20.0
 
 _CONNECT_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
+_ENDING_SECONDS = 2.0
+"""How long the end of a freeze may take whose asker is gone."""
+
+_PAUSE_SECONDS = 0.1
 _BACKLOG = 64
 _LISTENER = 3
 
@@ -74,9 +78,21 @@ def frozen(
 def is_frozen(mountpoint: Path) -> bool:
     """Whether a filesystem is frozen, by whomever; one that is not is frozen for a moment.
 
+    A freeze that ends by itself within a moment is none: a guard may still be ending that of an
+    asker that is gone.
+
     Raises:
         HostFailure: The guard does not answer.
     """
+    until = time.monotonic() + _ENDING_SECONDS
+    while _is_frozen_now(mountpoint):
+        if time.monotonic() > until:
+            return True
+        time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _is_frozen_now(mountpoint: Path) -> bool:
     folder = files.open_folder(mountpoint)
     try:
         _write_back(folder)
