@@ -196,21 +196,19 @@ def judge_sessions(
     committed = {backup.session for backup in backups_before}
     made = {backup.backup_id for backup in backups_before}
     marks = dict.fromkeys(dropped, now) | closed(repository)
-    alive = _last_segments(repository)
-    steps = []
-    for session in known_sessions(repository):
-        name = session.session_id
-        last = max(session.info.modified_at, alive.get(name, session.info.modified_at))
-        facts = collection.SessionFacts(
-            session_id=name,
-            committed=name in committed,
-            superseded=name.rpartition(".")[0] in made,
-            readable=session.announced is not None,
-            idle_for=now - last,
-            closed_for=now - marks[name] if name in marks else None,
+    return [
+        collection.plan_session(
+            collection.SessionFacts(
+                session_id=name,
+                committed=name in committed,
+                superseded=name.rpartition(".")[0] in made,
+                readable=life.readable,
+                idle_for=now - life.last,
+                closed_for=now - marks[name] if name in marks else None,
+            )
         )
-        steps.append(collection.plan_session(facts))
-    return steps
+        for name, life in _lives(repository).items()
+    ]
 
 
 def session_packs(repository: repositories.Repository, session: backups.SessionId) -> set[bytes]:
@@ -234,10 +232,28 @@ def session_packs(repository: repositories.Repository, session: backups.SessionI
     return names
 
 
-def _last_segments(repository: repositories.Repository) -> dict[backups.SessionId, datetime]:
-    last: dict[backups.SessionId, datetime] = {}
+@dataclass
+class _Life:
+    """Whether a session's announcement can be read, and when it last showed a sign of life."""
+
+    readable: bool
+    last: datetime
+
+
+def _lives(repository: repositories.Repository) -> dict[backups.SessionId, _Life]:
+    """Returns the life of each session; one that reuses it is a sign of life of it too."""
+    lives: dict[backups.SessionId, _Life] = {}
+    reused: list[tuple[backups.SessionId, backups.SessionId]] = []
+    for session in known_sessions(repository):
+        announced = session.announced
+        lives[session.session_id] = _Life(announced is not None, session.info.modified_at)
+        reused += ((session.session_id, one) for one in (announced.sessions if announced else ()))
     for info in repository.store.list(layout.INDEX):
         parts = layout.segment_parts(info.key)
-        if parts is not None:
-            last[parts[0]] = max(info.modified_at, last.get(parts[0], info.modified_at))
-    return last
+        if parts is not None and parts[0] in lives:
+            lives[parts[0]].last = max(info.modified_at, lives[parts[0]].last)
+    own = {name: life.last for name, life in lives.items()}
+    for user, name in reused:
+        if name in lives:
+            lives[name].last = max(own[user], lives[name].last)
+    return lives
