@@ -10,7 +10,7 @@ the manifests were listed. Why this is enough is told in docs/explanation/garbag
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mooring.backup import blob_index, pack_census
 from mooring.backup import repository as repositories
@@ -52,18 +52,6 @@ class KnownSession:
     announced: backups.BackupSession | None
 
 
-@dataclass(frozen=True)
-class Doomed:
-    """Tombstones by pack, with the time at which each was written."""
-
-    since: dict[bytes, datetime]
-
-    def age(self, pack: bytes, now: datetime) -> timedelta | None:
-        """Returns for how long a pack is doomed, or None if it is not."""
-        since = self.since.get(pack)
-        return None if since is None else now - since
-
-
 def store_now(repository: repositories.Repository) -> datetime:
     """Returns the present by the store's own clock: when it says that a new object was written.
 
@@ -83,16 +71,6 @@ def store_now(repository: repositories.Repository) -> datetime:
             store.delete(key)
     times = [info.modified_at for info in store.list("")]
     return max(times, default=repository.surroundings.clock.now())
-
-
-def doomed(repository: repositories.Repository) -> Doomed:
-    """Lists the tombstones."""
-    since = {}
-    for info in repository.store.list(layout.TOMBSTONES):
-        name = layout.tombstone_name(info.key)
-        if name is not None:
-            since[name] = info.modified_at
-    return Doomed(since)
 
 
 def packs(repository: repositories.Repository) -> pack_census.PackCensus:
