@@ -275,7 +275,10 @@ class BlobIndex:
         return number
 
 
-def tombstones(repository: repositories.Repository) -> set[bytes]:
-    """Returns the names of all doomed packs."""
-    found = (layout.tombstone_name(info.key) for info in repository.store.list(layout.TOMBSTONES))
-    return {name for name in found if name is not None}
+def tombstones(repository: repositories.Repository) -> pack_census.PackCensus:
+    """Lists the tombstones, by the names of the doomed packs."""
+    return pack_census.PackCensus(
+        pack_census.ListedPack(name, info.size_bytes, info.modified_at)
+        for info in repository.store.list(layout.TOMBSTONES)
+        if (name := layout.tombstone_name(info.key)) is not None
+    )

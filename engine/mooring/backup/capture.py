@@ -183,6 +183,9 @@ def _scrub(
     """Looks at what did not change; returns what came of it, and the basis with what to read."""
     basis, left = built_on
     parent = basis.parent or left
+    if basis.changed is None and _is_apart(request):
+        # What it is compared with may be another backup, or none, but doubt does not end by that.
+        parent = backup_parents.newest_of(_catalogue(repository), request.volume.uid) or parent
     if parent is None or (basis.changed is None and not parent.scrub.suspect):
         return scrub.Scrubbed(backups.ScrubRecord(whole=True)), basis
     if request.accept_suspect:
@@ -200,6 +203,17 @@ def _scrub(
     if basis.changed is not None and found.ranges:
         basis = replace(basis, changed=scrub.Together(basis.changed, found.ranges))
     return found, basis
+
+
+def _is_apart(request: BackupRequest) -> bool:
+    """Tells whether the backup before may be another than the parent."""
+    return request.parent != backup_parents.LATEST or request.chunk_size_bytes is not None
+
+
+def _catalogue(repository: repositories.Repository) -> Iterator[backups.BackupManifest]:
+    for _, found in repository.catalogue():
+        if isinstance(found, backups.BackupManifest):
+            yield found
 
 
 def _candidates(

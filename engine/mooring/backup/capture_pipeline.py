@@ -7,7 +7,7 @@ nor of the parent's tree.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +20,7 @@ from mooring.backup import (
     devices,
     pack_writer,
     progress,
+    standing,
     tree_reader,
 )
 from mooring.backup import repository as repositories
@@ -105,13 +106,13 @@ class Capture:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
         self._parent = _parent_tree(repository, basis)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
-        self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
-        earlier = self._earlier(session, layout.BlobKind.DATA)
+        # What attempts that were killed have sent already.
+        self._earlier_nodes, earlier = standing.sent_by(repository, session.sessions)
         self._hasher = chunk_hashing.ChunkHasher(
             source,
             repository.keys.id_key(layout.BlobKind.DATA),
             chunk_size,
-            lambda ident: earlier(ident) or self._recent.has(ident),
+            lambda ident: earlier.known(ident) or self._recent.has(ident),
         )
         self._begin()
 
@@ -220,17 +221,9 @@ class Capture:
     def _emit(self, level: int, index: int, node: bytes) -> bytes:
         ident = chunks.chunk_id(self._node_id_key, node)
         same = self._parent_node(level, index) == ident
-        if not same and not self._earlier_nodes(ident) and not self._recent.seen(ident):
+        if not same and not self._earlier_nodes.known(ident) and not self._recent.seen(ident):
             self._nodes.add(ident, self._node_encoder.encode(memoryview(node)), len(node))
         return ident
-
-    def _earlier(
-        self, session: backups.BackupSession, kind: layout.BlobKind
-    ) -> Callable[[bytes], bool]:
-        """What attempts that were killed have sent already."""
-        index = blob_index.BlobIndex(self._repository, kind)
-        index.load(session.sessions)
-        return index.known
 
     def _want(self, leaves: set[int]) -> None:
         if self._parent is not None:

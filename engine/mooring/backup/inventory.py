@@ -10,7 +10,7 @@ the manifests were listed. Why this is enough is told in docs/explanation/garbag
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mooring.backup import blob_index, pack_census
 from mooring.backup import repository as repositories
@@ -52,18 +52,6 @@ class KnownSession:
     announced: backups.BackupSession | None
 
 
-@dataclass(frozen=True)
-class Doomed:
-    """Tombstones by pack, with the time at which each was written."""
-
-    since: dict[bytes, datetime]
-
-    def age(self, pack: bytes, now: datetime) -> timedelta | None:
-        """Returns for how long a pack is doomed, or None if it is not."""
-        since = self.since.get(pack)
-        return None if since is None else now - since
-
-
 def store_now(repository: repositories.Repository) -> datetime:
     """Returns the present by the store's own clock: when it says that a new object was written.
 
@@ -83,16 +71,6 @@ def store_now(repository: repositories.Repository) -> datetime:
             store.delete(key)
     times = [info.modified_at for info in store.list("")]
     return max(times, default=repository.surroundings.clock.now())
-
-
-def doomed(repository: repositories.Repository) -> Doomed:
-    """Lists the tombstones."""
-    since = {}
-    for info in repository.store.list(layout.TOMBSTONES):
-        name = layout.tombstone_name(info.key)
-        if name is not None:
-            since[name] = info.modified_at
-    return Doomed(since)
 
 
 def packs(repository: repositories.Repository) -> pack_census.PackCensus:
@@ -196,21 +174,19 @@ def judge_sessions(
     committed = {backup.session for backup in backups_before}
     made = {backup.backup_id for backup in backups_before}
     marks = dict.fromkeys(dropped, now) | closed(repository)
-    alive = _last_segments(repository)
-    steps = []
-    for session in known_sessions(repository):
-        name = session.session_id
-        last = max(session.info.modified_at, alive.get(name, session.info.modified_at))
-        facts = collection.SessionFacts(
-            session_id=name,
-            committed=name in committed,
-            superseded=name.rpartition(".")[0] in made,
-            readable=session.announced is not None,
-            idle_for=now - last,
-            closed_for=now - marks[name] if name in marks else None,
+    return [
+        collection.plan_session(
+            collection.SessionFacts(
+                session_id=name,
+                committed=name in committed,
+                superseded=name.rpartition(".")[0] in made,
+                readable=life.readable,
+                idle_for=now - life.last,
+                closed_for=now - marks[name] if name in marks else None,
+            )
         )
-        steps.append(collection.plan_session(facts))
-    return steps
+        for name, life in _lives(repository).items()
+    ]
 
 
 def session_packs(repository: repositories.Repository, session: backups.SessionId) -> set[bytes]:
@@ -234,10 +210,28 @@ def session_packs(repository: repositories.Repository, session: backups.SessionI
     return names
 
 
-def _last_segments(repository: repositories.Repository) -> dict[backups.SessionId, datetime]:
-    last: dict[backups.SessionId, datetime] = {}
+@dataclass
+class _Life:
+    """Whether a session's announcement can be read, and when it last showed a sign of life."""
+
+    readable: bool
+    last: datetime
+
+
+def _lives(repository: repositories.Repository) -> dict[backups.SessionId, _Life]:
+    """Returns the life of each session; one that reuses it is a sign of life of it too."""
+    lives: dict[backups.SessionId, _Life] = {}
+    reused: list[tuple[backups.SessionId, backups.SessionId]] = []
+    for session in known_sessions(repository):
+        announced = session.announced
+        lives[session.session_id] = _Life(announced is not None, session.info.modified_at)
+        reused += ((session.session_id, one) for one in (announced.sessions if announced else ()))
     for info in repository.store.list(layout.INDEX):
         parts = layout.segment_parts(info.key)
-        if parts is not None:
-            last[parts[0]] = max(info.modified_at, last.get(parts[0], info.modified_at))
-    return last
+        if parts is not None and parts[0] in lives:
+            lives[parts[0]].last = max(info.modified_at, lives[parts[0]].last)
+    own = {name: life.last for name, life in lives.items()}
+    for user, name in reused:
+        if name in lives:
+            lives[name].last = max(own[user], lives[name].last)
+    return lives

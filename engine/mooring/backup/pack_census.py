@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from mooring.backup.format import layout, segments
+from mooring.domain import records
 
 _RECORD = struct.Struct(f"<{layout.PACK_NAME_BYTES}sQq")
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -33,11 +34,11 @@ class PackCensus(Mapping[bytes, ListedPack]):
     """The packs of a listing by name; goes through them sorted by name, at 32 bytes each."""
 
     def __init__(self, found: Iterable[ListedPack]) -> None:
-        records = sorted(
+        packed = (
             _RECORD.pack(pack.name, pack.size_bytes, (pack.modified_at - _EPOCH) // _MICROSECOND)
             for pack in found
         )
-        self._records = b"".join(records)
+        self._records = records.joined_in_order(packed, _RECORD.size)
 
     def __len__(self) -> int:
         return len(self._records) // _RECORD.size
@@ -62,7 +63,7 @@ class PackCensus(Mapping[bytes, ListedPack]):
 
     def _name(self, place: int) -> bytes:
         start = place * _RECORD.size
-        return self._records[start : start + layout.PACK_NAME_BYTES]
+        return bytes(self._records[start : start + layout.PACK_NAME_BYTES])
 
 
 def _listed(name: bytes, size_bytes: int, modified_us: int) -> ListedPack:

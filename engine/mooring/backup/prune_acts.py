@@ -1,7 +1,7 @@
 """The acting half of a collection: each act may be cut off, repeated or late without harm."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mooring.backup import index_merging, inventory, prune_marks, repacking
@@ -10,7 +10,8 @@ from mooring.backup.format import layout
 from mooring.domain import backups, errors
 from mooring.planning import collection
 
-_COPY = (collection.PackFate.RESCUE, collection.PackFate.REWRITE)
+_FATE = collection.PackFate
+_COPY = (_FATE.RESCUE, _FATE.REWRITE)
 
 
 @dataclass
@@ -86,13 +87,15 @@ class Acting:
 
     def run(self, packs: collection.PackPlan, sessions: list[collection.SessionStep]) -> None:
         """Deletes first, which makes room; what is copied is durable before its pack is doomed."""
-        deleted = self._delete([step for step in packs if step.fate is collection.PackFate.DELETE])
-        self._merge(deleted | self._marks.useless_packs())
-        self._doom([step for step in packs if step.fate is collection.PackFate.DOOM])
-        self._copy([step for step in packs if step.fate in _COPY])
+        gone = self._delete(_of(packs, _FATE.DELETE))
+        gone.update(self._marks.useless_packs())
+        self._merge(gone)
+        del gone
+        self._doom(_of(packs, _FATE.DOOM))
+        self._copy(packs)
         self._tidy(sessions)
 
-    def _delete(self, steps: list[collection.PackStep]) -> set[bytes]:
+    def _delete(self, steps: Iterable[collection.PackStep]) -> set[bytes]:
         deleted = set()
         for step in steps:
             if not self._may_go_on():
@@ -112,7 +115,7 @@ class Acting:
                 self._acts.segments_removed += removed
                 self._acts.segments_written += written
 
-    def _doom(self, steps: list[collection.PackStep]) -> None:
+    def _doom(self, steps: Iterable[collection.PackStep]) -> None:
         for step in steps:
             if not self._may_go_on():
                 break
@@ -121,19 +124,16 @@ class Acting:
             self._acts.packs_doomed += 1
             self._acts.bytes_doomed += step.size_bytes
 
-    def _copy(self, steps: list[collection.PackStep]) -> None:
-        if not steps or not self._may_go_on():
+    def _copy(self, packs: collection.PackPlan) -> None:
+        left = {step.name for step in _of(packs, *_COPY)}
+        if not left or not self._may_go_on():
             return
-        copied, problems = repacking.copy_live(
-            self._repository,
-            self._marks.marker,
-            [step.name for step in steps],
-            self._may_go_on,
+        self._acts.problems += repacking.copy_live(
+            self._repository, self._marks.marker, left, self._may_go_on
         )
-        self._acts.problems += problems
-        done = [step for step in steps if step.name in copied]
-        self._acts.bytes_copied += sum(step.live_bytes for step in done)
-        self._doom([step for step in done if step.fate is collection.PackFate.REWRITE])
+        copied = (step for step in _of(packs, *_COPY) if step.name not in left)
+        self._acts.bytes_copied += sum(step.live_bytes for step in copied)
+        self._doom(step for step in _of(packs, _FATE.REWRITE) if step.name not in left)
 
     def _tidy(self, sessions: list[collection.SessionStep]) -> None:
         """Takes away marks that have served; what is left for lack of time is taken next time."""
@@ -160,3 +160,8 @@ class Acting:
         if not self._acts.stopped and not self._go_on():
             self._acts.stopped = True
         return not self._acts.stopped
+
+
+def _of(packs: collection.PackPlan, *fates: collection.PackFate) -> Iterator[collection.PackStep]:
+    """Yields the steps of some fates; there may be very many."""
+    return (step for step in packs if step.fate in fates)

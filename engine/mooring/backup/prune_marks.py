@@ -30,7 +30,7 @@ class Marks:
         self._repository = repository
         self._now = now
         self._beat = beat
-        self._doomed = inventory.Doomed({})
+        self._doomed = pack_census.PackCensus(())
         self._packs = pack_census.PackCensus(())
         self._segments: list[blobstores.BlobInfo] = []
         self._dropped_sessions: set[backups.SessionId] = set()
@@ -56,7 +56,7 @@ class Marks:
         Raises:
             DataCorrupt: A manifest cannot be read.
         """
-        self._doomed = inventory.doomed(self._repository)
+        self._doomed = blob_index.tombstones(self._repository)
         self._packs = inventory.packs(self._repository)
         self._segments = list(self._repository.store.list(layout.INDEX))
         self._backups = inventory.known_backups(self._repository)
@@ -160,11 +160,12 @@ class Marks:
             held_by = _HELD_BY_SESSION if pack.name in held else None
             if begun and not named[place] and pack.modified_at >= min(begun):
                 held_by = _HELD_BY_AGE
+            tombstone = self._doomed.get(pack.name)
             yield collection.PackFacts(
                 name=pack.name,
                 size_bytes=pack.size_bytes,
                 live_bytes=live[place],
-                doomed_for=self._doomed.age(pack.name, self._now),
+                doomed_for=None if tombstone is None else self._now - tombstone.modified_at,
                 held_by=held_by,
             )
 
@@ -194,25 +195,25 @@ class Marks:
                 found.append(info)
         return found
 
-    def useless_packs(self) -> set[bytes]:
-        """Returns packs that segments name although they are gone, and that nothing needs."""
-        return {
+    def useless_packs(self) -> Iterator[bytes]:
+        """Yields packs that segments name although they are gone, and that nothing needs."""
+        return (
             pack.name
             for index in (self.marker.nodes, self.marker.data)
             for number, pack in enumerate(index.pack_list())
             if index.gone(number) and pack.name not in self._needed_gone
-        }
+        )
 
-    def old_tombstones(self) -> list[bytes]:
-        """Returns the tombstones of packs that are gone, and that no segment names."""
+    def old_tombstones(self) -> Iterator[bytes]:
+        """Yields the tombstones of packs that are gone, and that no segment names."""
         indexes = (self.marker.nodes, self.marker.data)
-        return [
-            name
-            for name, since in self._doomed.since.items()
-            if name not in self._packs
-            and all(index.pack_list().number(name) is None for index in indexes)
-            and self._now - since >= collection.TOMBSTONE_STAYS
-        ]
+        return (
+            tombstone.name
+            for tombstone in self._doomed.in_order()
+            if tombstone.name not in self._packs
+            and all(index.pack_list().number(tombstone.name) is None for index in indexes)
+            and self._now - tombstone.modified_at >= collection.TOMBSTONE_STAYS
+        )
 
     def old_closings(self) -> set[backups.SessionId]:
         """Returns the sessions that were closed long ago; their objects may be gone since."""
@@ -262,4 +263,4 @@ class Marks:
         if info is None or info.size_bytes != pack.size_bytes:
             return blob_index.GONE
         # The tombstones of before the packs were listed count too: see `inventory`.
-        return blob_index.DOOMED if pack.name in self._doomed.since else blob_index.GOOD
+        return blob_index.DOOMED if pack.name in self._doomed else blob_index.GOOD

@@ -1,6 +1,6 @@
 """Copies what is still needed out of packs that shall go."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mooring.backup import blob_index, blob_reader, pack_footers, pack_writer, reachability
 from mooring.backup import repository as repositories
@@ -12,9 +12,9 @@ from mooring.planning import backup_reads
 def copy_live(
     repository: repositories.Repository,
     marker: reachability.Marker,
-    sources: Iterable[bytes],
+    sources: set[bytes],
     beat: Callable[[], bool],
-) -> tuple[set[bytes], list[str]]:
+) -> list[str]:
     """Copies the marked chunks of some packs to new packs, which are durable and indexed after.
 
     The packs that are copied from are left alone. Killed between, it leaves packs that nothing
@@ -23,34 +23,25 @@ def copy_live(
     Args:
         repository: Which.
         marker: What is needed.
-        sources: Names of the packs to copy from.
+        sources: Names of the packs to copy from; those are left of which not all is copied.
         beat: Called after each read; False ends the copying early.
 
     Returns:
-        The packs of which everything needed was copied, and what is wrong with the others.
+        What is wrong with packs that could not be copied.
     """
-    done: set[bytes] = set()
     problems: list[str] = []
-    wanted = set(sources)
     for index in (marker.nodes, marker.data):
-        copied, found = _Copying(repository, index, wanted).run(beat)
-        done |= copied
-        problems += found
-    return done, problems
+        problems += _Copying(repository, index).run(sources, beat)
+    return problems
 
 
 class _Copying:
     """The packs of one kind."""
 
-    def __init__(
-        self, repository: repositories.Repository, index: blob_index.BlobIndex, wanted: set[bytes]
-    ) -> None:
+    def __init__(self, repository: repositories.Repository, index: blob_index.BlobIndex) -> None:
         self._repository = repository
         self._index = index
         self._reader = blob_reader.BlobReader(repository, index, follow=False)
-        self._numbers = {
-            number for number, pack in enumerate(index.pack_list()) if pack.name in wanted
-        }
         session = backups.SessionId(f"collector.{repository.surroundings.entropy(8).hex()}")
         maximum = (
             backups.MAXIMUM_CHUNK_SIZE_BYTES if index.kind is layout.BlobKind.DATA else 1 << 16
@@ -58,19 +49,20 @@ class _Copying:
         self._writer = pack_writer.PackWriter(repository, session, index.kind, maximum)
         self._problems: list[str] = []
 
-    def run(self, beat: Callable[[], bool]) -> tuple[set[bytes], list[str]]:
-        done = set()
+    def run(self, left: set[bytes], beat: Callable[[], bool]) -> list[str]:
         try:
-            for number in self._numbers:
+            for number, pack in enumerate(self._index.pack_list()):
+                if pack.name not in left:
+                    continue
                 if not beat():
                     break
                 if self._copy(number):
-                    done.add(self._index.pack(number).name)
+                    left.remove(pack.name)
             self._writer.finish()
         except BaseException:
             self._writer.abandon()
             raise
-        return done, self._problems
+        return self._problems
 
     def _copy(self, number: int) -> bool:
         """Goes by the pack's own list, so that only one pack's chunks are in memory."""

@@ -103,7 +103,7 @@ class _Repairing:
         self._watch = watch
         self._lease = held
         self._meter = progress.ProgressMeter(watch, 0)
-        self._doomed = inventory.doomed(repository)
+        self._doomed = blob_index.tombstones(repository)
         self._packs = inventory.packs(repository)
         self._segments = list(repository.store.list(layout.INDEX))  # before the sessions
         self._judge = inventory.judge_by(self._packs, repository)
@@ -168,7 +168,7 @@ class _Repairing:
             info
             for name, info in self._packs.items()
             if name not in named
-            and name not in self._doomed.since
+            and name not in self._doomed
             and (not begun or info.modified_at < min(begun))
         ]
         indexed, problems = repair_index.index_packs(self._repository, lacking, self._beat)

@@ -158,7 +158,9 @@ def _check_before(
     """Looks whether a collector was at work before the backup is made; returns the tombstones."""
     _check_open(repository, opened)
     tombstones = _tombstones(repository)
-    if tombstones - opened.tombstones and not standing.stands(repository, manifest):
+    # Of a collection that is long over neither the tombstones nor the closing are left.
+    gone = not _exists(repository, layout.session_key(opened.session.session_id))
+    if (gone or tombstones - opened.tombstones) and not standing.stands(repository, manifest):
         raise errors.Busy("garbage collection has doomed what this backup needs: try again")
     return tombstones
 

@@ -1,7 +1,11 @@
 """Does a backup stand: is everything that it needs there, and nothing of it about to be deleted?"""
 
+import functools
+from collections.abc import Iterable
+
+from mooring.backup import blob_index
 from mooring.backup import repository as repositories
-from mooring.backup.format import layout
+from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
 
 
@@ -52,3 +56,31 @@ def sessions_to_reuse(
         for info in repository.store.list(prefix)
     ]
     return (*manifest.origins, *repairs)
+
+
+def sent_by(
+    repository: repositories.Repository, sessions: Iterable[backups.SessionId]
+) -> tuple[blob_index.BlobIndex, blob_index.BlobIndex]:
+    """Returns indexes of the nodes and of the data chunks that sessions have sent.
+
+    They know of each pack whether it is there and not doomed. A segment alone does not tell: a
+    collector that stood still for days may write one that names a pack which is gone, and whose
+    tombstone has gone since. Tombstones are listed before packs; see `inventory` for why.
+    """
+    from mooring.backup import inventory  # noqa: PLC0415 - seldom asked for
+
+    @functools.cache
+    def listing() -> blob_index.Judge:
+        return inventory.judge_by(inventory.packs(repository), repository)
+
+    def judge(pack: segments.PackInfo) -> int:
+        return listing()(pack)
+
+    nodes, data = (
+        blob_index.BlobIndex(repository, kind, judge)
+        for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA)
+    )
+    wanted = tuple(sessions)
+    nodes.load(wanted)
+    data.load(wanted)
+    return nodes, data

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from mooring.domain import backups, errors
 
@@ -53,8 +54,16 @@ def choose_parent(
     ]
     if not fitting:
         return ParentChoice(None, "the repository has no earlier backup of this volume")
-    newest = max(fitting, key=lambda manifest: (manifest.point_in_time, manifest.backup_id))
+    newest = max(fitting, key=_age)
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
+
+
+def newest_of(
+    candidates: Iterable[backups.BackupManifest], volume_uid: str
+) -> backups.BackupManifest | None:
+    """Returns the newest backup of a volume, whether it can be a parent or not."""
+    of_volume = (manifest for manifest in candidates if manifest.volume.uid == volume_uid)
+    return max(of_volume, key=_age, default=None)
 
 
 def why_untracked(
@@ -88,6 +97,10 @@ def why_untracked(
     if parent.volume.size_bytes > volume.size_bytes:
         return f"the volume is smaller than in backup {changes.since}"
     return ""
+
+
+def _age(manifest: backups.BackupManifest) -> tuple[datetime, backups.BackupId]:
+    return manifest.point_in_time, manifest.backup_id
 
 
 def _check(

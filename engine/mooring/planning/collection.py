@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from mooring.domain import backups
+from mooring.domain import backups, records
 
 MARKS_APART = timedelta(hours=24)
 SESSION_EXPIRES = timedelta(days=7)
@@ -99,7 +99,7 @@ class PackPlan:
         """
         self._limits = limits
         self._reasons: list[str] = []
-        self._records = b"".join(sorted(map(self._packed, packs)))
+        self._records = records.joined_in_order(map(self._packed, packs), _RECORD.size)
         self._postponed = bytearray(len(self))
         if limits.rewrite_bytes is not None:
             self._postpone(limits.rewrite_bytes)

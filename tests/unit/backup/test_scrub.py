@@ -129,6 +129,45 @@ def test_a_full_read_does_not_forget(volume: Volume) -> None:
     assert not record.doubted  # all of it was read
 
 
+@pytest.mark.parametrize("parent", [None, "bk-0"])
+def test_doubt_does_not_end_with_another_parent(volume: Volume, parent: str | None) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.back_up(tracked=False, parent=parent)
+    assert volume.made[-1].parent == parent
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert "suspect since an earlier backup" in "".join(volume.notes)
+    assert volume.is_honest()
+    volume.rot(300 * CHUNK + 77)  # as below the filesystem it went bad, it came back
+    assert volume.back_up(tracked=False, parent=parent).suspect == ()
+    assert "mended or overwritten" in "".join(volume.notes)
+
+
+def test_doubt_does_not_end_with_another_chunk_size(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    for _ in range(2):
+        volume.back_up(tracked=False, chunk_size_bytes=2 * CHUNK)
+        assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert volume.back_up(tracked=False, accept_suspect=True).suspect == ()
+
+
+@pytest.mark.parametrize("parent", [None, "bk-1"])
+def test_what_was_taken_as_it_is_stays_so_with_another_parent(
+    volume: Volume, parent: str | None
+) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    assert volume.back_up(tracked=False, parent=parent, accept_suspect=True).suspect == ()
+    assert volume.back_up(tracked=False, parent=parent).suspect == ()
+
+
+def test_doubt_is_about_one_volume(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    assert volume.back_up(tracked=False, parent=None, uid="volume-2").suspect == ()
+
+
 def test_somebody_may_take_it_as_it_is(volume: Volume) -> None:
     volume.rot(300 * CHUNK + 77)
     volume.back_up()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mooring.backup.format import layout, manifests, packs
 from mooring.domain import errors
 from mooring.ports import blobstores
 from support.backup_engine import KEY, SMALL_CHUNK, Engine
+from support.collecting import age, collect
 
 CHUNK = SMALL_CHUNK
 IMAGE = random.Random(1).randbytes(3000 * CHUNK)
@@ -108,6 +110,62 @@ def test_a_session_closed_before_its_commit_fails(engine: Engine, store: Watched
     with pytest.raises(errors.Busy, match="closed session bk-2"):
         engine.back_up(CHANGED, "bk-2")
     assert engine.object_names("manifests/") == ["manifests/bk-1"]
+
+
+def test_a_backup_of_which_something_is_doomed_is_not_made(
+    engine: Engine, store: WatchedStore
+) -> None:
+    """Nobody lists it, not even for a moment."""
+    engine.back_up(IMAGE, "bk-1")
+    made: list[str] = []
+    store.after["index/bk-2."] = lambda _: doom_all_packs(store)
+    store.before["manifests/bk-2"] = made.append
+    with pytest.raises(errors.Busy, match="doomed what this backup needs"):
+        engine.back_up(CHANGED, "bk-2")
+    assert made == []
+
+
+def sleep_for_weeks(engine: Engine) -> None:
+    """While a writer sleeps it is given up, and in the end nothing is left that says so."""
+    for days in (8, 1, 2):
+        age(engine.store, timedelta(days=days, minutes=1))
+        collect(engine)
+    for prefix in ("sessions/bk-2.", "closed/", "tombstones/"):
+        assert engine.object_names(prefix) == []
+
+
+def test_a_writer_that_slept_for_weeks_makes_no_backup(engine: Engine, store: WatchedStore) -> None:
+    made: list[str] = []
+    store.after["index/bk-2."] = lambda _: sleep_for_weeks(engine)
+    store.before["manifests/bk-2"] = made.append
+    with pytest.raises(errors.Busy, match="doomed what this backup needs"):
+        engine.back_up(IMAGE, "bk-2")
+    assert made == []
+
+
+def test_a_writer_that_slept_for_weeks_just_before_it_made_the_backup_withdraws_it(
+    engine: Engine, store: WatchedStore
+) -> None:
+    store.before["manifests/bk-2"] = lambda _: sleep_for_weeks(engine)
+    with pytest.raises(errors.Busy, match="took back"):
+        engine.back_up(IMAGE, "bk-2")
+    assert engine.object_names("manifests/") == []
+
+
+def test_a_closed_session_is_noticed_though_no_tombstone_is_left(
+    engine: Engine, store: WatchedStore
+) -> None:
+    """Its collector ran out of time before it could take the session away."""
+
+    def collect_most(_: str) -> None:
+        close_session(store)
+        for info in list(store.list("packs/")):
+            store.delete(info.key)
+
+    store.before["manifests/bk-2"] = collect_most
+    with pytest.raises(errors.Busy, match="took back"):
+        engine.back_up(IMAGE, "bk-2")
+    assert engine.object_names("manifests/") == []
 
 
 def test_a_manifest_that_came_too_late_is_not_what_a_retry_finds(
@@ -222,6 +280,27 @@ def test_a_closed_attempt_is_not_used(engine: Engine, store: WatchedStore) -> No
     outcome = engine.back_up(IMAGE, "bk-1")
     assert outcome.manifest.stats.bytes_sent == len(IMAGE)
     assert engine.restore("bk-1") == IMAGE
+
+
+@pytest.mark.usefixtures("_small_packs")
+def test_an_attempt_that_is_closed_at_that_moment_fails_before_anything_is_sent(
+    engine: Engine, store: WatchedStore
+) -> None:
+    def die(_: str) -> None:
+        raise errors.Unreachable("gone")
+
+    store.before["manifests/bk-1"] = die
+    with pytest.raises(errors.Unreachable):
+        engine.back_up(IMAGE, "bk-1")
+    (session,) = engine.object_names("sessions/")
+    sent = engine.object_names("packs/")
+    closed = session.replace("sessions/", "closed/")
+    store.before["sessions/bk-1."] = lambda _: MemoryBlobStore.put(store, closed, b"")
+    with pytest.raises(errors.Busy, match="closed session bk-1"):
+        engine.back_up(CHANGED, "bk-1")
+    assert engine.object_names("packs/") == sent
+    engine.back_up(CHANGED, "bk-1")
+    assert engine.restore("bk-1") == CHANGED
 
 
 def test_what_was_sent_again_is_read_from_the_new_pack(engine: Engine) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mooring.domain import backups
@@ -36,6 +36,7 @@ limits = st.builds(
 
 
 @given(packs, limits)
+@example([PackFacts(bytes(16), 100, 0, 24 * HOUR, "a writer")], CollectionLimits())
 def test_only_what_was_doomed_a_day_ago_and_nobody_needs_is_deleted(
     found: list[PackFacts], bounds: CollectionLimits
 ) -> None:
