@@ -88,7 +88,6 @@ class BackupStarts:
             read_only_device=True,
             changes_claim=own.changes,
             node=own.node,
-            taints=self._movers.taints(own.node),
         )
 
     def _task(

@@ -293,7 +293,6 @@ class Populator:
             deadline_seconds=source.deadline_seconds,
             device_claim=exposure.name,
             node=node,
-            taints=self._movers.taints(node),
         )
         self._movers.start(run, mover_specs.restore(source.backup_id))
 
