@@ -8,7 +8,7 @@ import enum
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mooring.domain import quantities
+from mooring.domain import errors, quantities
 from mooring.planning import movers, verdicts
 from mooring.planning.movers import MoverState
 
@@ -41,6 +41,12 @@ class Need:
     hopeless: bool = False
     reason: str = ""
     message: str = ""
+
+
+def unmet(error: errors.MooringError) -> Need:
+    """Returns what an error says is missing."""
+    verdict = verdicts.of_error(error)
+    return Need(False, verdict.outcome is verdicts.Outcome.STUCK, verdict.reason, verdict.message)
 
 
 @dataclass(frozen=True)
