@@ -18,7 +18,7 @@ from mooring.planning import (
 from mooring.planning.populate_plan import Action
 from mooring.ports import catalogue, cluster
 from mooring.volumes.fleet import claim_placements
-from mooring_operator import observing
+from mooring_operator import observing, suspect_backups
 from mooring_operator.builders import (
     claims,
     filled_volumes,
@@ -292,6 +292,9 @@ class Populator:
                 notes[keys.PLACEMENT_NODE] = None
             self._annotate(claim, notes)
             raise
+        if source.warning:
+            warning = verdicts.stuck(suspect_backups.CONDITION, source.warning)
+            self._recorder.event(claim, warning)
         self._annotate(claim, {keys.POPULATE_NODE: entry.node})
 
     def _start(self, claim: cluster.Object, source: Source, access: Access | None) -> None:

@@ -81,6 +81,26 @@ def test_whoever_restores_it_is_warned(world: OperatorWorld) -> None:
     assert (reason, "Backup one is Suspect" in message) == ("Suspect", True)
 
 
+def test_a_claim_that_names_it_itself_is_warned(world: OperatorWorld) -> None:
+    made(world, "one")
+    made(world, "two", suspicion(world.backup_id("one")))
+    for backup, claim in (("one", "from-good"), ("two", "from-suspect")):
+        world.make_claim_of("Backup", backup, claim)
+        world.pick_node(claim, "node-2")
+    world.settle()
+    assert warnings(world, "from-good") == []
+    ((reason, message),) = warnings(world, "from-suspect")
+    assert (reason, "Backup two is Suspect" in message) == ("Suspect", True)
+    (event,) = [
+        one
+        for one in world.cluster.find(cluster.EVENTS)
+        if one["involvedObject"]["name"] == "from-suspect" and one["reason"] == "Suspect"
+    ]
+    assert (event["involvedObject"]["kind"], event["count"]) == ("PersistentVolumeClaim", 1)
+    claim = world.cluster.must_get(cluster.CLAIMS, "from-suspect", NAMESPACE)
+    assert claim["status"]["phase"] == "Bound"
+
+
 def test_a_suspect_backup_does_not_count_as_a_good_one(world: OperatorWorld) -> None:
     made(world, "one", suspicion("gone"))
     world.reconcilers[KIND](KEY)
