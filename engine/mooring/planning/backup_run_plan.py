@@ -241,7 +241,7 @@ def _summary(mover: movers.Mover) -> str:
         for name, value in mover.result.items()
         if name.startswith("bytes") and isinstance(value, int)
     }
-    return (
-        f"{numbers.get('bytesRead', '0 B')} read, {numbers.get('bytesSent', '0 B')} sent, "
-        f"{numbers.get('bytesStored', '0 B')} stored"
-    )
+    words = {"bytesRead": "read", "bytesSent": "sent", "bytesStored": "stored"}
+    if numbers.get("bytesScrubbed", "0 B") != "0 B":
+        words = {"bytesRead": "read", "bytesScrubbed": "compared", **words}
+    return ", ".join(f"{numbers.get(name, '0 B')} {word}" for name, word in words.items())

@@ -40,6 +40,7 @@ def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorW
     status = world.status(resources.BACKUPS, "one")
     done = world.succeeded(resources.BACKUPS, "one")
     assert (done["status"], done["reason"]) == ("True", "Succeeded")
+    assert done["message"] == "1.0 GiB read, 5 B sent, 3 B stored"
     assert status["progress"] == {
         "percent": 100, "bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3,
     }  # fmt: skip
@@ -51,6 +52,22 @@ def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorW
     repository = world.cluster.must_get(resources.BACKUP_REPOSITORIES, "main", NAMESPACE)
     kept = f"mooring-repository-{repository['metadata']['uid']}"
     assert sorted(world.cluster.names(cluster.CLAIMS)) == sorted([*before, kept])
+
+
+@pytest.mark.parametrize(
+    ("scrubbed", "said"),
+    [(3 << 20, "1.0 GiB read, 3.0 MiB compared, 5 B sent, 3 B stored"),
+     (0, "1.0 GiB read, 5 B sent, 3 B stored"),
+     ("nonsense", "1.0 GiB read, 5 B sent, 3 B stored")],
+)  # fmt: skip
+def test_what_was_read_again_and_compared_is_said(
+    world: OperatorWorld, scrubbed: object, said: str
+) -> None:
+    world.settle(6)
+    world.mover_answers["backup"]["bytesScrubbed"] = scrubbed
+    world.make_backup()
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["message"] == said
 
 
 def test_progress_is_shown_while_it_runs(world: OperatorWorld) -> None:
