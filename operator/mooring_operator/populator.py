@@ -117,6 +117,7 @@ class Populator:
         try:
             if decision.action is Action.RECORD:
                 self._record(claim, seen.mover)
+                self._warn(claim, suspect_backups.warning_of(seen.mover.result, source.warning))
             done = self._act(decision.action, claim, source, storage_class, access)
         except errors.MooringError as error:
             if verdicts.is_transient(error):
@@ -265,6 +266,10 @@ class Populator:
             claim, {keys.POPULATE_FAILED: f"{claim['metadata']['uid']} {reason}: {message}"}
         )
 
+    def _warn(self, claim: cluster.Object, text: str) -> None:
+        if text:
+            self._recorder.event(claim, verdicts.stuck(suspect_backups.CONDITION, text))
+
     def _withdraw(self, owner: owners.Owner) -> bool:
         """Deletes the mover, then what it was shown: a pod that ended still holds its claims."""
         mover_gone = self._movers.remove(owner, keys.ROLE_RESTORE)
@@ -292,9 +297,7 @@ class Populator:
                 notes[keys.PLACEMENT_NODE] = None
             self._annotate(claim, notes)
             raise
-        if source.warning:
-            warning = verdicts.stuck(suspect_backups.CONDITION, source.warning)
-            self._recorder.event(claim, warning)
+        self._warn(claim, source.warning)
         self._annotate(claim, {keys.POPULATE_NODE: entry.node})
 
     def _start(self, claim: cluster.Object, source: Source, access: Access | None) -> None:

@@ -101,6 +101,24 @@ def test_a_claim_that_names_it_itself_is_warned(world: OperatorWorld) -> None:
     assert claim["status"]["phase"] == "Bound"
 
 
+def test_a_point_in_time_without_a_backup_is_told_by_who_reads_it(world: OperatorWorld) -> None:
+    made(world, "one")
+    backup_id = world.backup_id("one")
+    point = {"repositoryName": "main", "backupId": backup_id}
+    for name, suspect in (("sound", None), ("rotten", "1 bytes of volume v differ")):
+        world.mover_answers["restore"] |= {"backupId": backup_id, "suspect": suspect}
+        target = {"claimName": name, "size": "1Gi"}
+        spec = {"point": point, "target": target, "placement": {"node": "node-2"}}
+        world.apply(resources.RESTORES, f"of-{name}", spec)
+        world.settle()
+        assert world.succeeded(resources.RESTORES, f"of-{name}")["status"] == "True"
+    text = f"backup {backup_id} is Suspect, and was restored as it is: 1 bytes of volume v differ"
+    for name in ("rotten", "of-rotten"):
+        assert warnings(world, name) == [("Suspect", text)]
+    for name in ("sound", "of-sound"):
+        assert warnings(world, name) == []
+
+
 def test_a_suspect_backup_does_not_count_as_a_good_one(world: OperatorWorld) -> None:
     made(world, "one", suspicion("gone"))
     world.reconcilers[KIND](KEY)
