@@ -54,7 +54,7 @@ class BackupStarts:
             repository=access.repository,
             deadline_seconds=spec.active_deadline_seconds,
         )
-        shown = self._shown(run, spec, status, source)
+        shown = self._shown(run, status, source)
         if shown is None:
             return
         task = replace(
@@ -62,6 +62,7 @@ class BackupStarts:
             tracked=shown.changes_claim is not None,
             bytes_per_second=spec.limit(),
             scrub_period_seconds=spec.scrub_period_days * _DAY_SECONDS,
+            read_everything=spec.reading is backup_nouns.Scope.EVERYTHING,
             doubt_tracking=suspect_backups.in_doubt(status, self._objects.find(resources.BACKUPS)),
             accept_suspect=spec.accept_suspect,
         )
@@ -70,7 +71,6 @@ class BackupStarts:
     def _shown(
         self,
         run: jobs.MoverRun,
-        spec: models.BackupSpec,
         status: dict[str, Any],
         source: backup_sources.Source,
     ) -> jobs.MoverRun | None:
@@ -79,8 +79,7 @@ class BackupStarts:
             nodes = source.foreign.nodes if source.foreign else None
             shown = replace(run, device_claim=device, foreign_device=True, nodes=nodes)
             return shown if device else None
-        tracked = spec.reading is backup_nouns.Scope.CHANGED
-        own = self._own.expose(run.owner, status, tracked=tracked)
+        own = self._own.expose(run.owner, status)
         if own is None:
             return None
         return replace(
@@ -89,7 +88,6 @@ class BackupStarts:
             read_only_device=True,
             changes_claim=own.changes,
             node=own.node,
-            taints=self._movers.taints(own.node),
         )
 
     def _task(

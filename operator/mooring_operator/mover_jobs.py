@@ -5,6 +5,7 @@ Every act is idempotent and named after its owner, so a retry meets what an earl
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mooring.api import keys
@@ -12,7 +13,7 @@ from mooring.domain import errors, ids
 from mooring.planning import movers
 from mooring.planning.movers import MoverState
 from mooring.ports import cluster
-from mooring_operator import observing
+from mooring_operator import mover_places, observing
 from mooring_operator.builders import jobs, owners, persistent_volumes
 from mooring_operator.builders.persistent_volumes import Exposure
 
@@ -28,7 +29,13 @@ class MoverJobs:
         self._settings = settings
 
     def start(self, run: jobs.MoverRun, spec: Mapping[str, Any]) -> None:
-        """Makes the mover's settings and Job; a no-op when they are there."""
+        """Makes the mover's settings and Job; a no-op when they are there.
+
+        Where it can run on one node alone, it tolerates what that node is kept for.
+        """
+        node = mover_places.only_node(self._objects, run)
+        if node is not None:
+            run = replace(run, taints=self._taints(node))
         self._make(cluster.CONFIG_MAPS, jobs.spec_config_map(run, spec))
         self._make(cluster.JOBS, jobs.job(run, self._settings))
 
@@ -128,8 +135,7 @@ class MoverJobs:
                 return str(waiting["reason"]), str(waiting["message"])
         return "MoverPending", observing.last_warning(self._objects, about)
 
-    def taints(self, node: ids.NodeName) -> list[cluster.Object]:
-        """Returns a node's taints, all of which a mover tolerates."""
+    def _taints(self, node: ids.NodeName) -> list[cluster.Object]:
         found = self._objects.get(cluster.NODES, node) or {}
         return list(found.get("spec", {}).get("taints") or [])
 

@@ -186,8 +186,15 @@ def foreign_volume(claim: cluster.Object, volume: cluster.Object) -> ForeignVolu
         mode=claim["spec"].get("volumeMode") or "Filesystem",
         storage_class=claim["spec"].get("storageClassName") or "",
         size_bytes=quantities.parse_bytes(str(spec.get("capacity", {}).get("storage", "0"))),
-        nodes=(spec.get("nodeAffinity") or {}).get("required"),
+        nodes=usable_on(volume),
     )
+
+
+def usable_on(volume: cluster.Object) -> cluster.Object | None:
+    """Returns the selector of the nodes that can use a PersistentVolume; None for all."""
+    affinity = volume.get("spec", {}).get("nodeAffinity") or {}
+    required: cluster.Object | None = affinity.get("required")
+    return required
 
 
 def was_made_for(volume: cluster.Object, claim: cluster.Object, driver: str) -> bool:

@@ -65,16 +65,14 @@ class OwnVolumes:
         elapsed = self._time.now() - started
         return run_statuses.snapshot_status(record, int(elapsed.total_seconds() * 1000))
 
-    def expose(
-        self, owner: owners.Owner, status: dict[str, Any], *, tracked: bool
-    ) -> Exposed | None:
-        """Shows a mover the snapshot, and what changed if wanted; None before all is there."""
+    def expose(self, owner: owners.Owner, status: dict[str, Any]) -> Exposed | None:
+        """Shows a mover the snapshot, and what changed in it; None before all is there."""
         node = ids.NodeName(str(status["node"]))
         snapshot_id = ids.parse_snapshot_id(str(status["snapshotId"]))
         device = persistent_volumes.snapshot_exposure(
             owner, snapshot_id, int(status["sizeBytes"]), node
         )
-        changes = self._bases.changes(owner, snapshot_id, node) if tracked else None
+        changes = self._bases.changes(owner, snapshot_id, node)
         exposed = [self._movers.expose(one) for one in (device, changes) if one is not None]
         if not all(exposed):
             return None

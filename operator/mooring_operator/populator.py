@@ -7,22 +7,21 @@ the claim's uid, and a finalizer on the claim keeps a deletion waiting until tha
 from dataclasses import dataclass
 
 from mooring.api import keys
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids
 from mooring.planning import (
     backup_run_plan,
     movers,
-    placement,
     placement_plan,
     populate_plan,
-    sizes,
     verdicts,
 )
 from mooring.planning.populate_plan import Action
 from mooring.ports import catalogue, cluster
-from mooring.volumes.fleet import claim_placements, requests
-from mooring_operator import observing
+from mooring.volumes.fleet import claim_placements
+from mooring_operator import observing, suspect_backups
 from mooring_operator.builders import (
     claims,
+    filled_volumes,
     jobs,
     mover_specs,
     owners,
@@ -34,7 +33,6 @@ from mooring_operator.recorder import Recorder
 from mooring_operator.repository_access import Access, RepositoryAccess
 from mooring_operator.surroundings import Surroundings
 
-_FILESYSTEM_PARAMETERS = ("csi.storage.k8s.io/fstype", "fsType", "fstype")
 _NO_POINT = "the backup that it asks for is not to be had"
 
 
@@ -119,6 +117,7 @@ class Populator:
         try:
             if decision.action is Action.RECORD:
                 self._record(claim, seen.mover)
+                self._warn(claim, suspect_backups.warning_of(seen.mover.result, source.warning))
             done = self._act(decision.action, claim, source, storage_class, access)
         except errors.MooringError as error:
             if verdicts.is_transient(error):
@@ -140,7 +139,7 @@ class Populator:
         mover = self._movers.observe(owner, keys.ROLE_RESTORE)
         facts = observing.class_facts(storage_class)
         entry = self._entry(claim)
-        node = entry.node if entry else self._node(claim, source, storage_class)
+        node, place = self._place(claim, source, storage_class, entry)
         access, repository = None, backup_run_plan.Need(True)
         if source.point is not None and mover.state is movers.MoverState.ABSENT:
             namespace = metadata["namespace"]
@@ -166,6 +165,7 @@ class Populator:
             verified=metadata.get("annotations", {}).get(keys.POPULATED) == metadata["uid"],
             failure=_failure(metadata),
             mover=mover,
+            place=place,
         )
         return seen, access
 
@@ -175,10 +175,29 @@ class Populator:
         found = self._catalogue.entry(volume_id)
         return None if found is None or found.deletion_requested else found
 
+    def _place(
+        self,
+        claim: cluster.Object,
+        source: Source,
+        storage_class: cluster.Object,
+        entry: catalogue.CatalogueEntry | None,
+    ) -> tuple[str | None, backup_run_plan.Need]:
+        try:
+            node = entry.node if entry else self._node(claim, source, storage_class)
+        except (errors.PreconditionFailed, errors.SpaceExhausted) as error:
+            self._recorder.event(claim, verdicts.stuck(error.reason, str(error)))
+            return None, backup_run_plan.unmet(error)
+        return node, backup_run_plan.Need(True)
+
     def _node(
         self, claim: cluster.Object, source: Source, storage_class: cluster.Object
     ) -> str | None:
-        """Returns the node of claim or restore, that of the scheduler, or for lack of both ours."""
+        """Returns the node of claim or restore, that of the scheduler, or for lack of both ours.
+
+        Raises:
+            PreconditionFailed: The nodes that were asked for are not there or cannot serve.
+            SpaceExhausted: They have no room.
+        """
         wish, bound = source.placement, claim_placements.bound_to(claim)
         chosen = claim["metadata"].get("annotations", {}).get(keys.SELECTED_NODE)
         if bound or (wish is None and chosen):
@@ -188,12 +207,8 @@ class Populator:
                 return None
             wish = placement_plan.Wish(selector={})
         pool = storage_class.get("parameters", {}).get("pool")
-        try:
-            found = observing.candidates(self._objects, pool)
-            choice = placement_plan.choose(wish, found, observing.requested_bytes(claim))
-        except (errors.PreconditionFailed, errors.SpaceExhausted) as error:
-            self._recorder.event(claim, verdicts.stuck(error.reason, str(error)))
-            return None
+        found = observing.candidates(self._objects, pool)
+        choice = placement_plan.choose(wish, found, observing.requested_bytes(claim))
         notes = claims.placement_annotations(
             choice, self._time.now(), binding=source.placement is not None
         )
@@ -251,6 +266,10 @@ class Populator:
             claim, {keys.POPULATE_FAILED: f"{claim['metadata']['uid']} {reason}: {message}"}
         )
 
+    def _warn(self, claim: cluster.Object, text: str) -> None:
+        if text:
+            self._recorder.event(claim, verdicts.stuck(suspect_backups.CONDITION, text))
+
     def _withdraw(self, owner: owners.Owner) -> bool:
         """Deletes the mover, then what it was shown: a pod that ended still holds its claims."""
         mover_gone = self._movers.remove(owner, keys.ROLE_RESTORE)
@@ -262,7 +281,13 @@ class Populator:
         self._recorder.hold(cluster.CLAIMS, claim, keys.POPULATE_FINALIZER)
         picked = claim["metadata"].get("annotations", {}).get(keys.SELECTED_NODE, "")
         node = claim_placements.bound_to(claim) or picked
-        request = _volume_request(claim, source, storage_class, ids.NodeName(node))
+        request = filled_volumes.request(
+            claim,
+            storage_class,
+            ids.NodeName(node),
+            filesystem=source.filesystem,
+            sector_size_bytes=source.sector_size_bytes,
+        )
         try:
             entry = self._kept.create_volume(request, source.original, self._entry(claim))
         except errors.SpaceExhausted:
@@ -272,6 +297,7 @@ class Populator:
                 notes[keys.PLACEMENT_NODE] = None
             self._annotate(claim, notes)
             raise
+        self._warn(claim, source.warning)
         self._annotate(claim, {keys.POPULATE_NODE: entry.node})
 
     def _start(self, claim: cluster.Object, source: Source, access: Access | None) -> None:
@@ -293,7 +319,6 @@ class Populator:
             deadline_seconds=source.deadline_seconds,
             device_claim=exposure.name,
             node=node,
-            taints=self._movers.taints(node),
         )
         self._movers.start(run, mover_specs.restore(source.backup_id))
 
@@ -349,38 +374,3 @@ def _failure(metadata: cluster.Object) -> tuple[str, str] | None:
 def _csi_name(claim: cluster.Object) -> str:
     """Returns the name that external-provisioner would have given the volume."""
     return persistent_volumes.final_volume_name(claim)
-
-
-def _volume_request(
-    claim: cluster.Object, source: Source, storage_class: cluster.Object, node: ids.NodeName
-) -> requests.VolumeRequest:
-    parameters = storage_class.get("parameters", {})
-    mode = volumes.VolumeMode(claim["spec"].get("volumeMode", "Filesystem"))
-    pool = parameters.get("pool")
-    metadata = claim["metadata"]
-    return requests.VolumeRequest(
-        name=_csi_name(claim),
-        size=sizes.SizeRange(required_bytes=observing.requested_bytes(claim)),
-        mode=mode,
-        filesystem=_filesystem(mode, source, parameters),
-        pool=None if pool is None else ids.parse_pool_name(pool),
-        preallocated=parameters.get("preallocate") == "true",
-        topology=placement.Topology(requisite=(node,), preferred=(node,)),
-        filling=True,
-        labels={"namespace": metadata["namespace"], "claim": metadata["name"]},
-        sector_size_bytes=source.sector_size_bytes,
-    )
-
-
-def _filesystem(
-    mode: volumes.VolumeMode, source: Source, parameters: dict[str, str]
-) -> volumes.FilesystemType | None:
-    """What the backup holds; where that is not known, what the StorageClass would make."""
-    if mode is volumes.VolumeMode.BLOCK:
-        return None
-    if source.filesystem is not None:
-        return volumes.FilesystemType(source.filesystem)
-    for name in _FILESYSTEM_PARAMETERS:
-        if parameters.get(name):
-            return volumes.FilesystemType(parameters[name])
-    return volumes.FilesystemType.EXT4

@@ -110,8 +110,13 @@ class Restores:
             return self._make_claim(obj, spec, source)
         self._mark(claim, obj)
         progress = self._populator.advance(claim, source)
+        self._warn(obj, suspect_backups.warning_of(progress.mover.result, source.warning))
         self._report(obj, progress.verdict, self._fields(obj, claim, source, progress))
         return _SOON_SECONDS if progress.acting else _WATCH_SECONDS
+
+    def _warn(self, obj: cluster.Object, text: str) -> None:
+        if text:
+            self._recorder.event(obj, verdicts.stuck(suspect_backups.CONDITION, text))
 
     def _mark(self, claim: cluster.Object, obj: cluster.Object) -> None:
         """Notes on a claim that a user made which Restore it is of: the next one is another."""
@@ -182,8 +187,7 @@ class Restores:
             self._objects.create(cluster.CLAIMS, claims.claim(template))
         except errors.AlreadyExists:
             return _SOON_SECONDS
-        if source.warning:
-            self._recorder.event(obj, verdicts.stuck(suspect_backups.CONDITION, source.warning))
+        self._warn(obj, source.warning)
         text = f"claim {spec.target.claim_name} was made and is being filled"
         fields = {"startTime": statuses.timestamp(self._time.now())}
         self._report(obj, verdicts.working("Starting", text), fields)

@@ -4,7 +4,7 @@ What is suspect comes from a mover's result or out of a repository, so it is rea
 input is; what cannot be read is suspect all the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +62,17 @@ def warning(name: str, status: dict[str, Any]) -> str:
     if not suspect:
         return ""
     return f"Backup {name} is Suspect, and is restored as it is: {suspect['message']}"
+
+
+def warning_of(result: Mapping[str, Any], known: str) -> str:
+    """Returns what a mover that restored has to say of its backup, unless that is known already.
+
+    A point in time without a Backup object is known to be Suspect only by who has read it.
+    """
+    said = result.get("suspect")
+    if not said or known:
+        return ""
+    return f"backup {result.get('backupId')} is Suspect, and was restored as it is: {said}"
 
 
 def held(backups: Iterable[cluster.Object]) -> set[str]:

@@ -171,6 +171,26 @@ class OperatorWorld:
         spec = {"backupName": "one", "target": {"claimName": claim}}
         self.apply(resources.RESTORES, name, {**spec, **more})
 
+    def make_claim_of(self, kind: str, source: str, name: str, size_bytes: int = GIB) -> None:
+        """Makes a claim that names a Backup or Restore as what it is to be filled from."""
+        spec = {
+            "storageClassName": "mooring",
+            "dataSourceRef": {"apiGroup": keys.GROUP, "kind": kind, "name": source},
+            "resources": {"requests": {"storage": str(size_bytes)}},
+            "accessModes": ["ReadWriteOnce"],
+        }
+        self.apply(cluster.CLAIMS, name, spec)
+
+    def pick_node(self, claim: str, node: str) -> None:
+        """Says which node the scheduler has picked for a claim."""
+        note = {"metadata": {"annotations": {keys.SELECTED_NODE: node}}}
+        self.cluster.patch(cluster.CLAIMS, claim, note, NAMESPACE)
+
+    def set_ready(self, node: str, *, ready: bool) -> None:
+        """Has a node's kubelet report, or fall silent."""
+        condition = {"type": "Ready", "status": "True" if ready else "Unknown"}
+        self.cluster.set_status(cluster.NODES, node, "", {"conditions": [condition]})
+
     def succeeded(self, resource: cluster.Resource, name: str) -> dict[str, Any]:
         obj = self.cluster.must_get(resource, name, NAMESPACE)
         return statuses.condition(obj, "Succeeded")

@@ -25,6 +25,7 @@ class Volume:
         self.written: list[Range] = []
         self.made: list[backups.BackupManifest] = []
         self.notes: tuple[str, ...] = ()
+        self.reading: backups.Reading | None = None
 
     def write(self, offset: int, data: bytes) -> None:
         self.content[offset : offset + len(data)] = data
@@ -48,7 +49,7 @@ class Volume:
         fields = {"scrub": ALL, "changes": changes, **more}
         outcome = self.engine.back_up(bytes(self.content), name, **fields)
         self.made.append(outcome.manifest)
-        self.notes = outcome.notes
+        self.notes, self.reading = outcome.notes, outcome.reading
         self.written = []
         return outcome.manifest.scrub
 

@@ -33,7 +33,8 @@ class BackupRequest:
             since which it is known. None to read everything.
         scrub: How much of what did not change is read again, to find what the disk has lost.
         doubt_tracking: Whether everything is read, and compared where tracking says that it did not
-            change.
+            change, because the disk lost something elsewhere.
+        read_everything: The same, because somebody asks for it.
         accept_suspect: Somebody looked at what is suspect since earlier backups, and takes it as it
             is now.
     """
@@ -49,6 +50,7 @@ class BackupRequest:
     changes: backups.Changes | None = None
     scrub: scrubbing.ScrubPolicy = scrubbing.NEVER
     doubt_tracking: bool = False
+    read_everything: bool = False
     accept_suspect: bool = False
 
 
@@ -193,13 +195,18 @@ def _scrub(
     wanted = scrub.ScrubRequest(parent)
     if basis.changed is not None:
         basis = replace(basis, tree=capture_pipeline.open_tree(repository, parent, walks=False))
-        why_all = scrubbing.why_doubted(parent, elsewhere=request.doubt_tracking)
+        why_all = scrubbing.why_whole(
+            parent, elsewhere=request.doubt_tracking, asked=request.read_everything
+        )
         elapsed = request.point_in_time - parent.point_in_time
         turn = scrubbing.plan_turn(parent, source.size_bytes, elapsed, request.scrub)
         if why_all:
             turn = scrubbing.whole_turn(parent, source.size_bytes)
         wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn, why_all)
     found = scrub.scrub(repository, source, wanted, watch)
+    if basis.changed is not None and found.record.whole:
+        why = wanted.why_all or "it could not be compared with the backup before"
+        basis = replace(basis, why_everything=why)
     if basis.changed is not None and found.ranges:
         basis = replace(basis, changed=scrub.Together(basis.changed, found.ranges))
     return found, basis

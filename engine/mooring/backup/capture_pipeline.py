@@ -35,7 +35,7 @@ class Basis:
     Attributes:
         parent: The backup that it is compared with, or None.
         changed: What may differ from the parent; None when everything may.
-        why_everything: Why everything may.
+        why_everything: Why everything is read, if it is.
         tree: The parent's, if somebody has it open already.
     """
 
@@ -102,7 +102,7 @@ class Capture:
         self._node_id_key = repository.keys.id_key(layout.BlobKind.NODE)
         self._changed = basis.changed if basis.parent is not None else None
         self.reading = backups.Reading(backups.Scope.CHANGED)
-        if self._changed is None:
+        if self._changed is None or basis.why_everything:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
         self._parent = _parent_tree(repository, basis)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID

@@ -142,6 +142,7 @@ def back_up(
             changes=changes,
             scrub=scrubbing.ScrubPolicy(timedelta(seconds=spec.scrub_period_seconds)),
             doubt_tracking=spec.doubt_tracking,
+            read_everything=spec.read_everything,
             accept_suspect=spec.accept_suspect,
         )
         outcome = capture.back_up(repository, source, request, watch)

@@ -124,7 +124,9 @@ class BackupSpec(MoverSpec):
         documents: Kubernetes objects to keep with the backup, by role.
         changes: File that lists what changed in the device since a backup; None for none.
         scrub_period_seconds: In which all that did not change is read again once; 0 for never.
-        doubt_tracking: Whether everything is read and compared, whatever tracking says.
+        doubt_tracking: Whether everything is read and compared, whatever tracking says, because
+            the disk lost something elsewhere.
+        read_everything: The same, because the user asks for it.
         accept_suspect: Whether what is suspect since earlier backups is taken as it is now.
     """
 
@@ -139,6 +141,7 @@ class BackupSpec(MoverSpec):
     changes: Path | None = None
     scrub_period_seconds: Annotated[int, pydantic.Field(ge=0)] = _SCRUB_PERIOD_SECONDS
     doubt_tracking: bool = False
+    read_everything: bool = False
     accept_suspect: bool = False
 
     def moment(self, now: datetime) -> datetime:

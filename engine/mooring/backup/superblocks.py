@@ -3,11 +3,11 @@
 import uuid
 from dataclasses import dataclass
 
+from mooring.domain import ext4
+
 HEAD_BYTES = 68 << 10
 
-_EXT4 = 1024
 _BTRFS = 65536
-_EXT4_64BIT = 0x80
 _LARGEST_SECTOR_BYTES = 4096
 
 
@@ -45,14 +45,10 @@ def read(head: bytes) -> Superblock | None:
 
 
 def _read_ext4(head: bytes) -> Superblock | None:
-    block = head[_EXT4 : _EXT4 + 1024]
-    if len(block) < 1024 or block[56:58] != b"\x53\xef":
+    found = ext4.parse(head[ext4.OFFSET : ext4.OFFSET + ext4.LENGTH])
+    if found is None:
         return None
-    block_size = 1024 << min(_little(block, 24, 4), 6)
-    blocks = _little(block, 4, 4)
-    if _little(block, 96, 4) & _EXT4_64BIT:
-        blocks |= _little(block, 336, 4) << 32
-    return _superblock("ext4", block[104:120], blocks * block_size, block_size)
+    return _superblock("ext4", found.uuid, found.size_bytes, found.block_bytes)
 
 
 def _read_xfs(head: bytes) -> Superblock | None:

@@ -8,7 +8,7 @@ import enum
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mooring.domain import quantities
+from mooring.domain import errors, quantities
 from mooring.planning import movers, verdicts
 from mooring.planning.movers import MoverState
 
@@ -41,6 +41,12 @@ class Need:
     hopeless: bool = False
     reason: str = ""
     message: str = ""
+
+
+def unmet(error: errors.MooringError) -> Need:
+    """Returns what an error says is missing."""
+    verdict = verdicts.of_error(error)
+    return Need(False, verdict.outcome is verdicts.Outcome.STUCK, verdict.reason, verdict.message)
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,7 @@ def _summary(mover: movers.Mover) -> str:
         for name, value in mover.result.items()
         if name.startswith("bytes") and isinstance(value, int)
     }
-    return (
-        f"{numbers.get('bytesRead', '0 B')} read, {numbers.get('bytesSent', '0 B')} sent, "
-        f"{numbers.get('bytesStored', '0 B')} stored"
-    )
+    words = {"bytesRead": "read", "bytesSent": "sent", "bytesStored": "stored"}
+    if numbers.get("bytesScrubbed", "0 B") != "0 B":
+        words = {"bytesRead": "read", "bytesScrubbed": "compared", **words}
+    return ", ".join(f"{numbers.get(name, '0 B')} {word}" for name, word in words.items())

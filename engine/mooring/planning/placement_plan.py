@@ -93,13 +93,9 @@ def choose_for_copy(
 
 
 def _roomiest(found: Sequence[Candidate], size_bytes: int, why: str) -> Choice:
-    names = ", ".join(node.name for node in found)
     alive = [node for node in found if node.ready and node.available_bytes is not None]
     if not alive:
-        raise errors.PreconditionFailed(
-            f"no node of {names} is ready with a Mooring agent; see kubectl -n mooring-system "
-            "get pods -o wide"
-        )
+        raise errors.PreconditionFailed(_none_serves(found))
     best = max(alive, key=lambda node: (node.available_bytes or 0, node.name))
     if (best.available_bytes or 0) < size_bytes:
         raise errors.SpaceExhausted(
@@ -107,3 +103,16 @@ def _roomiest(found: Sequence[Candidate], size_bytes: int, why: str) -> Choice:
             f"for {quantities.show_bytes(size_bytes)}; free space, or add a node or pool"
         )
     return Choice(best.name, why)
+
+
+def _none_serves(found: Sequence[Candidate]) -> str:
+    away = ", ".join(node.name for node in found if not node.ready)
+    bare = ", ".join(node.name for node in found if node.ready)
+    said = []
+    if away:
+        said.append(f"node {away} is not ready, see kubectl describe node {away.split(', ')[0]}")
+    if bare:
+        agents = "kubectl -n mooring-system get pods -o wide"
+        said.append(f"node {bare} has no Mooring agent with a healthy pool, see {agents}")
+    advice = "It goes on once that is mended; or ask for another place in spec.placement"
+    return f"the data cannot go where it shall: {'; '.join(said)}. {advice}"

@@ -63,6 +63,7 @@ class Observed:
         verified: Whether it is on record that every byte is there, verified and synced.
         failure: Reason and message on record of a mover that gave up; None otherwise.
         mover: The mover.
+        place: What stands in the way of the place that was asked for.
     """
 
     claim: str
@@ -83,6 +84,7 @@ class Observed:
     verified: bool
     failure: tuple[str, str] | None
     mover: movers.Mover
+    place: backup_run_plan.Need
 
     @property
     def has_leftovers(self) -> bool:
@@ -160,6 +162,8 @@ def refuse(seen: Observed) -> verdicts.Verdict | None:
 
 
 def _decide_start(seen: Observed) -> Decision:
+    if not seen.place.ready:
+        return _waits(seen.place)
     if seen.node is None:
         text = f"waits for the first pod that uses claim {seen.claim}: its node gets the data"
         if not seen.waits_for_pod:
@@ -169,12 +173,16 @@ def _decide_start(seen: Observed) -> Decision:
             verdicts.working("WaitingForFirstPod", f"{text}. Start a pod, or set a placement"),
         )
     if not seen.repository.ready:
-        say = verdicts.stuck if seen.repository.hopeless else verdicts.working
-        return Decision(Action.WAIT, say(seen.repository.reason, seen.repository.message))
+        return _waits(seen.repository)
     if not seen.volume_made:
         text = f"a volume is being made on {seen.node}"
         return Decision(Action.CREATE_VOLUME, verdicts.working("Provisioning", text))
     return Decision(Action.START, verdicts.working("Starting", "the mover is being started"))
+
+
+def _waits(need: backup_run_plan.Need) -> Decision:
+    say = verdicts.stuck if need.hopeless else verdicts.working
+    return Decision(Action.WAIT, say(need.reason, need.message))
 
 
 def _decide_failed(seen: Observed, reason: str, message: str) -> Decision:

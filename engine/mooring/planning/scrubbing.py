@@ -83,16 +83,19 @@ def whole_turn(parent: backups.BackupManifest, size_bytes: int) -> Turn:
     return Turn((Range(0, size_bytes),), parent.scrub.next_chunk)
 
 
-def why_doubted(parent: backups.BackupManifest, *, elsewhere: bool) -> str:
-    """Returns why tracking is not to be trusted since the backup before; empty when it is.
+def why_whole(parent: backups.BackupManifest, *, elsewhere: bool, asked: bool) -> str:
+    """Returns why all that tracking says is unchanged is read too; empty when it is not.
 
     Args:
         parent: The backup before.
         elsewhere: Whether a backup of another volume of the pool found something.
+        asked: Whether somebody asks for it.
     """
     if parent.scrub.doubted:
         return f"backup {parent.backup_id} found what tracking did not say"
-    return "the disk lost something of another volume of this pool" if elsewhere else ""
+    if elsewhere:
+        return "the disk lost something of another volume of this pool"
+    return "that is asked for" if asked else ""
 
 
 def _clipped(one: Range, size_bytes: int) -> Range:

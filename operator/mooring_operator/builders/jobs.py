@@ -12,7 +12,7 @@ from typing import Any
 from mooring.api import keys
 from mooring.domain import ids
 from mooring.ports import cluster
-from mooring_operator.builders import owners
+from mooring_operator.builders import owners, tolerations
 from mooring_operator.builders.repository_mounts import RepositoryMount
 
 CONTAINER = "mover"
@@ -59,7 +59,8 @@ class MoverRun:
         foreign_device: Whether it is another driver's, which gives it to no mover by itself.
         nodes: Node selector terms, where no one node is named; None for any.
         node: The node to run on; None for any.
-        taints: That node's taints, all tolerated: the data is there and nowhere else.
+        taints: Of the one node that it can run on, whether named or found; None when it has a
+            choice, and tolerates none.
         deadline_seconds: How long it may take, retries included.
         changes_claim: The claim of the list of what changed in the device; None without one.
         annotations: Further annotations of the Job.
@@ -72,7 +73,7 @@ class MoverRun:
     device_claim: str | None = None
     read_only_device: bool = False
     node: ids.NodeName | None = None
-    taints: Sequence[cluster.Object] = ()
+    taints: Sequence[cluster.Object] | None = None
     changes_claim: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     foreign_device: bool = False
@@ -147,9 +148,10 @@ def _pod_spec(run: MoverRun, settings: MoverSettings) -> cluster.Object:
         spec["securityContext"]["supplementalGroups"] = list(settings.device_groups)
     if run.node is not None:
         spec["affinity"] = _held_to(_only(run.node))
-        spec["tolerations"] = [_toleration(taint) for taint in run.taints]
     elif run.nodes is not None:
         spec["affinity"] = _held_to(run.nodes)
+    if run.taints is not None:
+        spec["tolerations"] = tolerations.of_node(run.taints)
     return spec
 
 
@@ -209,15 +211,6 @@ def _only(node: ids.NodeName) -> cluster.Object:
 
 def _held_to(nodes: cluster.Object) -> cluster.Object:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": nodes}}
-
-
-def _toleration(taint: cluster.Object) -> cluster.Object:
-    toleration = {"key": taint["key"], "operator": "Equal", "effect": taint["effect"]}
-    if taint.get("value"):
-        toleration["value"] = taint["value"]
-    else:
-        toleration["operator"] = "Exists"
-    return toleration
 
 
 def _folder(path: str) -> str:

@@ -43,6 +43,7 @@ class BackupTask:
         bytes_per_second: Most that is read in a second; None for no limit.
         scrub_period_seconds: In which what did not change is read again; 0 for never.
         doubt_tracking: Whether all is read, since the disk is in doubt.
+        read_everything: Whether all is read, since the user asks for it.
         accept_suspect: Whether what is suspect is taken as it is.
     """
 
@@ -55,6 +56,7 @@ class BackupTask:
     bytes_per_second: int | None = None
     scrub_period_seconds: int = 0
     doubt_tracking: bool = False
+    read_everything: bool = False
     accept_suspect: bool = False
 
 
@@ -81,6 +83,7 @@ def backup(task: BackupTask) -> dict[str, Any]:
         "bytesPerSecond": task.bytes_per_second,
         "scrubPeriodSeconds": task.scrub_period_seconds,
         "doubtTracking": task.doubt_tracking,
+        "readEverything": task.read_everything,
         "acceptSuspect": task.accept_suspect,
         **({"changes": keys.CHANGES_PATH} if task.tracked else {}),
     }

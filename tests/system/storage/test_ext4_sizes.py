@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mooring.adapters.host import ext4
+from mooring.adapters.host import ext4_devices
 
 MIB = 1 << 20
 KIB = 1 << 10
@@ -36,11 +36,11 @@ def test_it_grows_as_far_as_expected(
         file.truncate(before_mib * MIB)
         _run("mkfs.ext4", "-F", "-q", "-b", str(block_bytes), "-E", "nodiscard", str(image))
         file.truncate(before_mib * MIB + grown_kib * KIB)
-    superblock, device_blocks = ext4.read(image)
-    expected, could_grow = superblock.blocks_on(device_blocks), not ext4.fills(image)
+    superblock, device_blocks = ext4_devices.read(image)
+    expected, could_grow = superblock.blocks_on(device_blocks), not ext4_devices.fills(image)
     _run("e2fsck", "-f", "-p", str(image))
     _run("resize2fs", str(image))
-    after, _ = ext4.read(image)
+    after, _ = ext4_devices.read(image)
     image.unlink()
     assert after.blocks == max(expected, superblock.blocks)
     assert could_grow == (after.blocks > superblock.blocks)

@@ -49,6 +49,28 @@ def test_what_a_neighbour_lost_makes_it_read_everything(volume: Volume) -> None:
     assert "another volume of this pool" in "".join(volume.notes)
 
 
+def test_asked_to_read_everything_it_takes_no_rot_for_a_write(volume: Volume) -> None:
+    before = bytes(volume.content)
+    volume.write(0, b"somebody wrote this")
+    volume.rot(300 * CHUNK + 77)
+    record = volume.back_up(scrub=scrubbing.NEVER, read_everything=True)
+    unchanged = len(volume.content) - CHUNK
+    assert (record.whole, record.bytes_read, record.doubted) == (True, unchanged, True)
+    assert volume.reading == backups.Reading(backups.Scope.EVERYTHING, "that is asked for")
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert volume.engine.restore("bk-0") == before
+    assert volume.is_honest()
+
+
+def test_asked_to_read_everything_it_finds_a_write_that_tracking_missed(volume: Volume) -> None:
+    volume.content[9 * CHUNK : 9 * CHUNK + 4] = b"lost"
+    assert volume.back_up(scrub=scrubbing.NEVER).suspect == ()
+    assert not volume.is_honest()
+    volume.back_up(scrub=scrubbing.NEVER, read_everything=True)
+    assert volume.is_honest()
+    assert volume.places() == [(9 * CHUNK, 4, "bk-1")]
+
+
 def test_a_flipped_bit_is_found_and_both_contents_are_kept(volume: Volume) -> None:
     before = bytes(volume.content)
     volume.write(0, b"somebody wrote this")

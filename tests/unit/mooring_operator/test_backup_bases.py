@@ -67,7 +67,7 @@ def test_the_first_mover_reads_everything_and_the_next_is_told_what_changed(
     pod, told = running(world, "two")
     assert exposed(world) == ["changes", "snapshot"]
     parsed = mover_spec.BackupSpec.model_validate(told)
-    assert str(parsed.changes) == keys.CHANGES_PATH
+    assert (str(parsed.changes), parsed.read_everything) == (keys.CHANGES_PATH, False)
     (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "changes"]
     assert mount == {"name": "changes", "mountPath": "/changes", "readOnly": True}
     claim = next(one for one in pod["volumes"] if one["name"] == "changes")
@@ -145,7 +145,7 @@ def test_a_snapshot_still_in_use_is_kept_later(
     assert bases(world) == [volumes.BackupBase(REPOSITORY, world.backup_id("one"))]
 
 
-def test_asked_for_everything_the_mover_is_told_nothing_and_what_was_kept_goes_on(
+def test_asked_for_everything_the_mover_compares_with_what_was_kept(
     world: OperatorWorld,
 ) -> None:
     world.make_backup("one")
@@ -154,11 +154,12 @@ def test_asked_for_everything_the_mover_is_told_nothing_and_what_was_kept_goes_o
     world.paused.add("backup")
     world.make_backup("two", reading="Everything", bytesPerSecond="50Mi")
     world.settle()
-    assert exposed(world) == ["snapshot"]
+    assert exposed(world) == ["changes", "snapshot"]
     (job,) = world.cluster.find(cluster.JOBS)
     config = world.cluster.must_get(cluster.CONFIG_MAPS, job["metadata"]["name"], NAMESPACE)
     told = mover_spec.BackupSpec.model_validate_json(config["data"]["spec.json"])
-    assert (told.changes, told.bytes_per_second) == (None, 50 << 20)
+    assert (str(told.changes), told.read_everything) == (keys.CHANGES_PATH, True)
+    assert told.bytes_per_second == 50 << 20
     world.paused.clear()
     world.settle()
     status = world.status(resources.BACKUPS, "two")

@@ -40,6 +40,7 @@ def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorW
     status = world.status(resources.BACKUPS, "one")
     done = world.succeeded(resources.BACKUPS, "one")
     assert (done["status"], done["reason"]) == ("True", "Succeeded")
+    assert done["message"] == "1.0 GiB read, 5 B sent, 3 B stored"
     assert status["progress"] == {
         "percent": 100, "bytesTotal": GIB, "bytesRead": GIB, "bytesSent": 5, "bytesStored": 3,
     }  # fmt: skip
@@ -51,6 +52,22 @@ def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorW
     repository = world.cluster.must_get(resources.BACKUP_REPOSITORIES, "main", NAMESPACE)
     kept = f"mooring-repository-{repository['metadata']['uid']}"
     assert sorted(world.cluster.names(cluster.CLAIMS)) == sorted([*before, kept])
+
+
+@pytest.mark.parametrize(
+    ("scrubbed", "said"),
+    [(3 << 20, "1.0 GiB read, 3.0 MiB compared, 5 B sent, 3 B stored"),
+     (0, "1.0 GiB read, 5 B sent, 3 B stored"),
+     ("nonsense", "1.0 GiB read, 5 B sent, 3 B stored")],
+)  # fmt: skip
+def test_what_was_read_again_and_compared_is_said(
+    world: OperatorWorld, scrubbed: object, said: str
+) -> None:
+    world.settle(6)
+    world.mover_answers["backup"]["bytesScrubbed"] = scrubbed
+    world.make_backup()
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["message"] == said
 
 
 def test_progress_is_shown_while_it_runs(world: OperatorWorld) -> None:
@@ -198,11 +215,49 @@ def test_without_a_placement_the_first_pod_decides(world: OperatorWorld) -> None
     world.settle()
     now = world.succeeded(resources.RESTORES, "back")
     assert (now["status"], now["reason"]) == ("Unknown", "WaitingForFirstPod")
-    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-1"}}}
-    world.cluster.patch(cluster.CLAIMS, "restored", note, NAMESPACE)
+    world.pick_node("restored", "node-1")
     world.settle()
     assert world.status(resources.RESTORES, "back")["node"] == "node-1"
     assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+
+
+@pytest.mark.parametrize("who_makes_the_claim", ["the Restore", "a user"])
+def test_a_placement_on_a_node_that_is_away_names_it_and_goes_on_with_it(
+    world: OperatorWorld, who_makes_the_claim: str
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.set_ready("node-2", ready=False)
+    if who_makes_the_claim == "a user":
+        world.make_claim_of("Restore", "back", "restored")
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    restore = world.cluster.must_get(resources.RESTORES, "back", NAMESPACE)
+    assert statuses.condition(restore, "Stalled")["status"] == "True"
+    said = world.succeeded(resources.RESTORES, "back")["message"]
+    for part in ("node node-2 is not ready", "kubectl describe node node-2", "spec.placement"):
+        assert part in said
+    assert "first pod" not in said
+    world.set_ready("node-2", ready=True)
+    world.clock.advance(30)
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+    assert world.status(resources.RESTORES, "back")["node"] == "node-2"
+
+
+def test_a_placement_without_room_says_so_where_it_would_have_named_the_first_pod(
+    world: OperatorWorld,
+) -> None:
+    world.settle(6)
+    world.make_backup()
+    world.settle()
+    world.make_claim_of("Restore", "back", "restored", 200 * GIB)
+    world.make_restore(placement={"node": "node-2"})
+    world.settle()
+    now = world.succeeded(resources.RESTORES, "back")
+    assert (now["status"], now["reason"]) == ("Unknown", "SpaceExhausted")
+    assert "node-2 has room for" in now["message"]
 
 
 def test_two_restores_to_one_claim_the_second_is_refused(world: OperatorWorld) -> None:
@@ -249,16 +304,8 @@ def test_a_claim_of_a_users_own_is_filled_from_a_backup(world: OperatorWorld) ->
     world.settle(6)
     world.make_backup()
     world.settle()
-    source = {"apiGroup": keys.GROUP, "kind": "Backup", "name": "one"}
-    spec = {
-        "storageClassName": "mooring",
-        "dataSourceRef": source,
-        "resources": {"requests": {"storage": "1Gi"}},
-        "accessModes": ["ReadWriteOnce"],
-    }
-    world.apply(cluster.CLAIMS, "copy", spec)
-    note = {"metadata": {"annotations": {keys.SELECTED_NODE: "node-2"}}}
-    world.cluster.patch(cluster.CLAIMS, "copy", note, NAMESPACE)
+    world.make_claim_of("Backup", "one", "copy")
+    world.pick_node("copy", "node-2")
     world.settle()
     claim = world.cluster.must_get(cluster.CLAIMS, "copy", NAMESPACE)
     assert claim["status"]["phase"] == "Bound"

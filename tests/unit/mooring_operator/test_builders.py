@@ -19,6 +19,10 @@ NODE = ids.NodeName("node-1")
 TAINTS = [
     {"key": "a", "value": "b", "effect": "NoSchedule"},
     {"key": "c", "effect": "NoExecute"},
+    {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
+    {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"},
+    {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"},
+    {"key": "node.cloudprovider.kubernetes.io/shutdown", "effect": "NoSchedule"},
 ]
 RUN = jobs.MoverRun(
     owner=OWNER,
@@ -67,12 +71,23 @@ def test_the_pod_has_no_token_has_limits_and_cannot_change_its_image() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_the_pod_is_tied_to_the_node_and_stands_its_taints() -> None:
+def test_the_pod_is_tied_to_the_node_and_stands_what_somebody_decided_of_it() -> None:
     spec = pod()
     required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     (term,) = required["nodeSelectorTerms"]
     assert term["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": [NODE]}]
-    assert [entry["operator"] for entry in spec["tolerations"]] == ["Equal", "Exists"]
+    assert spec["tolerations"] == [
+        {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"},
+        {"key": "c", "operator": "Exists", "effect": "NoExecute"},
+    ]
+
+
+def test_a_pod_that_has_a_choice_of_nodes_tolerates_nothing() -> None:
+    run = dataclasses.replace(RUN, node=None, taints=None)
+    spec = jobs.job(run, SETTINGS)["spec"]["template"]["spec"]
+    assert "tolerations" not in spec
+    assert "affinity" not in spec
 
 
 def test_the_pod_sees_one_device_read_only_and_one_key() -> None:

@@ -81,6 +81,44 @@ def test_whoever_restores_it_is_warned(world: OperatorWorld) -> None:
     assert (reason, "Backup one is Suspect" in message) == ("Suspect", True)
 
 
+def test_a_claim_that_names_it_itself_is_warned(world: OperatorWorld) -> None:
+    made(world, "one")
+    made(world, "two", suspicion(world.backup_id("one")))
+    for backup, claim in (("one", "from-good"), ("two", "from-suspect")):
+        world.make_claim_of("Backup", backup, claim)
+        world.pick_node(claim, "node-2")
+    world.settle()
+    assert warnings(world, "from-good") == []
+    ((reason, message),) = warnings(world, "from-suspect")
+    assert (reason, "Backup two is Suspect" in message) == ("Suspect", True)
+    (event,) = [
+        one
+        for one in world.cluster.find(cluster.EVENTS)
+        if one["involvedObject"]["name"] == "from-suspect" and one["reason"] == "Suspect"
+    ]
+    assert (event["involvedObject"]["kind"], event["count"]) == ("PersistentVolumeClaim", 1)
+    claim = world.cluster.must_get(cluster.CLAIMS, "from-suspect", NAMESPACE)
+    assert claim["status"]["phase"] == "Bound"
+
+
+def test_a_point_in_time_without_a_backup_is_told_by_who_reads_it(world: OperatorWorld) -> None:
+    made(world, "one")
+    backup_id = world.backup_id("one")
+    point = {"repositoryName": "main", "backupId": backup_id}
+    for name, suspect in (("sound", None), ("rotten", "1 bytes of volume v differ")):
+        world.mover_answers["restore"] |= {"backupId": backup_id, "suspect": suspect}
+        target = {"claimName": name, "size": "1Gi"}
+        spec = {"point": point, "target": target, "placement": {"node": "node-2"}}
+        world.apply(resources.RESTORES, f"of-{name}", spec)
+        world.settle()
+        assert world.succeeded(resources.RESTORES, f"of-{name}")["status"] == "True"
+    text = f"backup {backup_id} is Suspect, and was restored as it is: 1 bytes of volume v differ"
+    for name in ("rotten", "of-rotten"):
+        assert warnings(world, name) == [("Suspect", text)]
+    for name in ("sound", "of-sound"):
+        assert warnings(world, name) == []
+
+
 def test_a_suspect_backup_does_not_count_as_a_good_one(world: OperatorWorld) -> None:
     made(world, "one", suspicion("gone"))
     world.reconcilers[KIND](KEY)

@@ -75,6 +75,7 @@ _populate = st.builds(
     verified=st.booleans(),
     failure=st.sampled_from([None, ("DataCorrupt", "chunk 1")]),
     mover=_mover,
+    place=_need,
 )
 
 
@@ -360,10 +361,25 @@ def test_the_roomiest_node_with_the_labels_wins() -> None:
         placement_plan.choose(placement_plan.Wish(selector={"disk": "ssd"}), nodes, 10 * GIB)
 
 
-@pytest.mark.parametrize("node", [_node("a", None), replace(_node("a", GIB), ready=False)])
-def test_a_node_that_cannot_serve_is_said(node: placement_plan.Candidate) -> None:
-    with pytest.raises(errors.PreconditionFailed, match="ready with a Mooring agent"):
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (_node("a", None), "node a has no Mooring agent with a healthy pool, see kubectl -n"),
+        (replace(_node("a", GIB), ready=False), "a is not ready, see kubectl describe node a"),
+    ],
+)
+def test_a_node_that_cannot_serve_is_said(node: placement_plan.Candidate, said: str) -> None:
+    with pytest.raises(errors.PreconditionFailed, match=said):
         placement_plan.choose(placement_plan.Wish(node=ids.NodeName("a")), [node], 1)
+
+
+def test_of_nodes_that_cannot_serve_each_is_said_and_why() -> None:
+    nodes = [replace(_node(name, GIB), ready=False) for name in "ab"]
+    nodes.append(_node("c", None))
+    with pytest.raises(errors.PreconditionFailed) as refused:
+        placement_plan.choose(placement_plan.Wish(selector={}), nodes, 1)
+    for part in ("node a, b is not ready", "describe node a.", "node c has no", "spec.placement"):
+        assert part.strip(".") in str(refused.value)
 
 
 def _holder(**more: object) -> claim_holders.Holder:

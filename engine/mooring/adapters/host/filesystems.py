@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mooring.adapters.host import commands, ext4, sparse
+from mooring.adapters.host import commands, ext4_devices, sparse
 from mooring.domain import errors, volumes
 
 _NOTHING_FOUND = 2
@@ -102,10 +102,11 @@ class KernelFilesystems:
         """Grows a mounted filesystem to its device; a no-op when it fills it.
 
         Raises:
+            DataCorrupt: The device holds no ext4, as it should.
             Unsupported: This process may not grow it while it is mounted.
         """
         if filesystem is volumes.FilesystemType.EXT4:
-            if ext4.fills(device):
+            if ext4_devices.fills(device):
                 return
             if not _may_use_reserved_resources():
                 raise errors.Unsupported(
@@ -126,10 +127,13 @@ class KernelFilesystems:
 
         A device that is busy is waited for a few seconds: an unmounted filesystem may live on for a
         moment, in a namespace that is being made for a container.
+
+        Raises:
+            DataCorrupt: The device holds no ext4, as it should.
         """
         if filesystem is not volumes.FilesystemType.EXT4 or _may_use_reserved_resources():
             return False
-        if ext4.fills(device):
+        if ext4_devices.fills(device):
             return False
         deadline = time.monotonic() + _IDLE_TIMEOUT_SECONDS
         while _is_busy(device):

@@ -60,7 +60,8 @@ class BackupOptions(base.Model):
         default=Scope.CHANGED,
         description="Changed reads what changed block tracking names, or everything where nothing "
         "is tracked. Everything reads and hashes all of the volume, whatever tracking says, and "
-        "sends what differs.",
+        "sends what differs; what differs although tracking says that nobody wrote it makes the "
+        "Backup Suspect.",
     )
     scrub_period_days: int = Field(
         default=30,
@@ -195,7 +196,8 @@ class BackupStatus(RunStatus):
     reading: str | None = Field(
         default=None,
         description="Changed: only what changed block tracking named was read. Everything: all of "
-        "it was read and hashed. Absent where an earlier attempt had made the backup.",
+        "it was read and hashed, asked for or not. Absent where an earlier attempt had made the "
+        "backup.",
     )
     reading_reason: str | None = Field(default=None, description="Why everything was read.")
     imported: bool | None = Field(

@@ -1,16 +1,18 @@
-"""What the superblock of an ext4 says of its size, and what it can grow to.
+"""What the superblock of an ext4 says of it, and how far it can grow.
 
 Sources: the layout in the kernel's `Documentation/filesystems/ext4/super.rst`, and the rule for a
 last block group that is too small to be of use in e2fsprogs' `resize/resize2fs.c`.
 """
 
-import os
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
-_OFFSET = 1024
-_LENGTH = 1024
+OFFSET = 1024
+"""Where it is on the device."""
+LENGTH = 1024
+
+_MAGIC = 0xEF53
+_LARGEST_BLOCK_LOG = 6  # 64 KiB
 _SPARSE_SUPER = 0x1
 _64BIT = 0x80
 _SHORT_DESCRIPTOR_BYTES = 32
@@ -20,9 +22,10 @@ _POWERS_WITH_SUPERBLOCK = (3, 5, 7)
 
 @dataclass(frozen=True)
 class Superblock:
-    """The fields that tell the size.
+    """The fields that tell who it is and how large.
 
     Attributes:
+        uuid: Its UUID, 16 bytes.
         blocks: Blocks of the filesystem.
         block_bytes: Size of one.
         first_data_block: 1 where blocks are 1 KiB, else 0.
@@ -33,6 +36,7 @@ class Superblock:
         sparse: Whether only some groups have a copy of the superblock.
     """
 
+    uuid: bytes
     blocks: int
     block_bytes: int
     first_data_block: int
@@ -42,11 +46,18 @@ class Superblock:
     reserved_descriptor_blocks: int
     sparse: bool
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of its device."""
+        return self.blocks * self.block_bytes
+
     def blocks_on(self, device_blocks: int) -> int:
         """Returns how many blocks `resize2fs` gives it on a device of so many.
 
         It leaves a last group out that would hold its own tables and fewer than 50 other blocks.
         """
+        if not self.blocks_per_group:
+            return device_blocks
         whole, rest = divmod(device_blocks - self.first_data_block, self.blocks_per_group)
         if not whole or not rest:
             return device_blocks
@@ -57,29 +68,22 @@ class Superblock:
         return device_blocks if rest >= needed else device_blocks - rest
 
 
-def read(device: Path) -> tuple[Superblock, int]:
-    """Reads the superblock of an ext4; returns it, and how many of its blocks the device has.
-
-    They are counted in whole pages of memory, as `resize2fs` does.
-    """
-    with device.open("rb") as file:
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(_OFFSET)
-        superblock = parse(file.read(_LENGTH))
-    page_bytes = max(os.sysconf("SC_PAGE_SIZE"), superblock.block_bytes)
-    return superblock, size_bytes // page_bytes * (page_bytes // superblock.block_bytes)
-
-
-def parse(raw: bytes) -> Superblock:
-    """Reads the fields of a superblock's 1,024 bytes."""
+def parse(raw: bytes) -> Superblock | None:
+    """Reads a superblock's `LENGTH` bytes; None when they are none of an ext4."""
+    if len(raw) < LENGTH:
+        return None
 
     def field(kind: str, offset: int) -> int:
         return int(struct.unpack_from(f"<{kind}", raw, offset)[0])
 
-    block_bytes = 1024 << field("I", 0x18)
+    block_log = field("I", 0x18)
+    if field("H", 0x38) != _MAGIC or block_log > _LARGEST_BLOCK_LOG:
+        return None
+    block_bytes = 1024 << block_log
     is_64bit = bool(field("I", 0x60) & _64BIT)
     inode_bytes = field("I", 0x28) * field("H", 0x58)
     return Superblock(
+        uuid=bytes(raw[0x68:0x78]),
         blocks=field("I", 0x4) | (field("I", 0x150) << 32 if is_64bit else 0),
         block_bytes=block_bytes,
         first_data_block=field("I", 0x14),
@@ -89,12 +93,6 @@ def parse(raw: bytes) -> Superblock:
         reserved_descriptor_blocks=field("H", 0xCE),
         sparse=bool(field("I", 0x64) & _SPARSE_SUPER),
     )
-
-
-def fills(device: Path) -> bool:
-    """Whether an ext4 is as large as it can be on its device."""
-    superblock, device_blocks = read(device)
-    return superblock.blocks >= superblock.blocks_on(device_blocks)
 
 
 def _has_superblock(group: int) -> bool:
