@@ -25,7 +25,7 @@ from support.fault_proxy import Break, FaultProxy, Refuse, Slow
 IMAGE = random.Random(7).randbytes(1 << 20)
 LIMIT = 1 << 20
 IMPATIENT = object_clients.Limits(
-    connect_seconds=4, answer_seconds=4, transfer_seconds=4, patience_seconds=0.5
+    connect_seconds=4, answer_seconds=2, least_bytes_per_second=2 << 20, patience_seconds=0.5
 )
 PERSISTENT = dataclasses.replace(IMPATIENT, patience_seconds=60)
 
