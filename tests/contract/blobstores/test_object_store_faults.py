@@ -168,6 +168,15 @@ def test_a_listing_is_whole_or_fails(
         list(hasty_store.list("manifests/"))
 
 
+@pytest.mark.parametrize("refusal", [Refuse(401, "Unauthorized"), Refuse(403, "AccessDenied")])
+def test_a_listing_that_is_refused_is_no_bad_input(
+    store: ObjectBlobStore, proxy: FaultProxy, refusal: Refuse
+) -> None:
+    proxy.break_off(refusal, "GET", "list-type=2")
+    with pytest.raises(errors.PermissionDenied, match=refusal.code):
+        list(store.list("manifests/"))
+
+
 def test_a_listing_goes_on_behind_what_was_seen(
     store: ObjectBlobStore, proxy: FaultProxy, server: S3Server, bucket: str
 ) -> None:

@@ -88,9 +88,10 @@ def translate(error: Raised, doing: str) -> errors.MooringError:
     for kind, meaning in kinds:
         if isinstance(error, kind):
             return meaning(why)
-    if isinstance(error, exceptions.UnauthenticatedError):
+    # A listing has one class for all that is refused, so the status counts too.
+    if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
         return CredentialsRefused(f"{why}. Look at the credentials")
-    if isinstance(error, exceptions.PermissionDeniedError):
+    if isinstance(error, exceptions.PermissionDeniedError) or status == 403:
         return errors.PermissionDenied(
             f"{why}. Look at the credentials, and at what they may do in this bucket"
         )
