@@ -12,7 +12,7 @@ import pytest
 from mooring.adapters.blobstores.call_watch import CallWatch, SilenceLimits
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.watched_store import WatchedBlobStore
-from mooring.backup import lease
+from mooring.backup import inspection, lease, progress, repair
 from mooring.domain import backups, errors
 from support.backup_engine import Engine
 from support.collecting import collect
@@ -54,11 +54,13 @@ def mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mount:
 
 
 def everything(engine: Engine) -> None:
-    """Makes, restores, forgets and collects, so that every call is made."""
+    """All that is done to a repository, so that every call is made."""
     engine.back_up(SECOND, "bk-2", uid="volume-2")
     assert engine.restore("bk-2") == SECOND
     engine.open().forget(backups.BackupId("bk-1"))
     collect(engine)
+    assert inspection.check_repository(engine.open(), progress.Watch(), full=True).healthy
+    repair.repair(engine.open(), repair.RepairRequest(full=True), progress.Watch())
 
 
 @pytest.mark.parametrize("call", [*CALLS, *OF_FCNTL])
