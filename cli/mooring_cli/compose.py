@@ -16,6 +16,7 @@ from mooring.adapters.blobstores import opening
 from mooring.backup.repository import Surroundings
 from mooring.domain import backups, store_locations
 from mooring.ports import blobstores
+from mooring_cli import silence
 
 if TYPE_CHECKING:
     from mooring.adapters.host import base_clones
@@ -40,12 +41,15 @@ def surroundings() -> Surroundings:
     return Surroundings(clock=_SystemClock())
 
 
-def open_store(location: str, *, create: bool = False) -> blobstores.BlobStore:
+def open_store(
+    location: str, *, create: bool = False, told: silence.Told = silence.tell_people
+) -> blobstores.BlobStore:
     """Opens the store that a person names, with what the environment says of a bucket.
 
     Args:
         location: A folder's path or a bucket's URL; see `store_locations`.
         create: Whether to make the folder, in a folder that exists.
+        told: Told when a folder does not answer.
 
     Raises:
         InvalidInput: It is no location.
@@ -57,18 +61,23 @@ def open_store(location: str, *, create: bool = False) -> blobstores.BlobStore:
         credentials=_path_of(CREDENTIALS_VARIABLE),
         ca_bundle=_path_of(CA_BUNDLE_VARIABLE),
         create=create,
+        told=told,
     )
 
 
-def open_mover_store(spec: mover_spec.RepositorySpec) -> blobstores.BlobStore:
+def open_mover_store(spec: mover_spec.RepositorySpec, told: silence.Told) -> blobstores.BlobStore:
     """Opens the store that a mover's spec names; the environment has no say in it.
+
+    Args:
+        spec: Names it.
+        told: Told when a folder does not answer.
 
     Raises:
         InvalidInput: It is no location.
         NotFound: There is no such folder, or a file is missing.
     """
     return opening.open_store(
-        spec.location(), credentials=spec.credentials, ca_bundle=spec.ca_bundle
+        spec.location(), credentials=spec.credentials, ca_bundle=spec.ca_bundle, told=told
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from mooring.backup import lazy_image, progress
 from mooring.domain import backups
 from mooring.planning import scrubbing
-from mooring_cli import compose, options, render
+from mooring_cli import compose, options, render, silence
 
 Scratch = Annotated[
     Path | None,
@@ -21,10 +21,14 @@ Scratch = Annotated[
 
 
 def open_image(
-    name: str, repo: str, key_file: Path, scratch: Path | None
+    name: str,
+    repo: str,
+    key_file: Path,
+    scratch: Path | None,
+    told: silence.Told = silence.tell_and_wait,
 ) -> tuple[lazy_image.LazyImage, backups.BackupManifest]:
-    """Opens a backup as an image."""
-    opened = options.open_repository(repo, key_file)
+    """Opens a backup as an image; `told` is told when its folder is silent."""
+    opened = options.open_repository(repo, key_file, told)
     manifest = opened.manifest(backups.parse_backup_id(name))
     folder = scratch or Path(tempfile.gettempdir())
     return lazy_image.LazyImage(opened, manifest, folder), manifest
@@ -46,7 +50,7 @@ def extract(  # noqa: PLR0913, PLR0917 - parameters are the command line
     Only what is read is fetched. Owners, modes, times, links, holes and attributes of users are
     kept; set-user-id bits, device nodes and sockets are left out, and said. It needs root.
     """
-    image, manifest = open_image(name, repo, key_file, scratch)
+    image, manifest = open_image(name, repo, key_file, scratch, silence.tell_people)
     with image, render.watching("extracting", measured=False) as watch:
 
         def stopped(copied: int) -> bool:

@@ -19,8 +19,9 @@ import typer
 import mooring
 from mooring.backup import listing, mover, mover_spec, progress, upkeep
 from mooring.domain import errors
+from mooring.ports import blobstores
 from mooring.runtime import logging as log
-from mooring_cli import compose, exits
+from mooring_cli import compose, exits, silence
 
 MAXIMUM_MESSAGE_BYTES = 4096
 _DEFAULT_SPEC = Path("/etc/mooring/mover.json")
@@ -34,7 +35,7 @@ def probe(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Opens the repository, makes it if wanted, and tries to write."""
 
     def work(read: mover_spec.ProbeSpec, _: progress.Watch) -> dict[str, Any]:
-        return mover.probe(read, compose.open_mover_store(read.repository), compose.surroundings())
+        return mover.probe(read, _open_store(read), compose.surroundings())
 
     _run(spec, mover_spec.ProbeSpec, work)
 
@@ -44,7 +45,7 @@ def backup(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Backs a device up."""
 
     def work(read: mover_spec.BackupSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         repository = mover.open_for(read, store, compose.surroundings())
         return mover.back_up(read, repository, watch, mooring.__version__)
 
@@ -56,7 +57,7 @@ def restore(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Fills a device from a backup."""
 
     def work(read: mover_spec.RestoreSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         repository = mover.open_for(read, store, compose.surroundings())
         return mover.restore(read, repository, watch)
 
@@ -68,7 +69,7 @@ def forget(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Removes a backup from the catalogue."""
 
     def work(read: mover_spec.ForgetSpec, _: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         return mover.forget(read, mover.open_for(read, store, compose.surroundings()))
 
     _run(spec, mover_spec.ForgetSpec, work)
@@ -79,7 +80,7 @@ def list_backups(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Writes one page of a namespace's backups to the log."""
 
     def work(read: mover_spec.ListSpec, _: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         repository = mover.open_for(read, store, compose.surroundings())
         page = listing.read_page(repository, read.namespace, read.after, read.limit)
         for entry in page.entries:
@@ -94,7 +95,7 @@ def prune(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Frees what no backup needs."""
 
     def work(read: mover_spec.PruneSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         repository = mover.open_for(read, store, compose.surroundings())
         return upkeep.collect(read, repository, watch)
 
@@ -106,7 +107,7 @@ def check(spec: SpecPath = _DEFAULT_SPEC) -> None:
     """Checks that backups are whole."""
 
     def work(read: mover_spec.CheckSpec, watch: progress.Watch) -> dict[str, Any]:
-        store = compose.open_mover_store(read.repository)
+        store = _open_store(read)
         repository = mover.open_for(read, store, compose.surroundings())
         return upkeep.check(read, repository, watch)
 
@@ -133,6 +134,19 @@ def _run(
         _finish(message_path, {"outcome": "Failed", "reason": "Bug", "message": repr(error)})
         raise typer.Exit(exits.BUG) from error
     _finish(message_path, {"outcome": "Succeeded", "reason": "Succeeded", "message": "", **result})
+
+
+def _open_store(spec: mover_spec.MoverSpec) -> blobstores.BlobStore:
+    def fail(error: errors.MooringError) -> None:
+        said = {"outcome": "Failed", "reason": error.reason, "message": str(error)}
+        _finish(spec.termination_message_path, said)
+
+    def told(error: errors.Unreachable, is_final: bool) -> None:
+        if is_final:
+            silence.end_with(lambda: fail(error), error)
+        structlog.get_logger().warning("waiting", message=str(error))
+
+    return compose.open_mover_store(spec.repository, told)
 
 
 def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mooring.backup import repository
-from mooring_cli import compose, key_files
+from mooring_cli import compose, key_files, silence
 
 Repo = Annotated[
     str,
@@ -42,9 +42,11 @@ class OutputFormat(enum.StrEnum):
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to write the result.")]
 
 
-def open_repository(repo: str, key_file: Path) -> repository.Repository:
-    """Opens the repository that the options name."""
-    store = compose.open_store(repo)
+def open_repository(
+    repo: str, key_file: Path, told: silence.Told = silence.tell_people
+) -> repository.Repository:
+    """Opens the repository that the options name; `told` is told when its folder is silent."""
+    store = compose.open_store(repo, told=told)
     return repository.open_repository(
         store, key_files.read_unlock(key_file), compose.surroundings()
     )

@@ -31,9 +31,7 @@ from mooring_dev.steps import DevError
 
 REGION = "us-east-1"
 READY_SECONDS = 30.0
-CALM = object_clients.Limits(
-    connect_seconds=10, answer_seconds=30, transfer_seconds=60, patience_seconds=30
-)
+CALM = object_clients.Limits(connect_seconds=10, answer_seconds=30, patience_seconds=30)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,13 @@ class Slow:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Trickle:
+    """Takes what is sent, and hands on the answer, no faster than that."""
+
+    bytes_per_second: int
+
+
 class Break(Enum):
     """Breaks the connection, or the answer."""
 
@@ -38,7 +45,7 @@ class Break(Enum):
     SHORTEN = auto()  # half of the answer's body, and a length that says that it is all
 
 
-Fault = Refuse | Slow | Break
+Fault = Refuse | Slow | Trickle | Break
 Rule = Callable[[str, str], Fault | None]
 """From method and path to what happens; None is nothing."""
 
@@ -91,6 +98,18 @@ class FaultProxy:
         self.rule = nothing
 
 
+_BUFFER_BYTES = 64 << 10
+_PIECES_A_SECOND = 20
+
+
+def _trickle(fault: Fault | None) -> Trickle | None:
+    return fault if isinstance(fault, Trickle) else None
+
+
+def _piece_bytes(trickle: Trickle) -> int:
+    return max(1, trickle.bytes_per_second // _PIECES_A_SECOND)
+
+
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -126,9 +145,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     upstream_port: int
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.proxy.seen.append((self.command, self.path))
         fault = self.proxy.rule(self.command, self.path)
+        body = self._body(fault)
         if isinstance(fault, Refuse):
             self._answer(fault.status, [], ERROR % fault.code.encode())
             return
@@ -147,9 +166,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault is Break.SHORTEN:
             self._answer(status, headers, answer[: len(answer) // 2])
         else:
-            self._answer(status, headers, answer)
+            self._answer(status, headers, answer, trickle=_trickle(fault))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle  # noqa: N815
+
+    def _body(self, fault: Fault | None) -> bytes:
+        length, trickle = int(self.headers.get("content-length") or 0), _trickle(fault)
+        if trickle is None:
+            return self.rfile.read(length)
+        # Else the kernel takes all of it at once, and only the answer would be late.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        body = bytearray()
+        while len(body) < length:
+            part = self.rfile.read(min(_piece_bytes(trickle), length - len(body)))
+            if not part:
+                raise ConnectionResetError("the client gave up")
+            body += part
+            self.proxy.released.wait(len(part) / trickle.bytes_per_second)
+        return bytes(body)
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream_port, timeout=60)
@@ -170,6 +204,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers: list[tuple[str, str]],
         body: bytes,
         sends: int | None = None,
+        trickle: Trickle | None = None,
     ) -> None:
         self.send_response_only(status)
         length = str(len(body))
@@ -181,11 +216,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", length)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body if sends is None else body[:sends])
+            self._send(body if sends is None else body[:sends], trickle)
         if sends is not None:
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _send(self, body: bytes, trickle: Trickle | None) -> None:
+        piece_bytes = len(body) if trickle is None else _piece_bytes(trickle)
+        for start in range(0, len(body), max(1, piece_bytes)):
+            part = body[start : start + piece_bytes]
+            self.wfile.write(part)
+            if trickle is not None:
+                self.proxy.released.wait(len(part) / trickle.bytes_per_second)
 
     def _reset(self) -> None:
         self.close_connection = True

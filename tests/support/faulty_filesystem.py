@@ -1,5 +1,6 @@
 """A folder whose system calls fail or hang when a test says so, as those of a network mount do."""
 
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 
 CALLS = (
     "open", "pread", "write", "fsync", "fstat", "stat", "link", "rename", "unlink", "mkdir",
-    "scandir", "utime", "fchmod",
+    "scandir", "utime", "fchmod", "close",
 )  # fmt: skip
+OF_FCNTL = ("flock",)
 
 
 class FaultyFilesystem:
@@ -27,15 +29,17 @@ class FaultyFilesystem:
         self.calls: list[str] = []
         self.fault: Callable[[str, int], None] | None = None
         self._lock = threading.Lock()
-        self._readlink = os.readlink
+        self._readlink, self._close = os.readlink, os.close
         for name in CALLS:
             monkeypatch.setattr(os, name, self._wrapped(name, getattr(os, name)))
+        for name in OF_FCNTL:
+            monkeypatch.setattr(fcntl, name, self._wrapped(name, getattr(fcntl, name)))
 
-    def fail_at(self, number: int, error: int) -> None:
-        """Lets one call fail, counted from now."""
+    def fail_at(self, number: int, error: int, *, all_after: bool = False) -> None:
+        """Lets one call fail, counted from now, or all from that one on."""
 
         def fault(_: str, at: int) -> None:
-            if at == number:
+            if at == number or (all_after and at > number):
                 raise OSError(error, os.strerror(error))
 
         self.begin(fault)
@@ -47,15 +51,25 @@ class FaultyFilesystem:
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any, **options: Any) -> Any:
-            if self._is_below(arguments, options):
+            if self._is_below(arguments, options) and (name != "close" or _writes(*arguments)):
                 with self._lock:
                     number, fault = len(self.calls), self.fault
                     self.calls.append(name)
                 if fault is not None:
-                    fault(name, number)
+                    self._meet(fault, name, number, arguments)
             return call(*arguments, **options)
 
         return wrapper
+
+    def _meet(
+        self, fault: Callable[[str, int], None], name: str, number: int, arguments: tuple[Any, ...]
+    ) -> None:
+        try:
+            fault(name, number)
+        except OSError:
+            if name == "close":
+                self._close(*arguments)  # it is gone whatever close says
+            raise
 
     def _is_below(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
         for place in (options.get("dir_fd"), options.get("src_dir_fd"), *arguments[:1]):
@@ -71,3 +85,8 @@ class FaultyFilesystem:
             if str(path).startswith(self.folder):
                 return True
         return False
+
+
+def _writes(file: int) -> bool:
+    """Tells whether a file may be written to: only then has a mount something to say at its end."""
+    return fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY

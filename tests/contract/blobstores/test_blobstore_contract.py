@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mooring.adapters.blobstores import opening
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.domain import errors
+from mooring.domain import errors, store_locations
 from mooring.ports import blobstores
 from support import object_servers
 
@@ -24,7 +25,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object_servers
         yield servers
 
 
-@pytest.fixture(params=["memory", "directory", "s3", "azure"])
+@pytest.fixture(params=["memory", "directory", "watched directory", "s3", "azure"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, servers: object_servers.Servers
 ) -> blobstores.BlobStore:
@@ -33,6 +34,9 @@ def store(
         return MemoryBlobStore()
     if kind == "directory":
         return DirectoryBlobStore(tmp_path)
+    if kind == "watched directory":
+        location = store_locations.FolderLocation(str(tmp_path))
+        return opening.open_store(location, told=lambda error, is_final: None)
     if kind == "s3":
         return servers.s3.store(servers.s3.new_bucket(), prefix="team-a/Volumes")
     return servers.azure.store(servers.azure.new_container(), prefix="team-a/Volumes")

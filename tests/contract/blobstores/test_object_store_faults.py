@@ -25,7 +25,7 @@ from support.fault_proxy import Break, FaultProxy, Refuse, Slow
 IMAGE = random.Random(7).randbytes(1 << 20)
 LIMIT = 1 << 20
 IMPATIENT = object_clients.Limits(
-    connect_seconds=4, answer_seconds=4, transfer_seconds=4, patience_seconds=0.5
+    connect_seconds=4, answer_seconds=2, least_bytes_per_second=2 << 20, patience_seconds=0.5
 )
 PERSISTENT = dataclasses.replace(IMPATIENT, patience_seconds=60)
 
@@ -166,6 +166,15 @@ def test_a_listing_is_whole_or_fails(
     proxy.break_off(fault, "GET", "list-type=2")
     with pytest.raises(errors.Unreachable):
         list(hasty_store.list("manifests/"))
+
+
+@pytest.mark.parametrize("refusal", [Refuse(401, "Unauthorized"), Refuse(403, "AccessDenied")])
+def test_a_listing_that_is_refused_is_no_bad_input(
+    store: ObjectBlobStore, proxy: FaultProxy, refusal: Refuse
+) -> None:
+    proxy.break_off(refusal, "GET", "list-type=2")
+    with pytest.raises(errors.PermissionDenied, match=refusal.code):
+        list(store.list("manifests/"))
 
 
 def test_a_listing_goes_on_behind_what_was_seen(

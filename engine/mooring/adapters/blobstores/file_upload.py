@@ -130,7 +130,8 @@ class FileUpload:
         self._open = False
         with contextlib.suppress(OSError):  # what stays behind is swept away later
             os.unlink(self._name, dir_fd=self._folder)
-        os.close(self._file)
+        with contextlib.suppress(OSError):  # a mount may say here what a write or sync said before
+            os.close(self._file)
         os.close(self._folder)
 
     def _translated(self, error: OSError) -> errors.MooringError:

@@ -7,6 +7,7 @@ or pod itself, as obstore finds them.
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from obstore import exceptions, store
 from mooring.domain import errors
 from mooring.domain.store_locations import BucketLocation, Service
 
+MAXIMUM_OBJECT_BYTES = 128 << 20
+_SMALL_BYTES = 256 << 10
 _MAXIMUM_FILE_BYTES = 64 << 10
 _REGION = "us-east-1"
 _FILES = {
@@ -38,6 +41,11 @@ _NEEDED = {
 Client = store.S3Store | store.AzureStore | store.GCSStore
 
 
+def size_class(size_bytes: int) -> int:
+    """Returns the exponent of the power of two that is not less."""
+    return (size_bytes - 1).bit_length()
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long things may take.
@@ -45,17 +53,23 @@ class Limits:
     Attributes:
         connect_seconds: Until a connection stands.
         answer_seconds: Until a small request is answered, and between two pieces of an answer.
-        transfer_seconds: A whole object, up or down.
-        patience_seconds: For how long a request is repeated that the store does not answer.
+        least_bytes_per_second: Of the slowest line that is good enough: a large object may take
+            as long as it takes there, and `answer_seconds` besides.
+        patience_seconds: For how long a request is repeated that the store does not answer; see
+            `planning.repeats` for what counts.
         rotation_seconds: For how long new credentials are waited for when those that had worked
             are refused.
     """
 
     connect_seconds: float = 10.0
     answer_seconds: float = 30.0
-    transfer_seconds: float = 600.0
+    least_bytes_per_second: float = 32 << 10
     patience_seconds: float = 120.0
     rotation_seconds: float = 120.0
+
+    def transfer_seconds(self, size_bytes: int) -> float:
+        """Returns what a request with so many bytes may take; they are rounded up."""
+        return self.answer_seconds + (1 << size_class(size_bytes)) / self.least_bytes_per_second
 
 
 @dataclass(frozen=True)
@@ -75,19 +89,47 @@ class BucketAccess:
     limits: Limits = Limits()
 
 
-@dataclass(frozen=True)
 class Clients:
-    """Two clients of one bucket, and what they were made of.
+    """Clients of one bucket with the same credentials. Thread-safe.
+
+    The library's wait for a sign of an answer includes the time for sending. So large objects have
+    clients that wait as long as those may take: one for each power of two, made when it is needed,
+    because making one costs 35 ms. That a connection stands still meanwhile is the kernel's to find
+    out, after the 30 s that the library tells it.
 
     Attributes:
-        answering: For small requests and for reading: it gives up when nothing comes any more.
-        sending: For large objects: an answer only comes when all is sent.
+        answering: For small requests and for reading.
         secrets: The credentials in use.
     """
 
-    answering: Client
-    sending: Client
-    secrets: dict[str, str]
+    def __init__(
+        self, make: Callable[[float, float], Client], limits: Limits, secrets: dict[str, str]
+    ) -> None:
+        """Makes the first one.
+
+        Args:
+            make: Makes one that waits so many seconds for a sign of an answer, and for all of it.
+            limits: How long things may take.
+            secrets: The credentials in use.
+        """
+        self.secrets = secrets
+        self._make = make
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._sending: dict[int, Client] = {}
+        whole_seconds = limits.transfer_seconds(MAXIMUM_OBJECT_BYTES)
+        self.answering = make(limits.answer_seconds, whole_seconds)
+
+    def sending(self, size_bytes: int) -> Client:
+        """Returns one that waits for the answer to so many bytes."""
+        if size_bytes <= _SMALL_BYTES:
+            return self.answering
+        kind = size_class(size_bytes)
+        with self._lock:
+            if kind not in self._sending:
+                seconds = self._limits.transfer_seconds(size_bytes)
+                self._sending[kind] = self._make(seconds, seconds)
+            return self._sending[kind]
 
 
 class ClientMaker:
@@ -143,22 +185,24 @@ class ClientMaker:
         return secrets
 
     def _make(self, secrets: dict[str, str]) -> Clients:
-        limits = self._access.limits
+        limits, location = self._access.limits, self._access.location
         shared: dict[str, Any] = {
             "connect_timeout": timedelta(seconds=limits.connect_seconds),
-            "timeout": timedelta(seconds=limits.transfer_seconds),
-            "allow_http": str(_endpoint(self._access.location)).startswith("http://"),
+            "allow_http": str(_endpoint(location)).startswith("http://"),
             "user_agent": "mooring",
         }
         if self._access.ca_bundle is not None:
             shared["root_certificate"] = _read(self._access.ca_bundle, must_exist=True)
-        patient = shared | {"read_timeout": timedelta(seconds=limits.transfer_seconds)}
-        shared["read_timeout"] = timedelta(seconds=limits.answer_seconds)
-        location = self._access.location
+
+        def make(sign_seconds: float, whole_seconds: float) -> Client:
+            waits = {
+                "read_timeout": timedelta(seconds=sign_seconds),
+                "timeout": timedelta(seconds=whole_seconds),
+            }
+            return _client(location, secrets, shared | waits)
+
         try:
-            return Clients(
-                _client(location, secrets, shared), _client(location, secrets, patient), secrets
-            )
+            return Clients(make, limits, secrets)
         except (exceptions.BaseError, ValueError) as error:
             raise errors.InvalidInput(
                 f"{location} cannot be used with these credentials and certificates: they are "

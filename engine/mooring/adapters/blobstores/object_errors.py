@@ -15,12 +15,13 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z]{1,60})\s*</Code>")
 _SAID = re.compile(r"<Message>\s*([^<]{1,200})")
 _MACHINES_OWN = "169.254."  # where obstore looks for credentials of the machine when it has none
+_LATE = "it did not answer in time"
 _SIGNS = (  # in what obstore shows of the cause, most telling first
     ("InvalidCertificate", "its certificate is not trusted"),
     ("InvalidContentType", "it does not speak TLS: is the endpoint http://?"),
     ("dns error", "there is no such host"),
-    ("kind: Timeout", "it did not answer in time"),
-    ("TimedOut", "it did not answer in time"),
+    ("kind: Timeout", _LATE),
+    ("TimedOut", _LATE),
     ("IncompleteBody", "its answer was cut off"),
     ("kind: Body", "its answer was cut off"),
     ("kind: Decode", "its answer was cut off"),
@@ -87,9 +88,10 @@ def translate(error: Raised, doing: str) -> errors.MooringError:
     for kind, meaning in kinds:
         if isinstance(error, kind):
             return meaning(why)
-    if isinstance(error, exceptions.UnauthenticatedError):
+    # A listing has one class for all that is refused, so the status counts too.
+    if isinstance(error, exceptions.UnauthenticatedError) or status == 401:
         return CredentialsRefused(f"{why}. Look at the credentials")
-    if isinstance(error, exceptions.PermissionDeniedError):
+    if isinstance(error, exceptions.PermissionDeniedError) or status == 403:
         return errors.PermissionDenied(
             f"{why}. Look at the credentials, and at what they may do in this bucket"
         )
@@ -99,6 +101,12 @@ def translate(error: Raised, doing: str) -> errors.MooringError:
 def is_conflict(error: exceptions.BaseError) -> bool:
     """Tells whether a 409 means that somebody writes the same object at this moment."""
     return _first(_CODE, str(error)) in _BUSY
+
+
+def is_timeout(error: Raised) -> bool:
+    """Tells whether the answer did not come in the time that it had."""
+    text = str(error)
+    return not _first(_STATUS, text) and _said(text, "", 0) == _LATE
 
 
 def _by_code(code: str, why: str) -> errors.MooringError | None:

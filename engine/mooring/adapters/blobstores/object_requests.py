@@ -8,8 +8,8 @@ import tenacity
 
 from mooring.adapters.blobstores import object_clients, object_errors
 from mooring.domain import errors
+from mooring.planning import repeats
 
-_LARGE_BYTES = 256 << 10
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
@@ -41,13 +41,26 @@ class Requests:
             Unreachable: The store did not answer for as long as `Limits` says.
             MooringError: Its answer.
         """
+        tries_seconds: list[float] = []
 
         def attempt() -> T:
-            return self._attempt(f"cannot {doing} in {self._location}", action, sends_bytes)
+            begun = time.monotonic()
+            try:
+                return self._attempt(f"cannot {doing} in {self._location}", action, sends_bytes)
+            finally:
+                tries_seconds.append(time.monotonic() - begun)
+
+        def is_given_up(state: tenacity.RetryCallState) -> bool:
+            return repeats.is_given_up(
+                tries_seconds,
+                state.idle_for,
+                answer_seconds=self._limits.answer_seconds,
+                patience_seconds=self._limits.patience_seconds,
+            )
 
         repeated = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(object_errors.TryAgain),
-            stop=tenacity.stop_after_delay(self._limits.patience_seconds),
+            stop=is_given_up,
             wait=tenacity.wait_random_exponential(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS),
             reraise=True,
         )
@@ -58,16 +71,25 @@ class Requests:
     ) -> T:
         while True:
             clients = self._maker.clients()
-            large = sends_bytes > _LARGE_BYTES
+            client = clients.sending(sends_bytes)
             try:
-                value = action(clients.sending if large else clients.answering)
+                value = action(client)
             except object_errors.ERRORS as error:
                 meaning = object_errors.translate(error, doing)
+                if client is not clients.answering and object_errors.is_timeout(error):
+                    meaning = self._too_slow(meaning, sends_bytes)
                 if isinstance(meaning, errors.PermissionDenied) and self._renewed(clients, meaning):
                     continue
                 raise meaning from error
             self._worked = True
             return value
+
+    def _too_slow(self, meaning: errors.MooringError, size_bytes: int) -> errors.MooringError:
+        least = self._limits.least_bytes_per_second / 1024
+        return object_errors.TryAgain(
+            f"{meaning}. Is the line slower than {least:.0f} KiB/s? {size_bytes} bytes had "
+            f"{self._limits.transfer_seconds(size_bytes):.0f} s"
+        )
 
     def _renewed(self, clients: object_clients.Clients, meaning: errors.PermissionDenied) -> bool:
         """Looks for other credentials, and waits for them when those in use had worked.

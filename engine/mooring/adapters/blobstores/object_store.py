@@ -21,7 +21,6 @@ from mooring.domain import errors
 from mooring.domain.store_locations import Service
 from mooring.ports import blobstores
 
-MAXIMUM_OBJECT_BYTES = 128 << 20
 _PAGE = 1000
 
 Client = object_clients.Client
@@ -230,7 +229,10 @@ class _Upload:
         self._parts: bytearray | None = bytearray()
 
     def write(self, data: blobstores.Buffer) -> None:
-        if self._parts is None or len(self._parts) + len(data) > MAXIMUM_OBJECT_BYTES:
+        if (
+            self._parts is None
+            or len(self._parts) + len(data) > object_clients.MAXIMUM_OBJECT_BYTES
+        ):
             raise ValueError("the upload has ended, or is larger than any object may be")
         self._parts += data
 

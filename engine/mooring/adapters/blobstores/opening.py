@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from mooring.adapters.blobstores.call_watch import CallWatch, Told
 from mooring.adapters.blobstores.directory import DirectoryBlobStore
+from mooring.adapters.blobstores.watched_store import WatchedBlobStore
 from mooring.domain import errors
 from mooring.domain.store_locations import FolderLocation, StoreLocation
 from mooring.ports import blobstores
@@ -14,6 +16,7 @@ def open_store(
     credentials: Path | None = None,
     ca_bundle: Path | None = None,
     create: bool = False,
+    told: Told | None = None,
 ) -> blobstores.BlobStore:
     """Opens the store at a location.
 
@@ -22,6 +25,7 @@ def open_store(
         credentials: For a bucket: the folder with files of credentials; see `object_clients`.
         ca_bundle: For a bucket: a file with further certificates to trust.
         create: Whether to make a folder, in a folder that exists. A bucket has to be there.
+        told: For a folder: told of calls that do not return; those into a bucket end by themselves.
 
     Raises:
         NotFound: There is no such folder or file.
@@ -29,15 +33,22 @@ def open_store(
         InvalidInput: Credentials or certificates are of another form.
     """
     if isinstance(location, FolderLocation):
-        folder = Path(location.path)
-        if create:
-            _make(folder)
-        return DirectoryBlobStore(folder)
+        return _open_folder(Path(location.path), create, told)
     # Only here: a backup into a folder shall not wait for this to load.
     from mooring.adapters.blobstores import object_clients, object_store  # noqa: PLC0415
 
     access = object_clients.BucketAccess(location, credentials, ca_bundle)
     return object_store.ObjectBlobStore(access)
+
+
+def _open_folder(folder: Path, create: bool, told: Told | None) -> blobstores.BlobStore:
+    if told is None:
+        if create:
+            _make(folder)
+        return DirectoryBlobStore(folder)
+    watch = CallWatch(str(folder), told)
+    with watch.call("open it"):
+        return WatchedBlobStore(_open_folder(folder, create, None), watch)
 
 
 def _make(folder: Path) -> None:
