@@ -88,6 +88,9 @@ def past(backup: cluster.Object, held: Collection[str] = ()) -> backup_history.P
         deleting="deletionTimestamp" in metadata,
         retired=(metadata.get("annotations") or {}).get(keys.RETIRED),
         held=status.get("backupId") in held,
+        backup_id=status.get("backupId"),
+        parent=status.get("parent"),
+        written_at=statuses.parse_timestamp(status.get("completionTime")),
     )
 
 

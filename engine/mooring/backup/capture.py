@@ -165,6 +165,7 @@ def _basis(
         request.volume,
         request.chunk_size_bytes,
         request.parent,
+        repository.surroundings.clock.now(),
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
         notes.append(f"{why}, so it is not the parent")

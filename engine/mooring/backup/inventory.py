@@ -32,6 +32,7 @@ class KnownBackup:
         root: Of its tree.
         chunk_count: Of its volume.
         holds: The backups that it names as good where it is suspect.
+        parent: The backup that it builds on.
     """
 
     backup_id: backups.BackupId
@@ -41,6 +42,7 @@ class KnownBackup:
     root: bytes
     chunk_count: int
     holds: tuple[backups.BackupId, ...] = ()
+    parent: backups.BackupId | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def known_backups(repository: repositories.Repository) -> list[KnownBackup]:
                 root=manifest.root,
                 chunk_count=manifest.chunk_count,
                 holds=manifest.scrub.holds,
+                parent=manifest.parent,
             )
         )
     return found

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from mooring.domain import backups, errors
+from mooring.planning import backup_order
 
+CLOCKS_DIFFER = timedelta(hours=1)
+"""By how much the clocks of machines that back up the same volume may differ."""
 LATEST = "latest"
 """Asks for the newest backup of the same volume that fits; having none is no error."""
 
@@ -22,16 +26,19 @@ def choose_parent(
     volume: backups.VolumeFacts,
     chunk_size_bytes: int | None,
     wanted: str | None,
+    now: datetime,
 ) -> ParentChoice:
     """Chooses a parent.
 
     A parent is only ever a saving: each backup is whole by itself, whatever it is compared with.
+    One of the future, by a clock that was wrong, is the last choice, or it would stay the newest.
 
     Args:
         candidates: Backups that the repository has.
         volume: What is backed up now.
         chunk_size_bytes: The size asked for, or None to keep the parent's.
         wanted: A backup's id, `latest`, or None for no parent.
+        now: The present, by this machine's clock.
 
     Raises:
         NotFound: The backup that was named is not there.
@@ -53,8 +60,24 @@ def choose_parent(
     ]
     if not fitting:
         return ParentChoice(None, "the repository has no earlier backup of this volume")
-    newest = max(fitting, key=lambda manifest: (manifest.point_in_time, manifest.backup_id))
+    newest = _newest(fitting, now + CLOCKS_DIFFER)
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
+
+
+def _newest(fitting: list[backups.BackupManifest], now: datetime) -> backups.BackupManifest:
+    placed = backup_order.places(
+        (
+            backup_order.Occasion(manifest.backup_id, manifest.point_in_time, manifest.parent)
+            for manifest in fitting
+        ),
+        now,
+    )
+
+    def rank(manifest: backups.BackupManifest) -> tuple[bool, backup_order.Place]:
+        place = placed[manifest.backup_id]
+        return place.moment <= now, place
+
+    return max(fitting, key=rank)
 
 
 def why_untracked(
