@@ -199,17 +199,17 @@ def judge_sessions(
     committed = {backup.session for backup in backups_before}
     made = {backup.backup_id for backup in backups_before}
     marks = dict.fromkeys(dropped, now) | closed(repository)
-    alive = _last_segments(repository)
+    found = list(known_sessions(repository))
+    alive = _signs_of_life(repository, found, committed | marks.keys())
     steps = []
-    for session in known_sessions(repository):
+    for session in found:
         name = session.session_id
-        last = max(session.info.modified_at, alive.get(name, session.info.modified_at))
         facts = collection.SessionFacts(
             session_id=name,
             committed=name in committed,
             superseded=name.rpartition(".")[0] in made,
             readable=session.announced is not None,
-            idle_for=now - last,
+            idle_for=now - alive[name],
             closed_for=now - marks[name] if name in marks else None,
         )
         steps.append(collection.plan_session(facts))
@@ -237,10 +237,24 @@ def session_packs(repository: repositories.Repository, session: backups.SessionI
     return names
 
 
-def _last_segments(repository: repositories.Repository) -> dict[backups.SessionId, datetime]:
-    last: dict[backups.SessionId, datetime] = {}
+def _signs_of_life(
+    repository: repositories.Repository,
+    found: list[KnownSession],
+    ended: set[backups.SessionId],
+) -> dict[backups.SessionId, datetime]:
+    """Returns when each session was last heard of: itself, or of a writer that builds on it.
+
+    Closing what a writer builds on would make it fail, so its signs of life count for that too.
+    """
+    last = {session.session_id: session.info.modified_at for session in found}
     for info in repository.store.list(layout.INDEX):
         parts = layout.segment_parts(info.key)
-        if parts is not None:
-            last[parts[0]] = max(info.modified_at, last.get(parts[0], info.modified_at))
+        if parts is not None and parts[0] in last:
+            last[parts[0]] = max(info.modified_at, last[parts[0]])
+    # Who builds on others came after them, so what it passes on is complete by then.
+    for session in sorted(found, key=lambda one: one.info.modified_at, reverse=True):
+        if session.announced is not None and session.session_id not in ended:
+            for pinned in session.announced.sessions:
+                if pinned in last:
+                    last[pinned] = max(last[pinned], last[session.session_id])
     return last
