@@ -18,6 +18,8 @@
 | 13 | any other failure that Mooring names |
 """
 
+import sys
+
 from mooring.domain import errors
 
 BUG = 1
@@ -102,3 +104,9 @@ def next_command(error: errors.MooringError, command: str = "") -> str | None:
     """
     table = _TABLES.get(command, _NEXT)
     return next((table[kind] for kind in type(error).__mro__ if kind in table), None)
+
+
+def words(program: str, error: errors.MooringError) -> str:
+    """Returns what is said on standard error: what went wrong, and what to try next."""
+    following = next_command(error, "".join(sys.argv[1:2]))
+    return f"{program}: {error}" + (f"\ntry: {following}" if following else "")

@@ -5,7 +5,6 @@ goes to the termination message, where the operator reads it. SIGTERM stops the 
 """
 
 import json
-import signal
 import sys
 import threading
 import traceback
@@ -20,7 +19,7 @@ import mooring
 from mooring.backup import listing, mover, mover_spec, progress, upkeep
 from mooring.domain import errors
 from mooring.runtime import logging as log
-from mooring_cli import compose, exits
+from mooring_cli import compose, exits, stopping
 
 MAXIMUM_MESSAGE_BYTES = 4096
 _DEFAULT_SPEC = Path("/etc/mooring/mover.json")
@@ -123,9 +122,10 @@ def _run(
     try:
         spec = mover_spec.read_spec(path, model)
         message_path = spec.termination_message_path
-        result = work(spec, _watch(spec))
+        with stopping.stoppable(lambda: _fail(message_path, stopping.cancelled())) as asked:
+            result = work(spec, _watch(spec, asked))
     except errors.MooringError as error:
-        _finish(message_path, {"outcome": "Failed", "reason": error.reason, "message": str(error)})
+        _fail(message_path, error)
         raise typer.Exit(exits.exit_code(error)) from error
     except Exception as error:
         # The Job's one boundary: the operator must get an answer also when Mooring has a bug.
@@ -135,10 +135,11 @@ def _run(
     _finish(message_path, {"outcome": "Succeeded", "reason": "Succeeded", "message": "", **result})
 
 
-def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+def _fail(message_path: Path | None, error: errors.MooringError) -> None:
+    _finish(message_path, {"outcome": "Failed", "reason": error.reason, "message": str(error)})
+
+
+def _watch(spec: mover_spec.MoverSpec, asked: threading.Event) -> progress.Watch:
     log = structlog.get_logger()
 
     def report(now: progress.Progress) -> None:
@@ -154,7 +155,7 @@ def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
         )
 
     return progress.Watch(
-        report, stopping.is_set, spec.progress_interval_seconds, spec.bytes_per_second
+        report, asked.is_set, spec.progress_interval_seconds, spec.bytes_per_second
     )
 
 
