@@ -39,7 +39,7 @@ class ProtectionRounds:
     def reconcile(self, _: Key) -> float | None:
         """Looks at every claim once; returns when to look again, in seconds."""
         backups = self._objects.find(resources.BACKUPS)
-        newest = claim_protection.newest_good(backups)
+        newest = claim_protection.newest_good(backups, self._time.now())
         doubtful = suspect_backups.suspect_claims(backups)
         owners = {_place(obj): obj for obj in self._objects.find(resources.VOLUME_CLAIMS)}
         stores = repository_claims(self._objects)

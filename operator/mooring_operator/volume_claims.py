@@ -255,7 +255,7 @@ class VolumeClaims:
         namespace = metadata["namespace"]
         if (namespace, metadata["name"]) in repository_claims(self._objects, namespace):
             return []
-        newest = claim_protection.newest_good(backups).get(metadata["uid"])
+        newest = claim_protection.newest_good(backups, now).get(metadata["uid"])
         storage_class = ClaimClasses(self._objects).of(claim)
         found = claim_protection.judge(claim, obj, storage_class, newest, now)
         return claim_protection.condition(found, obj, now)

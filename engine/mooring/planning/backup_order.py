@@ -7,9 +7,12 @@ was made before the backup that it builds on.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from mooring.domain import backups
+
+TOLERANCE = timedelta(minutes=1)
+"""Stores tell times to the second, and the clocks of their machines differ a little."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,14 @@ def _unplaced_line(
 
 def _place(one: Occasion, parent: Place | None, now: datetime | None) -> Place:
     moment = one.at if one.written_at is None else min(one.at, one.written_at)
+    latest = None if now is None else now + TOLERANCE
     depth = 0 if parent is None else parent.depth + 1
-    if now is not None and moment > now:
+    if latest is not None and moment > latest:
         # It is no evidence of anything: what builds on it was made before its own moment.
         since = moment if parent is None else parent.since
         doubt = f"its clock was wrong ({_show(moment)} is yet to come)"
         return Place(since, depth, moment, one.backup_id, doubt)
-    if parent is None or parent.since <= moment or (now is not None and parent.since > now):
+    if parent is None or parent.since <= moment or (latest is not None and parent.since > latest):
         return Place(moment, depth, moment, one.backup_id)
     doubt = f"its clock was wrong ({_show(moment)} is before what it builds on was made)"
     return Place(parent.since, depth, moment, one.backup_id, doubt)

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from mooring.domain import backups, errors
 from mooring.planning import backup_order
 
-CLOCKS_DIFFER = timedelta(hours=1)
-"""By how much the clocks of machines that back up the same volume may differ."""
 LATEST = "latest"
 """Asks for the newest backup of the same volume that fits; having none is no error."""
 
@@ -60,7 +58,7 @@ def choose_parent(
     ]
     if not fitting:
         return ParentChoice(None, "the repository has no earlier backup of this volume")
-    newest = _newest(fitting, now + CLOCKS_DIFFER)
+    newest = _newest(fitting, now)
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
 
 
@@ -75,7 +73,7 @@ def _newest(fitting: list[backups.BackupManifest], now: datetime) -> backups.Bac
 
     def rank(manifest: backups.BackupManifest) -> tuple[bool, backup_order.Place]:
         place = placed[manifest.backup_id]
-        return place.moment <= now, place
+        return place.moment <= now + backup_order.TOLERANCE, place
 
     return max(fitting, key=rank)
 

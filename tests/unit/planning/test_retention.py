@@ -229,6 +229,14 @@ def test_what_is_made_now_by_a_right_clock_is_always_kept(
         assert made in {verdict.point for verdict in verdicts if verdict.keep}
 
 
+def test_a_store_that_tells_times_to_the_second_makes_no_backup_one_of_the_future() -> None:
+    made = START + timedelta(seconds=0.7)
+    points = [point(START - timedelta(hours=1)), replace(point(made), written_at=made)]
+    verdicts = decide_retention(points, KeepRules(last=1), now=START)
+    assert [verdict.keep for verdict in verdicts] == [True, False]
+    assert verdicts[0].reasons == ("the newest good one", "last 1 of 1")
+
+
 def test_a_ring_of_parents_ends() -> None:
     ring = [
         replace(point(START + timedelta(hours=n), name=f"bk-{n}"), parent=backups.BackupId(other))
