@@ -23,8 +23,8 @@ def newest_good(backups: Iterable[cluster.Object], now: datetime) -> dict[str, d
         past = schedule_statuses.past(backup)
         if past is None or past.state is not State.GOOD or past.deleting:
             continue
-        at = min(past.at, past.written_at or past.at)
-        if at <= now:
+        known, at = schedule_statuses.age_rank(past, now)
+        if known:
             newest[past.claim] = max(at, newest.get(past.claim, at))
     return newest
 

@@ -141,6 +141,13 @@ def test_a_volume_claim_shows_it_beside_its_other_conditions(world: OperatorWorl
     world.settle(2)
     assert shown() == ("False", "BackupTooOld")
     assert gauge(world) == 1
+    future = {"snapshotTime": "2099-01-01T00:00:00Z", "completionTime": "2099-01-01T00:01:00Z"}
+    world.cluster.set_status(resources.BACKUPS, "one", NAMESPACE, future)
+    world.make_backup("two")
+    world.settle(20)
+    obj = world.cluster.must_get(resources.VOLUME_CLAIMS, "data", NAMESPACE)
+    assert obj["status"]["lastBackup"]["name"] == "two"
+    assert shown() == ("True", "BackupFresh")
 
 
 def test_the_operator_serves_the_gauge_where_it_is_told_to(world: OperatorWorld) -> None:
