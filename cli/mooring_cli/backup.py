@@ -43,7 +43,7 @@ def backup(  # noqa: PLR0913, PLR0917 - parameters are the command line
     name: Annotated[
         str | None,
         typer.Option(
-            "--id", help="Id of the backup; the same again goes on with one that was broken off."
+            "--id", help="Id of the backup, made of the time by default; one that exists is shown."
         ),
     ] = None,
     parent: Annotated[

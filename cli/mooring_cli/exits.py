@@ -1,21 +1,6 @@
 """Exit codes: stable numbers, so that scripts and the operator can branch on them.
 
-| code | meaning |
-| --- | --- |
-| 0 | success |
-| 1 | a bug in Mooring; the traceback says where |
-| 2 | the request can never succeed as written (also: usage) |
-| 3 | not found |
-| 4 | the name is taken by something different |
-| 5 | the state is not right; somebody has to act |
-| 6 | not permitted: wrong key, read-only, no rights |
-| 7 | no room |
-| 8 | data is damaged |
-| 9 | a device or system call failed |
-| 10 | busy; the same call may succeed later |
-| 11 | a store does not answer; the same call may succeed later |
-| 12 | stopped on request |
-| 13 | any other failure that Mooring names |
+What each means is told in docs/reference/exit-codes.md.
 """
 
 import sys

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from mooring.domain import errors
-from mooring_cli import exits, lazy_commands
+from mooring_cli import exits, lazy_commands, stopping
 
 app = typer.Typer(
     cls=lazy_commands.LazyCommands,
@@ -38,12 +38,10 @@ def run_plugin() -> None:
 
 def _run(name: str) -> None:
     try:
-        app(prog_name=name)
+        with stopping.stoppable(lambda: stopping.complain(name), interrupts=True):
+            app(prog_name=name)
     except errors.MooringError as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201 - standard error is the interface
-        following = exits.next_command(error, "".join(sys.argv[1:2]))
-        if following:
-            print(f"try: {following}", file=sys.stderr)  # noqa: T201
+        print(exits.words(name, error), file=sys.stderr)  # noqa: T201 - standard error is the interface
         sys.exit(exits.exit_code(error))
 
 

@@ -1,13 +1,11 @@
 """`mooring mount`: a volume's backup as a folder to look around in."""
 
-import signal
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mooring_cli import compose, extract, options, render
+from mooring_cli import compose, extract, options, render, stopping
 
 
 def mount(
@@ -23,9 +21,6 @@ def mount(
     Only what is read is fetched. It needs root.
     """
     image, manifest = extract.open_image(name, repo, key_file, scratch)
-    signals = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: signals.set())
     told = {"shown": False, "busy": False}
 
     def stopped(busy: bool) -> bool:
@@ -43,7 +38,7 @@ def mount(
         if busy and not told["busy"]:
             told["busy"] = True
             typer.echo(f"{mountpoint} is in use: it ends when nobody uses it", err=True)
-        return signals.is_set()
+        return asked.is_set()
 
-    with image:
+    with image, stopping.asked_only() as asked:
         compose.image_views().show(image, manifest.volume.filesystem or "", mountpoint, stopped)

@@ -5,7 +5,6 @@ goes to the termination message, where the operator reads it. SIGTERM stops the 
 """
 
 import json
-import signal
 import sys
 import threading
 import traceback
@@ -21,7 +20,7 @@ from mooring.backup import listing, mover, mover_spec, progress, upkeep
 from mooring.domain import errors
 from mooring.ports import blobstores
 from mooring.runtime import logging as log
-from mooring_cli import compose, exits, silence
+from mooring_cli import compose, exits, silence, stopping
 
 MAXIMUM_MESSAGE_BYTES = 4096
 _DEFAULT_SPEC = Path("/etc/mooring/mover.json")
@@ -124,9 +123,10 @@ def _run(
     try:
         spec = mover_spec.read_spec(path, model)
         message_path = spec.termination_message_path
-        result = work(spec, _watch(spec))
+        with stopping.stoppable(lambda: _fail(message_path, stopping.cancelled())) as asked:
+            result = work(spec, _watch(spec, asked))
     except errors.MooringError as error:
-        _finish(message_path, {"outcome": "Failed", "reason": error.reason, "message": str(error)})
+        _fail(message_path, error)
         raise typer.Exit(exits.exit_code(error)) from error
     except Exception as error:
         # The Job's one boundary: the operator must get an answer also when Mooring has a bug.
@@ -137,22 +137,19 @@ def _run(
 
 
 def _open_store(spec: mover_spec.MoverSpec) -> blobstores.BlobStore:
-    def fail(error: errors.MooringError) -> None:
-        said = {"outcome": "Failed", "reason": error.reason, "message": str(error)}
-        _finish(spec.termination_message_path, said)
-
     def told(error: errors.Unreachable, is_final: bool) -> None:
         if is_final:
-            silence.end_with(lambda: fail(error), error)
+            silence.end_with(lambda: _fail(spec.termination_message_path, error), error)
         structlog.get_logger().warning("waiting", message=str(error))
 
     return compose.open_mover_store(spec.repository, told)
 
 
-def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
+def _fail(message_path: Path | None, error: errors.MooringError) -> None:
+    _finish(message_path, {"outcome": "Failed", "reason": error.reason, "message": str(error)})
+
+
+def _watch(spec: mover_spec.MoverSpec, asked: threading.Event) -> progress.Watch:
     log = structlog.get_logger()
 
     def report(now: progress.Progress) -> None:
@@ -168,7 +165,7 @@ def _watch(spec: mover_spec.MoverSpec) -> progress.Watch:
         )
 
     return progress.Watch(
-        report, stopping.is_set, spec.progress_interval_seconds, spec.bytes_per_second
+        report, asked.is_set, spec.progress_interval_seconds, spec.bytes_per_second
     )
 
 

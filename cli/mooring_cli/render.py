@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import signal
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ import typer
 
 from mooring.backup import progress
 from mooring.domain import quantities
-from mooring_cli import options
+from mooring_cli import options, stopping
 
 
 def show(values: Mapping[str, Any], output: options.OutputFormat) -> None:
@@ -82,24 +80,18 @@ def _text(name: str, value: object) -> str:
 def watching(
     title: str, bytes_per_second: int | None = None, *, measured: bool = True
 ) -> Iterator[progress.Watch]:
-    """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops cleanly.
+    """Shows a progress bar on standard error when that is a terminal; Ctrl-C stops the work.
 
     Args:
         title: What is done.
         bytes_per_second: How fast it may read.
         measured: Whether it is known how much there is to do.
     """
-    stopping = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stopping.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        with _reporting(title, measured=measured) as report:
-            yield progress.Watch(report, stopping.is_set, 0.2, bytes_per_second)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with (
+        stopping.stoppable(lambda: stopping.complain("mooring")) as asked,
+        _reporting(title, measured=measured) as report,
+    ):
+        yield progress.Watch(report, asked.is_set, 0.2, bytes_per_second)
 
 
 @contextlib.contextmanager

@@ -151,6 +151,7 @@ class BackupSchedules:
             rules=look.rules,
             failed=look.spec.failed_backups_history_limit,
             zone=look.timing.zone,
+            now=self._time.now(),
         )
         verdict = backup_history.decide([past for _, past in found if past is not None], limits)
         for name, why in verdict.retire:

@@ -13,14 +13,19 @@ from mooring_operator import schedule_statuses, statuses
 CONDITION = "Protected"
 
 
-def newest_good(backups: Iterable[cluster.Object]) -> dict[str, datetime]:
-    """Returns the point in time of the newest good backup by its claim's uid."""
+def newest_good(backups: Iterable[cluster.Object], now: datetime) -> dict[str, datetime]:
+    """Returns the point in time of the newest good backup by its claim's uid.
+
+    One of the future is left out: a clock was wrong, and nobody knows how old it is.
+    """
     newest: dict[str, datetime] = {}
     for backup in backups:
         past = schedule_statuses.past(backup)
         if past is None or past.state is not State.GOOD or past.deleting:
             continue
-        newest[past.claim] = max(past.at, newest.get(past.claim, past.at))
+        known, at = schedule_statuses.age_rank(past, now)
+        if known:
+            newest[past.claim] = max(at, newest.get(past.claim, at))
     return newest
 
 

@@ -39,11 +39,12 @@ class ProtectionRounds:
     def reconcile(self, _: Key) -> float | None:
         """Looks at every claim once; returns when to look again, in seconds."""
         backups = self._objects.find(resources.BACKUPS)
-        newest = claim_protection.newest_good(backups)
-        doubtful = suspect_backups.suspect_claims(backups)
+        now = self._time.now()
+        newest = claim_protection.newest_good(backups, now)
+        doubtful = suspect_backups.suspect_claims(backups, now)
         owners = {_place(obj): obj for obj in self._objects.find(resources.VOLUME_CLAIMS)}
         stores = repository_claims(self._objects)
-        classes, now = ClaimClasses(self._objects), self._time.now()
+        classes = ClaimClasses(self._objects)
         unprotected: Counter[str] = Counter()
         suspect: Counter[str] = Counter()
         present: set[str] = set()

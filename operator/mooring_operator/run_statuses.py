@@ -73,6 +73,8 @@ def result_fields(mover: movers.Mover, finished_at: str) -> dict[str, Any]:
     fields["completionTime"] = finished_at
     if result.get("repositoryId"):
         fields["repositoryId"] = str(result["repositoryId"])
+    if result.get("parent"):
+        fields["parent"] = str(result["parent"])
     fields["readWhole"] = True if result.get("readWhole") is True else None
     fields["suspect"] = suspect_backups.field(result.get("suspect"))
     return fields

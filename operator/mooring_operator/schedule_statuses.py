@@ -1,11 +1,12 @@
 """What a BackupSchedule remembers in its status, and what its last run came to. Pure."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from mooring.api import keys
 from mooring.domain.backups import Scope
-from mooring.planning import backup_history
+from mooring.planning import backup_history, backup_order
 from mooring.planning import backup_schedule_plan as planning
 from mooring.planning.backup_history import State
 from mooring.ports import cluster
@@ -88,7 +89,20 @@ def past(backup: cluster.Object, held: Collection[str] = ()) -> backup_history.P
         deleting="deletionTimestamp" in metadata,
         retired=(metadata.get("annotations") or {}).get(keys.RETIRED),
         held=status.get("backupId") in held,
+        backup_id=status.get("backupId"),
+        parent=status.get("parent"),
+        written_at=statuses.parse_timestamp(status.get("completionTime")),
     )
+
+
+def age_rank(past: backup_history.PastBackup, now: datetime) -> tuple[bool, datetime]:
+    """Ranks a Backup by its age: the greatest is the newest, and what lies in the future the least.
+
+    The second half is the moment that it stands for, no later than it was complete. The first one
+    is false where that is yet to come: a clock was wrong, and nobody knows how old it is.
+    """
+    at = min(past.at, past.written_at or past.at)
+    return at <= now + backup_order.TOLERANCE, at
 
 
 def active(backups: Sequence[cluster.Object]) -> list[planning.ActiveBackup]:

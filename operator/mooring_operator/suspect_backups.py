@@ -107,6 +107,7 @@ def in_doubt(status: dict[str, Any], backups: Iterable[cluster.Object]) -> bool:
         backups: All that there are, of all namespaces: tenants share a pool's disk.
     """
     findings, proofs = [], []
+    begun = statuses.parse_timestamp(status.get("snapshotTime"))
     for backup in backups:
         found = backup.get("status", {})
         at = statuses.parse_timestamp(found.get("snapshotTime"))
@@ -114,18 +115,21 @@ def in_doubt(status: dict[str, Any], backups: Iterable[cluster.Object]) -> bool:
             continue
         if (found.get("suspect") or {}).get("fresh"):
             findings.append(at)
+        if begun is not None and at > begun:
+            continue  # a clock was wrong; what it proves may be older than any finding
         if found.get("volumeId") == status.get("volumeId") and found.get("readWhole"):
             proofs.append(at)
     return bool(findings) and (not proofs or max(proofs) <= max(findings))
 
 
-def suspect_claims(backups: Iterable[cluster.Object]) -> set[str]:
+def suspect_claims(backups: Iterable[cluster.Object], now: datetime) -> set[str]:
     """Returns the uids of the claims whose newest backup is Suspect."""
-    newest: dict[str, tuple[datetime, bool]] = {}
+    newest: dict[str, tuple[tuple[bool, datetime], bool]] = {}
     for backup in backups:
         past = schedule_statuses.past(backup)
         if past is None or past.state not in (State.GOOD, State.DOUBTFUL) or past.deleting:
             continue
         doubtful = statuses.condition(backup, CONDITION).get("status") == "True"
-        newest[past.claim] = max(newest.get(past.claim, (past.at, doubtful)), (past.at, doubtful))
+        ranked = (schedule_statuses.age_rank(past, now), doubtful)
+        newest[past.claim] = max(newest.get(past.claim, ranked), ranked)
     return {claim for claim, (_, doubtful) in newest.items() if doubtful}

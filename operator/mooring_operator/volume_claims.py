@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from mooring.api import keys
 from mooring.api.v1alpha1 import base
@@ -10,7 +11,7 @@ from mooring.domain import errors, ids, quantities
 from mooring.planning import claim_plan, claim_sources, placement_plan, verdicts
 from mooring.planning.claim_holders import NodeState
 from mooring.ports import clock, cluster
-from mooring_operator import claim_protection, observing, parsing, resources
+from mooring_operator import claim_protection, observing, parsing, resources, schedule_statuses
 from mooring_operator.builders import claims
 from mooring_operator.claim_classes import ClaimClasses, repository_claims
 from mooring_operator.claim_sources import ClaimSources
@@ -224,7 +225,7 @@ class VolumeClaims:
         if claim is not None:
             fields = self._claim_status(obj, claim)
         backups = self._objects.find(resources.BACKUPS, obj["metadata"]["namespace"])
-        fields["lastBackup"] = _last_backup(obj, backups)
+        fields["lastBackup"] = _last_backup(obj, backups, self._time.now())
         if claim is not None and claim_protection.counts(claim):
             fields["conditions"] = self._protection(obj, claim, backups)
         self._recorder.report(resources.VOLUME_CLAIMS, obj, "Ready", verdict, fields)
@@ -255,26 +256,31 @@ class VolumeClaims:
         namespace = metadata["namespace"]
         if (namespace, metadata["name"]) in repository_claims(self._objects, namespace):
             return []
-        newest = claim_protection.newest_good(backups).get(metadata["uid"])
+        newest = claim_protection.newest_good(backups, now).get(metadata["uid"])
         storage_class = ClaimClasses(self._objects).of(claim)
         found = claim_protection.judge(claim, obj, storage_class, newest, now)
         return claim_protection.condition(found, obj, now)
 
 
-def _last_backup(obj: cluster.Object, backups: Sequence[cluster.Object]) -> cluster.Object | None:
-    newest: cluster.Object | None = None
+def _last_backup(
+    obj: cluster.Object, backups: Sequence[cluster.Object], now: datetime
+) -> cluster.Object | None:
+    newest: tuple[tuple[bool, datetime], cluster.Object] | None = None
     for backup in backups:
-        status = backup.get("status", {})
+        status, past = backup.get("status", {}), schedule_statuses.past(backup)
         if status.get("claimName") != obj["metadata"]["name"] or not status.get("backupId"):
             continue
-        moment = status.get("snapshotTime", "")
-        if moment and (newest is None or moment > newest["time"]):
-            newest = {
+        if past is None or not status.get("snapshotTime"):
+            continue
+        rank = schedule_statuses.age_rank(past, now)
+        if newest is None or rank > newest[0]:
+            told = {
                 "name": backup["metadata"]["name"],
                 "repositoryName": backup["spec"]["repositoryName"],
-                "time": moment,
+                "time": status["snapshotTime"],
             }
-    return newest
+            newest = (rank, told)
+    return None if newest is None else newest[1]
 
 
 def _wish(

@@ -167,6 +167,7 @@ def _basis(
         request.volume,
         request.chunk_size_bytes,
         request.parent,
+        repository.surroundings.clock.now(),
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
         notes.append(f"{why}, so it is not the parent")
@@ -187,7 +188,9 @@ def _scrub(
     parent = basis.parent or left
     if basis.changed is None and _is_apart(request):
         # What it is compared with may be another backup, or none, but doubt does not end by that.
-        parent = backup_parents.newest_of(_catalogue(repository), request.volume.uid) or parent
+        now = repository.surroundings.clock.now()
+        newest = backup_parents.newest_of(_catalogue(repository), request.volume.uid, now)
+        parent = newest or parent
     if parent is None or (basis.changed is None and not parent.scrub.suspect):
         return scrub.Scrubbed(backups.ScrubRecord(whole=True)), basis
     if request.accept_suspect:

@@ -32,6 +32,7 @@ class KnownBackup:
         root: Of its tree.
         chunk_count: Of its volume.
         holds: The backups that it names as good where it is suspect.
+        parent: The backup that it builds on.
     """
 
     backup_id: backups.BackupId
@@ -41,6 +42,7 @@ class KnownBackup:
     root: bytes
     chunk_count: int
     holds: tuple[backups.BackupId, ...] = ()
+    parent: backups.BackupId | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def known_backups(repository: repositories.Repository) -> list[KnownBackup]:
                 root=manifest.root,
                 chunk_count=manifest.chunk_count,
                 holds=manifest.scrub.holds,
+                parent=manifest.parent,
             )
         )
     return found
@@ -174,19 +177,21 @@ def judge_sessions(
     committed = {backup.session for backup in backups_before}
     made = {backup.backup_id for backup in backups_before}
     marks = dict.fromkeys(dropped, now) | closed(repository)
-    return [
-        collection.plan_session(
-            collection.SessionFacts(
-                session_id=name,
-                committed=name in committed,
-                superseded=name.rpartition(".")[0] in made,
-                readable=life.readable,
-                idle_for=now - life.last,
-                closed_for=now - marks[name] if name in marks else None,
-            )
+    found = list(known_sessions(repository))
+    alive = _signs_of_life(repository, found, committed | marks.keys())
+    steps = []
+    for session in found:
+        name = session.session_id
+        facts = collection.SessionFacts(
+            session_id=name,
+            committed=name in committed,
+            superseded=name.rpartition(".")[0] in made,
+            readable=session.announced is not None,
+            idle_for=now - alive[name],
+            closed_for=now - marks[name] if name in marks else None,
         )
-        for name, life in _lives(repository).items()
-    ]
+        steps.append(collection.plan_session(facts))
+    return steps
 
 
 def session_packs(repository: repositories.Repository, session: backups.SessionId) -> set[bytes]:
@@ -210,28 +215,24 @@ def session_packs(repository: repositories.Repository, session: backups.SessionI
     return names
 
 
-@dataclass
-class _Life:
-    """Whether a session's announcement can be read, and when it last showed a sign of life."""
+def _signs_of_life(
+    repository: repositories.Repository,
+    found: list[KnownSession],
+    ended: set[backups.SessionId],
+) -> dict[backups.SessionId, datetime]:
+    """Returns when each session was last heard of: itself, or of a writer that builds on it.
 
-    readable: bool
-    last: datetime
-
-
-def _lives(repository: repositories.Repository) -> dict[backups.SessionId, _Life]:
-    """Returns the life of each session; one that reuses it is a sign of life of it too."""
-    lives: dict[backups.SessionId, _Life] = {}
-    reused: list[tuple[backups.SessionId, backups.SessionId]] = []
-    for session in known_sessions(repository):
-        announced = session.announced
-        lives[session.session_id] = _Life(announced is not None, session.info.modified_at)
-        reused += ((session.session_id, one) for one in (announced.sessions if announced else ()))
+    Closing what a writer builds on would make it fail, so its signs of life count for that too.
+    """
+    last = {session.session_id: session.info.modified_at for session in found}
     for info in repository.store.list(layout.INDEX):
         parts = layout.segment_parts(info.key)
-        if parts is not None and parts[0] in lives:
-            lives[parts[0]].last = max(info.modified_at, lives[parts[0]].last)
-    own = {name: life.last for name, life in lives.items()}
-    for user, name in reused:
-        if name in lives:
-            lives[name].last = max(own[user], lives[name].last)
-    return lives
+        if parts is not None and parts[0] in last:
+            last[parts[0]] = max(info.modified_at, last[parts[0]])
+    # Who builds on others came after them, so what it passes on is complete by then.
+    for session in sorted(found, key=lambda one: one.info.modified_at, reverse=True):
+        if session.announced is not None and session.session_id not in ended:
+            for pinned in session.announced.sessions:
+                if pinned in last:
+                    last[pinned] = max(last[pinned], last[session.session_id])
+    return last

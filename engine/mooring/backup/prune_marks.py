@@ -73,16 +73,26 @@ class Marks:
             DataCorrupt: An index segment is damaged.
         """
         marker = reachability.Marker(self._repository, self._judge, self._beat)
+        written = {
+            info.key: info.modified_at for info in self._repository.store.list(layout.MANIFESTS)
+        }
         by_volume: dict[str, list[retention.PointInTime]] = defaultdict(list)
         for backup in self._backups:
             good = marker.mark(backup.root, backup.chunk_count).whole
             good = good and backup.backup_id not in self._damaged and not backup.holds
             point = retention.PointInTime(
-                backup.backup_id, backup.point_in_time, good, backup.holds
+                backup_id=backup.backup_id,
+                at=backup.point_in_time,
+                good=good,
+                holds=backup.holds,
+                parent=backup.parent,
+                written_at=written.get(layout.manifest_key(backup.backup_id)),
             )
             by_volume[backup.volume_uid].append(point)
         return {
-            uid: retention.decide_retention(points, rules, zone, drop_suspect=drop_suspect)
+            uid: retention.decide_retention(
+                points, rules, zone, now=self._now, drop_suspect=drop_suspect
+            )
             for uid, points in sorted(by_volume.items())
         }
 

@@ -6,12 +6,16 @@ first; the writer looks for that mark before and after it writes the manifest. T
 is in docs/explanation/repository-format.md.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mooring.backup import repository as repositories
 from mooring.backup import standing
 from mooring.backup.format import layout, manifests
 from mooring.domain import backups, errors
+
+_MOST_ATTEMPTS = 100
+"""So many broken-off backups of a volume are built on; nobody breaks off as many in a week."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def announce(
         chunk_size_bytes=draft.chunk_size_bytes,
         started_at=draft.started_at,
         parents=pins,
-        sessions=(*_reusable(repository, draft), *_earlier_attempts(repository, draft)),
+        sessions=(*_reusable(repository, draft), *_earlier_attempts(repository, draft, parent)),
         tool_version=draft.tool_version,
     )
     tombstones = _tombstones(repository)
@@ -131,19 +135,48 @@ def _reusable(
 
 
 def _earlier_attempts(
-    repository: repositories.Repository, draft: backups.BackupSession
+    repository: repositories.Repository,
+    draft: backups.BackupSession,
+    parent: backups.BackupManifest | None,
 ) -> list[backups.SessionId]:
-    attempts = []
-    for info in repository.store.list(layout.sessions_of(draft.backup_id)):
+    """Returns the sessions of the volume that made no backup and sent something, newest first.
+
+    One of them may be under way still: what its segments name is in packs that are whole. What the
+    parent was made with is left out, since the parent has what is of use there.
+    """
+    done = {*(parent.origins if parent is not None else ()), *draft.sessions}
+    attempts: list[backups.SessionId] = []
+    for key, session in _unfinished(repository):
+        if session in done or len(attempts) == _MOST_ATTEMPTS:
+            continue
         try:
-            content = repository.get_sealed(info.key, layout.MAXIMUM_SESSION_BYTES)
-            found = manifests.decode_session(content, info.key)
+            content = repository.get_sealed(key, layout.MAXIMUM_SESSION_BYTES)
+            found = manifests.decode_session(content, key)
         except (errors.NotFound, errors.DataCorrupt, errors.Unsupported):
             continue  # a saving that is lost, no more
-        same = found.volume_uid == draft.volume_uid
-        if same and not _exists(repository, layout.closed_key(found.session_id)):
-            attempts.append(found.session_id)
+        wanted = (draft.volume_uid, draft.chunk_size_bytes)
+        sent = repository.store.list(f"{layout.INDEX}{session}/")
+        if (found.volume_uid, found.chunk_size_bytes) == wanted and any(sent):
+            attempts.append(session)
     return attempts
+
+
+def _unfinished(
+    repository: repositories.Repository,
+) -> Iterator[tuple[str, backups.SessionId]]:
+    """Yields the sessions of backups that do not exist and were not given up, newest first."""
+    store = repository.store
+    closed = {info.key.removeprefix(layout.CLOSED) for info in store.list(layout.CLOSED)}
+    made = {info.key.removeprefix(layout.MANIFESTS) for info in store.list(layout.MANIFESTS)}
+    listed = sorted(store.list(layout.SESSIONS), key=lambda info: info.modified_at, reverse=True)
+    for info in listed:
+        name = info.key.removeprefix(layout.SESSIONS)
+        if name in closed or name.rpartition(".")[0] in made:
+            continue
+        try:
+            yield info.key, backups.parse_session_id(name)
+        except errors.InvalidInput:
+            continue  # somebody else's file
 
 
 def _check_open(repository: repositories.Repository, opened: OpenSession) -> None:

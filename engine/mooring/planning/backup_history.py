@@ -34,6 +34,9 @@ class PastBackup:
         deleting: Whether its deletion was asked for.
         retired: Why it was to be deleted at an earlier look; None when it was not.
         held: Whether a Suspect backup is to be mended from it.
+        backup_id: Its id in the repository.
+        parent: The id there of the one that it builds on.
+        written_at: When it was seen to be complete.
     """
 
     name: str
@@ -43,6 +46,9 @@ class PastBackup:
     deleting: bool = False
     retired: str | None = None
     held: bool = False
+    backup_id: str | None = None
+    parent: str | None = None
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,14 @@ class Limits:
         failed: How many failed Backups of each claim are kept, to be looked at.
         zone: Where days and months begin.
         at_a_time: How many may be on their way out of the repository together.
+        now: The present; None when nobody knows it.
     """
 
     rules: retention.KeepRules | None
     failed: int
     zone: tzinfo = UTC
     at_a_time: int = 3
+    now: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -111,16 +119,24 @@ def decide(past: Iterable[PastBackup], limits: Limits) -> Verdicts:
 def _outdated(own: Sequence[PastBackup], limits: Limits) -> list[tuple[PastBackup, str]]:
     if limits.rules is None:
         return []
-    by_id = {backups.BackupId(backup.name): backup for backup in own}
+    by_name = {backups.BackupId(backup.name): backup for backup in own}
+    names = {backup.backup_id: name for name, backup in by_name.items() if backup.backup_id}
     points = [
-        retention.PointInTime(backup_id, backup.at, backup.state is State.GOOD)
-        for backup_id, backup in by_id.items()
+        retention.PointInTime(
+            backup_id=name,
+            at=backup.at,
+            good=backup.state is State.GOOD,
+            parent=names.get(backup.parent) if backup.parent else None,
+            written_at=backup.written_at,
+        )
+        for name, backup in by_name.items()
         if backup.state in (State.GOOD, State.DOUBTFUL)
     ]
+    verdicts = retention.decide_retention(points, limits.rules, limits.zone, now=limits.now)
     return [
-        (by_id[verdict.point.backup_id], "; ".join(verdict.reasons))
-        for verdict in retention.decide_retention(points, limits.rules, limits.zone)
-        if not verdict.keep and not by_id[verdict.point.backup_id].held
+        (by_name[verdict.point.backup_id], "; ".join(verdict.reasons))
+        for verdict in verdicts
+        if not verdict.keep and not by_name[verdict.point.backup_id].held
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mooring.domain import backups, errors
+from mooring.planning import backup_order
 
 LATEST = "latest"
 """Asks for the newest backup of the same volume that fits; having none is no error."""
@@ -23,16 +24,19 @@ def choose_parent(
     volume: backups.VolumeFacts,
     chunk_size_bytes: int | None,
     wanted: str | None,
+    now: datetime,
 ) -> ParentChoice:
     """Chooses a parent.
 
     A parent is only ever a saving: each backup is whole by itself, whatever it is compared with.
+    One of the future, by a clock that was wrong, is the last choice, or it would stay the newest.
 
     Args:
         candidates: Backups that the repository has.
         volume: What is backed up now.
         chunk_size_bytes: The size asked for, or None to keep the parent's.
         wanted: A backup's id, `latest`, or None for no parent.
+        now: The present, by this machine's clock.
 
     Raises:
         NotFound: The backup that was named is not there.
@@ -54,16 +58,32 @@ def choose_parent(
     ]
     if not fitting:
         return ParentChoice(None, "the repository has no earlier backup of this volume")
-    newest = max(fitting, key=_age)
+    newest = _newest(fitting, now)
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
 
 
 def newest_of(
-    candidates: Iterable[backups.BackupManifest], volume_uid: str
+    candidates: Iterable[backups.BackupManifest], volume_uid: str, now: datetime
 ) -> backups.BackupManifest | None:
     """Returns the newest backup of a volume, whether it can be a parent or not."""
-    of_volume = (manifest for manifest in candidates if manifest.volume.uid == volume_uid)
-    return max(of_volume, key=_age, default=None)
+    of_volume = [manifest for manifest in candidates if manifest.volume.uid == volume_uid]
+    return _newest(of_volume, now) if of_volume else None
+
+
+def _newest(fitting: list[backups.BackupManifest], now: datetime) -> backups.BackupManifest:
+    placed = backup_order.places(
+        (
+            backup_order.Occasion(manifest.backup_id, manifest.point_in_time, manifest.parent)
+            for manifest in fitting
+        ),
+        now,
+    )
+
+    def rank(manifest: backups.BackupManifest) -> tuple[bool, backup_order.Place]:
+        place = placed[manifest.backup_id]
+        return place.moment <= now + backup_order.TOLERANCE, place
+
+    return max(fitting, key=rank)
 
 
 def why_untracked(
@@ -97,10 +117,6 @@ def why_untracked(
     if parent.volume.size_bytes > volume.size_bytes:
         return f"the volume is smaller than in backup {changes.since}"
     return ""
-
-
-def _age(manifest: backups.BackupManifest) -> tuple[datetime, backups.BackupId]:
-    return manifest.point_in_time, manifest.backup_id
 
 
 def _check(

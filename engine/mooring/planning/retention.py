@@ -3,14 +3,16 @@
 A period counts only when a good backup lies in it, so a week without backups costs nothing, and
 its newest good backup stands for it. What is not good stands for nothing, and is never dropped
 here: what is left of it may be wanted, and dropping it takes a word of its own. As long as a
-Suspect backup is kept, so is the one that has what it is not sure of.
+Suspect backup is kept, so is the one that has what it is not sure of. One whose moment cannot be
+right, because a clock had jumped, is not counted either, until nothing contradicts it any more.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 
 from mooring.domain import backups, errors
+from mooring.planning import backup_order
 
 MAXIMUM_COUNT = 1_000_000
 
@@ -53,12 +55,16 @@ class PointInTime:
         at: The moment that it stands for.
         good: Whether it can be restored, as far as is known.
         holds: The backups that a Suspect one needs, to be mended from; it is not good.
+        parent: The backup that it builds on.
+        written_at: When the store says that it was complete; None where nobody knows.
     """
 
     backup_id: backups.BackupId
     at: datetime
     good: bool = True
     holds: tuple[backups.BackupId, ...] = ()
+    parent: backups.BackupId | None = None
+    written_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def decide_retention(
     rules: KeepRules,
     zone: tzinfo = UTC,
     *,
+    now: datetime | None = None,
     drop_suspect: bool = False,
 ) -> list[RetentionVerdict]:
     """Decides what to keep of one volume's backups.
@@ -83,21 +90,27 @@ def decide_retention(
         points: All its backups, in any order.
         rules: What to keep.
         zone: Where hours, days, weeks, months and years begin.
+        now: The present by the store's clock; None when nobody knows it.
         drop_suspect: The word of its own: Suspect ones go that a good one has followed.
 
     Returns:
-        A verdict on each, newest first. The newest good one is always kept.
+        A verdict on each, newest first. The newest good one is always kept, and so is the good one
+        that the store wrote last.
     """
-    ordered = sorted(points, key=lambda point: (point.at, point.backup_id), reverse=True)
+    known = {point.backup_id: point for point in points}
+    order = _order(known.values(), now)
+    ordered = [known[place.backup_id] for place in order]
+    doubts = {place.backup_id: place.doubt for place in order if place.doubt}
+    counted = [place for place in order if known[place.backup_id].good and not place.doubt]
     reasons: dict[backups.BackupId, list[str]] = {point.backup_id: [] for point in ordered}
-    good = [point for point in ordered if point.good]
-    if good:
-        reasons[good[0].backup_id].append("the newest good one")
+    _keep_newest(ordered, counted, reasons)
     for name, period in _PERIODS.items():
-        _keep(good, getattr(rules, name), name, period, reasons=reasons, zone=zone)
+        _keep(counted, getattr(rules, name), name, period, reasons=reasons, zone=zone)
     for point in ordered:
-        followed = bool(good) and good[0].at > point.at
-        if not point.good and not (drop_suspect and point.holds and followed):
+        followed = bool(counted) and counted[0].moment > point.at
+        if doubt := doubts.get(point.backup_id):
+            reasons[point.backup_id].append(f"{doubt}, so it is not counted, and not dropped here")
+        elif not point.good and not (drop_suspect and point.holds and followed):
             reasons[point.backup_id].append("not good, so it is not counted, and not dropped here")
     for point in ordered:
         for held in point.holds if reasons[point.backup_id] else ():
@@ -110,26 +123,52 @@ def decide_retention(
     ]
 
 
+def _order(points: Iterable[PointInTime], now: datetime | None) -> list[backup_order.Place]:
+    """Returns where the backups belong, the newest first."""
+    occasions = (
+        backup_order.Occasion(point.backup_id, point.at, point.parent, point.written_at)
+        for point in points
+    )
+    return sorted(backup_order.places(occasions, now).values(), reverse=True)
+
+
+def _keep_newest(
+    ordered: Sequence[PointInTime],
+    counted: Sequence[backup_order.Place],
+    reasons: Mapping[backups.BackupId, list[str]],
+) -> None:
+    """Keeps what no rule may drop, whatever clocks said when it was made."""
+    if counted:
+        reasons[counted[0].backup_id].append("the newest good one")
+    written = [
+        (point.written_at, point.backup_id)
+        for point in ordered
+        if point.good and point.written_at is not None
+    ]
+    if written and not reasons[max(written)[1]]:
+        reasons[max(written)[1]].append("the good one that was written last")
+
+
 def _keep(
-    good: list[PointInTime],
+    counted: Sequence[backup_order.Place],
     count: int,
     name: str,
     period: Callable[[datetime], str] | None,
     *,
-    reasons: dict[backups.BackupId, list[str]],
+    reasons: Mapping[backups.BackupId, list[str]],
     zone: tzinfo,
 ) -> None:
     """Notes which backups one rule keeps: the newest of each of the newest periods."""
     seen: set[str] = set()
-    for number, point in enumerate(good):
-        label = str(number) if period is None else period(point.at.astimezone(zone))
+    for number, place in enumerate(counted):
+        label = str(number) if period is None else period(place.moment.astimezone(zone))
         if label in seen:
             continue
         if len(seen) == count:
             return
         seen.add(label)
         which = "" if period is None else f" ({label})"
-        reasons[point.backup_id].append(f"{name} {len(seen)} of {count}{which}")
+        reasons[place.backup_id].append(f"{name} {len(seen)} of {count}{which}")
 
 
 def _week(moment: datetime) -> str:

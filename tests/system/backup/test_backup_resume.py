@@ -3,11 +3,13 @@
 import json
 import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.command_line import CommandLine
 from support.mover_process import MoverFolder
 
 pytestmark = pytest.mark.system
@@ -64,3 +66,21 @@ def test_each_attempt_goes_on_where_the_one_before_was(tmp_path: Path) -> None:
     target.touch()
     movers.run("restore", device=str(target), backupId="bk-1", verify=True)
     assert target.read_bytes() == content
+
+
+def test_the_same_command_again_goes_on_and_nobody_names_an_id(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    content = make_image(image)
+    cli = CommandLine(tmp_path, before=OFTEN)
+    process = cli.start("backup", image)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("repo/index/*/d*"))) < SIZE // PACK // 3:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it sends nothing"
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    made = cli.json("backup", image)
+    assert made["bytesSent"] <= SIZE * 2 // 3 + IN_FLIGHT, made
+    assert not cli.run("restore", made["backupId"], tmp_path / "restored").returncode
+    assert (tmp_path / "restored").read_bytes() == content

@@ -44,6 +44,7 @@ class World:
         self.stage = Stage()
         self.promised: dict[str, bytes] = {}
         self.conditional = self.dice.random() < 0.3
+        self.one_volume = self.dice.random() < 0.5
         self.folder = folder
 
     def open(self, actor: str) -> repository.Repository:
@@ -62,7 +63,8 @@ class World:
             image.extend(bytes(CHUNKS * CHUNK - len(image)))
             name = f"{actor}-{number}"
             path.write_bytes(image)
-            if self._back_up(opened, path, name, actor):
+            uid = "shared" if self.one_volume else actor  # writers build on each other then
+            if self._back_up(opened, path, name, uid):
                 self.promised[name] = bytes(image)
             if number > 1 and dice.random() < 0.5:
                 self.promised.pop(f"{actor}-{number - 1}", None)

@@ -91,16 +91,20 @@ def full(world: World, what: list[str]) -> None:
     incremental(world, what)
 
 
-def retried(world: World, what: list[str]) -> None:
+def retried(world: World, what: list[str], first: str = "bk-2") -> None:
     """A second attempt, which uses what the first one had sent before it was killed."""
     world.image = bytearray(noise(CHUNKS, 9))
     stopped = world.engine.store
     assert isinstance(stopped, StandingStill)
     world.engine.store = DyingStore(world.real, 6)
     with pytest.raises(Killed):
-        world.engine.back_up(bytes(world.image), "bk-2")
+        world.engine.back_up(bytes(world.image), first)
     world.engine.store = stopped
     incremental(world, what)
+
+
+def retried_under_another_id(world: World, what: list[str]) -> None:
+    retried(world, what, "bk-broken-off")
 
 
 def collecting(world: World, what: list[str]) -> None:
@@ -142,7 +146,7 @@ def restoring_what_is_forgotten(world: World, what: list[str]) -> None:
 
 
 ROLES = [
-    incremental, full, retried, collecting, collecting_rests, restoring,
+    incremental, full, retried, retried_under_another_id, collecting, collecting_rests, restoring,
     restoring_what_is_forgotten,
 ]  # fmt: skip
 

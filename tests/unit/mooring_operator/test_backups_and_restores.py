@@ -34,10 +34,12 @@ def test_a_repository_becomes_ready_and_its_probe_goes(world: OperatorWorld) -> 
 
 def test_a_backup_succeeds_says_what_it_cost_and_leaves_nothing(world: OperatorWorld) -> None:
     before = world.cluster.names(cluster.CLAIMS)
+    world.mover_answers["backup"]["parent"] = "shop-data-0"
     world.settle(6)
     world.make_backup()
     world.settle()
     status = world.status(resources.BACKUPS, "one")
+    assert status["parent"] == "shop-data-0"
     done = world.succeeded(resources.BACKUPS, "one")
     assert (done["status"], done["reason"]) == ("True", "Succeeded")
     assert done["message"] == "1.0 GiB read, 5 B sent, 3 B stored"

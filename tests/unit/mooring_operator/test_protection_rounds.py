@@ -80,6 +80,19 @@ def test_with_an_age_it_counts_when_its_backup_is_older_and_says_so_once(
     assert sorted(events(world)) == [("Normal", "BackupFresh"), ("Warning", "BackupTooOld")]
 
 
+def test_a_backup_of_the_future_protects_nothing(world: OperatorWorld) -> None:
+    """A clock ran ahead when it was made; its age is not known."""
+    world.make_backup()
+    world.settle(20)
+    assert gauge(world) == 0
+    future = {"snapshotTime": "2099-01-01T00:00:00Z"}
+    world.cluster.set_status(resources.BACKUPS, "one", NAMESPACE, future)
+    assert gauge(world) == 0  # it is not younger than the moment at which it was complete
+    future["completionTime"] = "2099-01-01T00:01:00Z"
+    world.cluster.set_status(resources.BACKUPS, "one", NAMESPACE, future)
+    assert gauge(world) == 1
+
+
 def test_the_class_speaks_for_its_claims_and_a_claim_for_itself(world: OperatorWorld) -> None:
     annotate(world, cluster.STORAGE_CLASSES, "mooring", "24h")
     assert gauge(world) == 0
@@ -128,6 +141,13 @@ def test_a_volume_claim_shows_it_beside_its_other_conditions(world: OperatorWorl
     world.settle(2)
     assert shown() == ("False", "BackupTooOld")
     assert gauge(world) == 1
+    future = {"snapshotTime": "2099-01-01T00:00:00Z", "completionTime": "2099-01-01T00:01:00Z"}
+    world.cluster.set_status(resources.BACKUPS, "one", NAMESPACE, future)
+    world.make_backup("two")
+    world.settle(20)
+    obj = world.cluster.must_get(resources.VOLUME_CLAIMS, "data", NAMESPACE)
+    assert obj["status"]["lastBackup"]["name"] == "two"
+    assert shown() == ("True", "BackupFresh")
 
 
 def test_the_operator_serves_the_gauge_where_it_is_told_to(world: OperatorWorld) -> None:

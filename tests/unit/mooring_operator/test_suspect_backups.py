@@ -213,6 +213,21 @@ def test_what_one_volume_lost_puts_its_pool_in_doubt_until_all_is_read(
     assert told(world, "itself", "data").doubt_tracking
 
 
+def test_a_backup_of_the_future_hides_nothing_that_is_found_later(world: OperatorWorld) -> None:
+    """A clock ran ahead when it was made."""
+    future = {"snapshotTime": "2099-01-01T00:00:00Z", "completionTime": "2099-01-01T00:01:00Z"}
+    world.make_volume("neighbour")
+    assert not told(world, "proof", "neighbour").doubt_tracking
+    world.cluster.set_status(resources.BACKUPS, "proof", NAMESPACE, {**future, "readWhole": True})
+    made(world, "good")
+    world.cluster.set_status(resources.BACKUPS, "good", NAMESPACE, future)
+    assert gauge(world) == 0
+    world.clock.advance(60)
+    made(world, "finding", {**suspicion("bk-0"), "fresh": True})
+    assert gauge(world) == 1
+    assert told(world, "doubted", "neighbour").doubt_tracking
+
+
 @pytest.mark.parametrize("nonsense", ["yes", {"message": 3}, {"places": "x"}, [1]])
 def test_what_cannot_be_read_is_suspect_all_the_same(world: OperatorWorld, nonsense: Any) -> None:
     one = made(world, "one", nonsense)

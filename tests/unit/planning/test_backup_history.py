@@ -72,6 +72,23 @@ def test_what_a_suspect_one_is_to_be_mended_from_stays() -> None:
     assert retired([past(1, held=True), past(2), past(3), past(4)]) == ["one-02"]
 
 
+def test_one_of_the_future_pushes_nothing_out_and_is_not_retired() -> None:
+    jumped = past(4000, name="jumped")
+    now = START + timedelta(days=4)
+    limits = replace(LAST_TWO, rules=KeepRules(last=1), now=now)
+    assert retired([past(1), past(2), jumped, past(3)], limits) == ["one-01", "one-02"]
+
+
+def test_one_made_while_the_clock_was_set_back_is_not_the_oldest() -> None:
+    back = past(-4000, name="back", backup_id="id-back", parent="id-2")
+    history = [past(1), past(2, backup_id="id-2"), back]
+    limits = replace(LAST_TWO, rules=KeepRules(last=1), now=START + timedelta(days=3))
+    assert retired(history, limits) == ["one-01"]
+    full = replace(back, parent=None, written_at=START + timedelta(days=2, hours=1))
+    history[1] = replace(history[1], written_at=START + timedelta(days=2))
+    assert retired([*history[:2], full], limits) == ["one-01"]
+
+
 def test_without_rules_every_good_one_stays() -> None:
     days = [past(day) for day in range(30)]
     assert retired(days, Limits(None, failed=0)) == []

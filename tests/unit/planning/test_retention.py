@@ -170,3 +170,87 @@ def test_a_suspect_backup_that_no_good_one_has_followed_is_never_dropped() -> No
     lost = point(START - hour, good=False)  # damaged, not Suspect
     verdicts = decide_retention([lost, good], KeepRules(last=1), drop_suspect=True)
     assert all(verdict.keep for verdict in verdicts)
+
+
+@st.composite
+def jumping_histories(draw: st.DrawFn) -> tuple[list[PointInTime], datetime]:
+    """Backups in the order in which they were made, by clocks that jump; and the present.
+
+    The store's clock is right, or it is the same one; each builds on one before it, or on none.
+    """
+    present, points = START, list[PointInTime]()
+    right = draw(st.booleans())
+    for number in range(draw(st.integers(1, 12))):
+        present += timedelta(hours=draw(st.integers(1, 100)))
+        told = present + timedelta(days=draw(st.sampled_from([0, 0, 0, 0, -3000, -1, 1, 3000])))
+        parents: st.SearchStrategy[PointInTime | None] = st.none()
+        if points:
+            parents = st.one_of(st.none(), st.sampled_from(points))
+        parent = draw(parents)
+        one = PointInTime(
+            backups.BackupId(f"bk-{number}"),
+            told,
+            draw(st.booleans()),
+            parent=None if parent is None else parent.backup_id,
+            written_at=present if right else told,
+        )
+        points.append(one)
+    return points, present
+
+
+@given(jumping_histories(), counts, zones)
+def test_the_future_pushes_nothing_out_and_what_was_written_last_stays(
+    history: tuple[list[PointInTime], datetime], numbers: dict[str, int], zone: str
+) -> None:
+    points, now = history
+    verdicts = decide_retention(points, KeepRules(**numbers), ZoneInfo(zone), now=now)
+    assert {verdict.point for verdict in verdicts} == set(points)
+    left = {verdict.point for verdict in verdicts if verdict.keep}
+    good = [one for one in points if one.good]
+    assert {one for one in points if not one.good} <= left
+    if not good:
+        return
+    assert max(good, key=lambda one: one.written_at or one.at) in left
+    # What lies in the future has pushed nothing out, and was not dropped.
+    of_now = [one for one in good if min(one.at, one.written_at or one.at) <= now]
+    assert set(good) - set(of_now) <= left
+    alone = decide_retention(of_now, KeepRules(**numbers), ZoneInfo(zone), now=now)
+    assert {one.point for one in alone if one.keep} <= left
+
+
+@given(jumping_histories(), st.sampled_from([1, 3]))
+def test_what_is_made_now_by_a_right_clock_is_always_kept(
+    history: tuple[list[PointInTime], datetime], count: int
+) -> None:
+    points, now = history
+    made = PointInTime(backups.BackupId("bk-now"), now, parent=points[-1].backup_id)
+    for name in NAMES:
+        verdicts = decide_retention([*points, made], KeepRules(**{name: count}), now=now)
+        assert made in {verdict.point for verdict in verdicts if verdict.keep}
+
+
+def test_a_store_that_tells_times_to_the_second_makes_no_backup_one_of_the_future() -> None:
+    made = START + timedelta(seconds=0.7)
+    points = [point(START - timedelta(hours=1)), replace(point(made), written_at=made)]
+    verdicts = decide_retention(points, KeepRules(last=1), now=START)
+    assert [verdict.keep for verdict in verdicts] == [True, False]
+    assert verdicts[0].reasons == ("the newest good one", "last 1 of 1")
+
+
+def test_a_ring_of_parents_ends() -> None:
+    ring = [
+        replace(point(START + timedelta(hours=n), name=f"bk-{n}"), parent=backups.BackupId(other))
+        for n, other in enumerate(["bk-2", "bk-0", "bk-1"])
+    ]
+    assert kept(ring, KeepRules(last=1))
+
+
+def test_a_copy_of_a_repository_keeps_what_the_repository_did() -> None:
+    """All its objects are as old as the copy, and were written in any order."""
+    copied = START + timedelta(days=100)
+    days = [point(START + timedelta(days=n), name=f"bk-{n}") for n in range(30)]
+    rules = KeepRules(last=2, daily=5, monthly=2)
+    before = [one.backup_id for one in kept(days, rules)]
+    again = [replace(one, written_at=copied - timedelta(seconds=n)) for n, one in enumerate(days)]
+    left = [one.backup_id for one in kept(again, rules)]
+    assert left == [*before, "bk-0"]

@@ -167,6 +167,9 @@ class BackupStatus(RunStatus):
     """What became of it."""
 
     backup_id: str | None = Field(default=None, description="Names it in the repository.")
+    parent: str | None = Field(
+        default=None, description="`backupId` of the backup that it was compared with."
+    )
     repository_id: str | None = Field(default=None, description="The repository that holds it.")
     snapshot_id: str | None = Field(default=None, description="The snapshot that was read.")
     driver: str | None = Field(
