@@ -1,7 +1,7 @@
 """The acting half of a collection: each act may be cut off, repeated or late without harm."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mooring.backup import index_merging, inventory, prune_marks, repacking
@@ -108,29 +108,31 @@ class Acting:
         for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA):
             if self._may_go_on():
                 merge = index_merging.IndexMerge(self._repository, kind, found, gone)
-                removed, written = merge.run(self._may_go_on)
-                self._acts.segments_removed += removed
-                self._acts.segments_written += written
+                with self._room_is_optional("the index is not tidied"):
+                    removed, written = merge.run(self._may_go_on)
+                    self._acts.segments_removed += removed
+                    self._acts.segments_written += written
 
     def _doom(self, steps: list[collection.PackStep]) -> None:
         for step in steps:
             if not self._may_go_on():
                 break
-            with contextlib.suppress(errors.AlreadyExists):
-                self._repository.store.put(layout.tombstone_key(step.name), step.reason.encode())
+            self._repository.put_mark(layout.tombstone_key(step.name), step.reason)
             self._acts.packs_doomed += 1
             self._acts.bytes_doomed += step.size_bytes
 
     def _copy(self, steps: list[collection.PackStep]) -> None:
         if not steps or not self._may_go_on():
             return
-        copied, problems = repacking.copy_live(
-            self._repository,
-            self._marks.marker,
-            [step.name for step in steps],
-            self._may_go_on,
-        )
-        self._acts.problems += problems
+        copied: set[bytes] = set()
+        with self._room_is_optional("nothing is copied out of packs that are mostly waste"):
+            copied, problems = repacking.copy_live(
+                self._repository,
+                self._marks.marker,
+                [step.name for step in steps],
+                self._may_go_on,
+            )
+            self._acts.problems += problems
         done = [step for step in steps if step.name in copied]
         self._acts.bytes_copied += sum(step.live_bytes for step in done)
         self._doom([step for step in done if step.fate is collection.PackFate.REWRITE])
@@ -155,6 +157,14 @@ class Acting:
         for info in list(store.list(layout.PROBES)):
             if self._marks.is_old(info) and self._may_go_on():
                 store.delete(info.key)
+
+    @contextlib.contextmanager
+    def _room_is_optional(self, without: str) -> Iterator[None]:
+        """Goes on with what makes room, when the store has none for what only saves some later."""
+        try:
+            yield
+        except errors.SpaceExhausted as error:
+            self._acts.problems.append(f"{without}, since there is no room for it: {error}")
 
     def _may_go_on(self) -> bool:
         if not self._acts.stopped and not self._go_on():

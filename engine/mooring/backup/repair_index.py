@@ -1,6 +1,5 @@
 """What a repair writes: index segments from the packs' own lists, tombstones, marks of damage."""
 
-import contextlib
 from collections.abc import Callable, Iterable
 
 from mooring.backup import pack_census, pack_footers
@@ -69,8 +68,7 @@ def announce(repository: repositories.Repository) -> backups.SessionId:
 
 def doom(repository: repositories.Repository, pack: bytes) -> None:
     """Gives a pack its tombstone; a second one is no error."""
-    with contextlib.suppress(errors.AlreadyExists):
-        repository.store.put(layout.tombstone_key(pack), _DAMAGED)
+    repository.put_mark(layout.tombstone_key(pack), _DAMAGED)
 
 
 def given_up(repository: repositories.Repository, pack: bytes) -> bool:
@@ -79,19 +77,18 @@ def given_up(repository: repositories.Repository, pack: bytes) -> bool:
         why = repository.store.get(layout.tombstone_key(pack), limit_bytes=len(_DAMAGED))
     except (errors.NotFound, errors.DataCorrupt):
         return False
-    return why == _DAMAGED
+    return why == _DAMAGED.encode()
 
 
 def mark_damaged(
     repository: repositories.Repository, backup_id: backups.BackupId, why: str
 ) -> None:
     """Marks a backup of which something is lost; a second time is no error."""
-    with contextlib.suppress(errors.AlreadyExists):
-        repository.store.put(layout.damaged_key(backup_id), why.encode())
+    repository.put_mark(layout.damaged_key(backup_id), why)
 
 
 _KINDS = (layout.BlobKind.NODE, layout.BlobKind.DATA)
-_DAMAGED = b"damaged"
+_DAMAGED = "damaged"
 
 
 class _Segments:
