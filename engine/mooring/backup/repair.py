@@ -122,14 +122,14 @@ class _Repairing:
                 self._repository, marker, session, bad, self._beat
             )
         self.report.packs_given_up = len(bad)
-        for name in bad & self._packs.keys():
-            repair_index.doom(self._repository, name)
         gone = {
             pack.name
             for index in (marker.nodes, marker.data)
             for number, pack in enumerate(index.pack_list())
             if index.gone(number)
         }
+        for name in bad | gone:  # before the index forgets it: then it is looked at again
+            repair_index.doom(self._repository, name)
         self._drop_from_index(bad | gone, open_sessions)
         self._judge_backups()
 
@@ -234,17 +234,28 @@ class _Repairing:
 
     def _judge_backups(self) -> None:
         """Marks the backups of which something is lost, and takes marks away that are untrue."""
+        self._listed = inventory.judge_by(inventory.packs(self._repository), self._repository)
         marker = reachability.Marker(self._repository, self._judge, self._beat)
         for manifest in self._manifests:
             harm = marker.mark(manifest.root, manifest.chunk_count)
-            if not harm.whole:
+            if harm.whole:
+                if manifest.backup_id in self._marked_before:
+                    self._repository.store.delete(layout.damaged_key(manifest.backup_id))
+            elif self._is_there(manifest):
                 self.report.chunks_lost += harm.unlisted + harm.gone
                 moment = manifest.point_in_time.isoformat(timespec="seconds")
                 self._lose(
                     manifest.backup_id, f"volume {manifest.volume.uid} at {moment}: {harm.words}"
                 )
-            elif manifest.backup_id in self._marked_before:
-                self._repository.store.delete(layout.damaged_key(manifest.backup_id))
+
+    def _is_there(self, manifest: backups.BackupManifest) -> bool:
+        """Tells whether a backup is still the one that was read; what it needs may go after it."""
+        try:
+            return self._repository.manifest(manifest.backup_id).session == manifest.session
+        except errors.NotFound:
+            return False
+        except (errors.DataCorrupt, errors.Unsupported):
+            return True
 
     def _lose(self, backup_id: backups.BackupId, why: str) -> None:
         self.report.damaged[backup_id] = why
