@@ -30,7 +30,7 @@ class RepairRequest:
     """What shall be repaired.
 
     Attributes:
-        full: Whether to read every pack that is needed, and not only what does not fit.
+        full: Whether to read every pack, and not only what does not fit.
         drop_damaged: The explicit word: backups of which something is lost are dropped.
         exclusive: As for prune.
     """
@@ -189,23 +189,23 @@ class _Repairing:
 
     def _bad_packs(self, marker: reachability.Marker) -> set[bytes]:
         """Returns the packs that are there and damaged: too short, or with chunks that differ."""
-        needed: dict[bytes, segments.PackInfo] = {}
+        needed: set[bytes] = set()
+        named: dict[bytes, segments.PackInfo] = {}
         for index in (marker.nodes, marker.data):
-            for number in {chunk.pack for chunk in index.marked()}:
-                needed[index.pack(number).name] = index.pack(number)
+            needed.update(index.pack(number).name for number in {c.pack for c in index.marked()})
+            named.update((pack.name, pack) for pack in index.pack_list())
+        there = named.keys() & self._packs.keys()
         bad = {
             name
-            for name, pack in needed.items()
-            if name in self._packs and self._packs[name].size_bytes != pack.size_bytes
+            for name in needed & there
+            if self._packs[name].size_bytes != named[name].size_bytes
         }
-        rest = [
-            pack
-            for name, pack in needed.items()
-            if name in self._packs.keys() - bad and (self._request.full or self._is_doubtful(name))
-        ]
+        # What no backup needs yet, a writer that was killed may take up again.
+        doubtful = there if self._request.full else set(filter(self._is_doubtful, needed & there))
+        rest = [named[name] for name in sorted(doubtful - bad)]
         self._meter = progress.ProgressMeter(self._watch, sum(pack.size_bytes for pack in rest))
         for scanned in pack_scan.PackScanner(self._repository).scan(rest, self._beat):
-            self._meter.add(done=needed[scanned.name].size_bytes, read=scanned.bytes_read)
+            self._meter.add(done=named[scanned.name].size_bytes, read=scanned.bytes_read)
             if scanned.bad or scanned.problem is not None:
                 bad.add(scanned.name)
         return bad

@@ -155,6 +155,16 @@ def test_what_rots_in_an_attempt_that_was_killed_is_lost_and_said(
 
 
 @pytest.mark.usefixtures("prompt")
+def test_what_rots_in_an_attempt_that_was_killed_is_not_taken_up_again(engine: Engine) -> None:
+    engine.damage(pack_of_an_attempt(engine), flip)
+    report = mend(engine)
+    assert (report.packs_given_up, report.damaged) == (1, {})
+    engine.back_up(FIRST, "bk-1")
+    assert engine.restore("bk-1") == FIRST
+    assert problems(engine) == []
+
+
+@pytest.mark.usefixtures("prompt")
 @pytest.mark.parametrize("at", range(12))
 def test_a_repair_killed_at_any_write_is_made_whole_by_a_quick_one(engine: Engine, at: int) -> None:
     """Nothing that it found is believed whole again, and nothing else is judged lost."""
