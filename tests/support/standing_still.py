@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
+from mooring.backup import progress, repair
 from mooring.domain import backups, errors
 from mooring.planning import collection
 from mooring.ports import blobstores
@@ -52,7 +53,7 @@ class Others:
         self._model = model
 
     def do(self, event: str) -> None:
-        """Lets time pass, collects, or forgets the oldest backup or the one of that name."""
+        """Lets time pass, collects, repairs, or forgets a backup: of that name, or the oldest."""
         if event in HOURS:
             age(self._store, timedelta(hours=HOURS[event]))
         elif event == "collect":
@@ -60,6 +61,10 @@ class Others:
             with contextlib.suppress(errors.Busy, errors.DataCorrupt):
                 limits = collection.CollectionLimits(waste=0.2)
                 collect(self._engine, limits=limits, exclusive=True)
+        elif event == "repair":
+            request = repair.RepairRequest(full=True, exclusive=True)
+            found = repair.repair(self._engine.open(), request, progress.Watch())
+            assert not found.damaged.keys() & self._model.keys()
         elif self._model:
             oldest = min(self._model, key=lambda name: int(name.removeprefix("bk-")))
             name = event if event in self._model else oldest

@@ -7,6 +7,7 @@ memory then does not grow with the repository.
 """
 
 import contextlib
+import errno
 import mmap
 import os
 import tempfile
@@ -31,6 +32,9 @@ class ChunkTable:
         Args:
             expected: How many entries will come at most.
             mapped: Whether a table that is too large for memory is mapped into it all the same.
+
+        Raises:
+            SpaceExhausted: The folder for temporary files has no room for it.
         """
         self._slots = expected + expected // 3 + 8
         self._room = expected
@@ -120,8 +124,25 @@ def _room(size_bytes: int, *, mapped: bool) -> mmap.mmap | _FileRoom:
     if size_bytes > _SMALL_BYTES:
         # Without a folder for temporary files there is still memory.
         with contextlib.suppress(OSError), tempfile.TemporaryFile(prefix="mooring-index-") as file:
-            file.truncate(size_bytes)
+            _take(file.fileno(), size_bytes)
             if mapped:
                 return mmap.mmap(file.fileno(), size_bytes)
             return _FileRoom(os.dup(file.fileno()))
     return mmap.mmap(-1, size_bytes)
+
+
+def _take(file: int, size_bytes: int) -> None:
+    """Takes all room at once: a mapped page that finds none later ends the process.
+
+    Raises:
+        SpaceExhausted: There is not so much.
+    """
+    try:
+        os.posix_fallocate(file, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise errors.SpaceExhausted(
+            f"a table of the index needs {-(-size_bytes >> 20)} MiB in {tempfile.gettempdir()}, "
+            "which has less: make room there, or name another folder in TMPDIR"
+        ) from error

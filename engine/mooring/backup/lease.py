@@ -116,17 +116,15 @@ def held(
         Unsupported: The store has no conditional writes, and nothing is promised.
         SpaceExhausted: The store is full, and nothing is promised.
     """
-    if not repository.store.conditional_writes():
-        if not exclusive:
+    taken = None
+    try:
+        if repository.store.conditional_writes():  # which tries to write
+            taken = Lease.take(repository, now)
+        elif not exclusive:
             raise errors.Unsupported(
                 f"{repository.store.location} has no conditional writes, so two collections could "
                 "not see each other: make sure that no other runs, and say --exclusive"
             )
-        yield None
-        return
-    taken = None
-    try:
-        taken = Lease.take(repository, now)
     except errors.SpaceExhausted as error:
         if not exclusive:  # else it can make room
             raise errors.SpaceExhausted(

@@ -111,16 +111,16 @@ class Acting:
         for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA):
             if self._may_go_on():
                 merge = index_merging.IndexMerge(self._repository, kind, found, gone)
-                removed, written = merge.run(self._may_go_on)
-                self._acts.segments_removed += removed
-                self._acts.segments_written += written
+                with self._room_is_optional("the index is not tidied"):
+                    removed, written = merge.run(self._may_go_on)
+                    self._acts.segments_removed += removed
+                    self._acts.segments_written += written
 
     def _doom(self, steps: Iterable[collection.PackStep]) -> None:
         for step in steps:
             if not self._may_go_on():
                 break
-            with contextlib.suppress(errors.AlreadyExists):
-                self._repository.store.put(layout.tombstone_key(step.name), step.reason.encode())
+            self._repository.put_mark(layout.tombstone_key(step.name), step.reason)
             self._acts.packs_doomed += 1
             self._acts.bytes_doomed += step.size_bytes
 
@@ -128,9 +128,14 @@ class Acting:
         left = {step.name for step in _of(packs, *_COPY)}
         if not left or not self._may_go_on():
             return
-        self._acts.problems += repacking.copy_live(
-            self._repository, self._marks.marker, left, self._may_go_on
-        )
+        ended = False  # else copies may not be durable, and their packs must stay
+        with self._room_is_optional("nothing is copied out of packs that are mostly waste"):
+            self._acts.problems += repacking.copy_live(
+                self._repository, self._marks.marker, left, self._may_go_on
+            )
+            ended = True
+        if not ended:
+            return
         copied = (step for step in _of(packs, *_COPY) if step.name not in left)
         self._acts.bytes_copied += sum(step.live_bytes for step in copied)
         self._doom(step for step in _of(packs, _FATE.REWRITE) if step.name not in left)
@@ -155,6 +160,14 @@ class Acting:
         for info in list(store.list(layout.PROBES)):
             if self._marks.is_old(info) and self._may_go_on():
                 store.delete(info.key)
+
+    @contextlib.contextmanager
+    def _room_is_optional(self, without: str) -> Iterator[None]:
+        """Goes on with what makes room, when the store has none for what only saves some later."""
+        try:
+            yield
+        except errors.SpaceExhausted as error:
+            self._acts.problems.append(f"{without}, since there is no room for it: {error}")
 
     def _may_go_on(self) -> bool:
         if not self._acts.stopped and not self._go_on():

@@ -8,7 +8,6 @@ only on an explicit word. Killed at any point, a repair can be repeated.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from mooring.backup import (
     blob_index,
@@ -24,7 +23,6 @@ from mooring.backup import (
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
-from mooring.planning import collection
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class RepairRequest:
     """What shall be repaired.
 
     Attributes:
-        full: Whether to read every pack that is needed, and not only what does not fit.
+        full: Whether to read every pack, and not only what does not fit.
         drop_damaged: The explicit word: backups of which something is lost are dropped.
         exclusive: As for prune.
     """
@@ -106,15 +104,18 @@ class _Repairing:
         self._doomed = blob_index.tombstones(repository)
         self._packs = inventory.packs(repository)
         self._segments = list(repository.store.list(layout.INDEX))  # before the sessions
-        self._judge = inventory.judge_by(self._packs, repository)
+        self._listed = inventory.judge_by(self._packs, repository)
         self._manifests: list[backups.BackupManifest] = []
+        self._marked_before = repository.damaged()
+        self._indexed: set[bytes] = set()
+        self._bad: set[bytes] = set()
 
     def run(self) -> None:
         self._read_manifests()
         open_sessions = self._open_sessions()
-        self._rebuild(open_sessions)
+        self._rebuild()
         marker = self._mark()
-        bad = self._bad_packs(marker)
+        self._bad = bad = self._bad_packs(marker)
         if bad:
             session = repair_index.announce(self._repository)
             self.report.chunks_saved = salvage.save(
@@ -127,9 +128,9 @@ class _Repairing:
             for number, pack in enumerate(index.pack_list())
             if index.gone(number)
         }
-        self._drop_from_index(bad | gone, open_sessions)
-        for name in bad & self._packs.keys():
+        for name in bad | gone:  # before the index forgets it: then it is looked at again
             repair_index.doom(self._repository, name)
+        self._drop_from_index(bad | gone, open_sessions)
         self._judge_backups()
 
     def _read_manifests(self) -> None:
@@ -150,8 +151,12 @@ class _Repairing:
             if session.session_id not in made and session.session_id not in closed
         ]
 
-    def _rebuild(self, open_sessions: Iterable[inventory.KnownSession]) -> None:
-        """Indexes what no readable segment names, but for what a writer may be about to name."""
+    def _rebuild(self) -> None:
+        """Indexes every pack that no readable segment names.
+
+        Some may be of writers that are under way, which name them once more. Any of them may have
+        what a backup has lost with a segment.
+        """
         unreadable: dict[str, str] = {}
         named: set[bytes] = set()
         for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA):
@@ -159,21 +164,19 @@ class _Repairing:
             index.load_all()
             named.update(pack.name for pack in index.pack_list())
         self.report.problems += unreadable.values()
-        begun: list[datetime] = [
-            session.info.modified_at - collection.CLOCK_SLACK
-            for session in open_sessions
-            if not session.info.key.startswith(layout.sessions_of(backups.REPAIR))
-        ]
         lacking = [
             info
             for name, info in self._packs.items()
             if name not in named
-            and name not in self._doomed
-            and (not begun or info.modified_at < min(begun))
+            and not (name in self._doomed and repair_index.given_up(self._repository, name))
         ]
-        indexed, problems = repair_index.index_packs(self._repository, lacking, self._beat)
-        self.report.packs_indexed = indexed
-        self.report.problems += problems
+        if lacking:
+            session, self._indexed, problems = repair_index.index_packs(
+                self._repository, lacking, self._beat
+            )
+            self._segments += self._repository.store.list(f"{layout.INDEX}{session}/")
+            self.report.problems += problems
+        self.report.packs_indexed = len(self._indexed)
         for key in unreadable:
             self._repository.store.delete(key)
         self.report.segments_removed += len(unreadable)
@@ -186,23 +189,30 @@ class _Repairing:
 
     def _bad_packs(self, marker: reachability.Marker) -> set[bytes]:
         """Returns the packs that are there and damaged: too short, or with chunks that differ."""
-        needed: dict[bytes, segments.PackInfo] = {}
+        needed: set[bytes] = set()
+        named: dict[bytes, segments.PackInfo] = {}
         for index in (marker.nodes, marker.data):
-            for number in {chunk.pack for chunk in index.marked()}:
-                needed[index.pack(number).name] = index.pack(number)
+            needed.update(index.pack(number).name for number in {c.pack for c in index.marked()})
+            named.update((pack.name, pack) for pack in index.pack_list())
+        there = named.keys() & self._packs.keys()
         bad = {
             name
-            for name, pack in needed.items()
-            if name in self._packs and self._packs[name].size_bytes != pack.size_bytes
+            for name in needed & there
+            if self._packs[name].size_bytes != named[name].size_bytes
         }
-        if self._request.full:
-            rest = [pack for name, pack in needed.items() if name in self._packs.keys() - bad]
-            self._meter = progress.ProgressMeter(self._watch, sum(pack.size_bytes for pack in rest))
-            for scanned in pack_scan.PackScanner(self._repository).scan(rest, self._beat):
-                self._meter.add(done=needed[scanned.name].size_bytes, read=scanned.bytes_read)
-                if scanned.bad or scanned.problem is not None:
-                    bad.add(scanned.name)
+        # What no backup needs yet, a writer that was killed may take up again.
+        doubtful = there if self._request.full else set(filter(self._is_doubtful, needed & there))
+        rest = [named[name] for name in sorted(doubtful - bad)]
+        self._meter = progress.ProgressMeter(self._watch, sum(pack.size_bytes for pack in rest))
+        for scanned in pack_scan.PackScanner(self._repository).scan(rest, self._beat):
+            self._meter.add(done=named[scanned.name].size_bytes, read=scanned.bytes_read)
+            if scanned.bad or scanned.problem is not None:
+                bad.add(scanned.name)
         return bad
+
+    def _is_doubtful(self, pack: bytes) -> bool:
+        """Tells whether a pack may be one that an earlier repair had found damaged."""
+        return pack in self._doomed or bool(self._marked_before and pack in self._indexed)
 
     def _drop_from_index(
         self, lost: set[bytes], open_sessions: Iterable[inventory.KnownSession]
@@ -224,18 +234,28 @@ class _Repairing:
 
     def _judge_backups(self) -> None:
         """Marks the backups of which something is lost, and takes marks away that are untrue."""
+        self._listed = inventory.judge_by(inventory.packs(self._repository), self._repository)
         marker = reachability.Marker(self._repository, self._judge, self._beat)
-        before = self._repository.damaged()
         for manifest in self._manifests:
             harm = marker.mark(manifest.root, manifest.chunk_count)
-            if not harm.whole:
+            if harm.whole:
+                if manifest.backup_id in self._marked_before:
+                    self._repository.store.delete(layout.damaged_key(manifest.backup_id))
+            elif self._is_there(manifest):
                 self.report.chunks_lost += harm.unlisted + harm.gone
                 moment = manifest.point_in_time.isoformat(timespec="seconds")
                 self._lose(
                     manifest.backup_id, f"volume {manifest.volume.uid} at {moment}: {harm.words}"
                 )
-            elif manifest.backup_id in before:
-                self._repository.store.delete(layout.damaged_key(manifest.backup_id))
+
+    def _is_there(self, manifest: backups.BackupManifest) -> bool:
+        """Tells whether a backup is still the one that was read; what it needs may go after it."""
+        try:
+            return self._repository.manifest(manifest.backup_id).session == manifest.session
+        except errors.NotFound:
+            return False
+        except (errors.DataCorrupt, errors.Unsupported):
+            return True
 
     def _lose(self, backup_id: backups.BackupId, why: str) -> None:
         self.report.damaged[backup_id] = why
@@ -244,6 +264,10 @@ class _Repairing:
             self.report.dropped.append(backup_id)
         else:
             repair_index.mark_damaged(self._repository, backup_id, why)
+
+    def _judge(self, pack: segments.PackInfo) -> int:
+        """What is damaged counts as gone, whatever segments that are left alone say."""
+        return blob_index.GONE if pack.name in self._bad else self._listed(pack)
 
     def _beat(self) -> None:
         self._meter.check()

@@ -1,6 +1,5 @@
 """What a repair writes: index segments from the packs' own lists, tombstones, marks of damage."""
 
-import contextlib
 from collections.abc import Callable, Iterable
 
 from mooring.backup import pack_census, pack_footers
@@ -13,8 +12,11 @@ def index_packs(
     repository: repositories.Repository,
     found: Iterable[pack_census.ListedPack],
     beat: Callable[[], None],
-) -> tuple[int, list[str]]:
+) -> tuple[backups.SessionId, set[bytes], list[str]]:
     """Writes index segments for packs that none names.
+
+    They are those of a session, so that a collector holds the packs for a while: a writer that is
+    under way may have made them, and may not have named them yet.
 
     Args:
         repository: Which.
@@ -22,11 +24,12 @@ def index_packs(
         beat: Called for each.
 
     Returns:
-        How many packs were indexed, and what is wrong with the others.
+        The session, which packs were indexed, and what is wrong with the others.
     """
-    writing = {kind: _Segments(repository, kind) for kind in _KINDS}
+    session = announce(repository)
+    writing = {kind: _Segments(repository, kind, session) for kind in _KINDS}
     problems = []
-    indexed = 0
+    indexed = set()
     for name, size_bytes, _ in found:
         beat()
         try:
@@ -43,14 +46,14 @@ def index_packs(
                 if one.kind is kind
             ]
             writing[kind].add(pack, records)
-        indexed += 1
+        indexed.add(name)
     for one in writing.values():
         one.flush()
-    return indexed, problems
+    return session, indexed, problems
 
 
 def announce(repository: repositories.Repository) -> backups.SessionId:
-    """Announces a session for what is saved; like every session it is given up after a while."""
+    """Announces a session for what a repair writes; like every session it is given up in time."""
     session = backups.SessionId(f"{backups.REPAIR}.{repository.surroundings.entropy(8).hex()}")
     announced = backups.BackupSession(
         session_id=session,
@@ -65,29 +68,41 @@ def announce(repository: repositories.Repository) -> backups.SessionId:
 
 def doom(repository: repositories.Repository, pack: bytes) -> None:
     """Gives a pack its tombstone; a second one is no error."""
-    with contextlib.suppress(errors.AlreadyExists):
-        repository.store.put(layout.tombstone_key(pack), b"damaged")
+    repository.put_mark(layout.tombstone_key(pack), _DAMAGED)
+
+
+def given_up(repository: repositories.Repository, pack: bytes) -> bool:
+    """Tells whether a repair has doomed a pack, after it had saved what could be read."""
+    try:
+        why = repository.store.get(layout.tombstone_key(pack), limit_bytes=len(_DAMAGED))
+    except (errors.NotFound, errors.DataCorrupt):
+        return False
+    return why == _DAMAGED.encode()
 
 
 def mark_damaged(
     repository: repositories.Repository, backup_id: backups.BackupId, why: str
 ) -> None:
     """Marks a backup of which something is lost; a second time is no error."""
-    with contextlib.suppress(errors.AlreadyExists):
-        repository.store.put(layout.damaged_key(backup_id), why.encode())
+    repository.put_mark(layout.damaged_key(backup_id), why)
 
 
 _KINDS = (layout.BlobKind.NODE, layout.BlobKind.DATA)
+_DAMAGED = "damaged"
 
 
 class _Segments:
     """Segments of one kind, written as they fill."""
 
-    def __init__(self, repository: repositories.Repository, kind: layout.BlobKind) -> None:
+    def __init__(
+        self,
+        repository: repositories.Repository,
+        kind: layout.BlobKind,
+        session: backups.SessionId,
+    ) -> None:
         self._repository = repository
         self._kind = kind
-        suffix = repository.surroundings.entropy(8).hex()
-        self._session = backups.SessionId(f"collector.{suffix}")
+        self._session = session
         self._written = 0
         self._packs: list[segments.PackInfo] = []
         self._records: list[bytes] = []

@@ -147,8 +147,22 @@ class Repository:
 
     def close_session(self, session: backups.SessionId) -> None:
         """Gives up on a session, so that its writer fails; closing it again is no error."""
+        self.put_mark(layout.closed_key(session), "")
+
+    def put_mark(self, key: str, why: str) -> None:
+        """Writes an object whose being there says it all; one that is there is no error.
+
+        Where a store is so full that the reason does not fit, it does without: a collection that
+        has to make room can mark.
+
+        Raises:
+            SpaceExhausted: Not even an object without bytes fits.
+        """
         with contextlib.suppress(errors.AlreadyExists):
-            self.store.put(layout.closed_key(session), b"")
+            try:
+                self.store.put(key, why.encode())
+            except errors.SpaceExhausted:
+                self.store.put(key, b"")
 
 
 def initialise(

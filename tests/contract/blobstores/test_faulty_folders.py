@@ -1,6 +1,8 @@
 """A repository in a folder whose filesystem fails at any call, as an NFS mount may."""
 
+import contextlib
 import errno
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -83,6 +85,79 @@ def test_a_restore_survives_an_error_of_any_call(
     assert failed > POINTS // 2
     filesystem.begin()
     assert engine.restore("bk-1") == IMAGE
+
+
+def everything(store: DirectoryBlobStore) -> None:
+    """Each call of the port once, on a folder with nothing in it."""
+    store.put("packs/aa/one", b"first")
+    upload = store.upload("packs/bb/two")
+    try:
+        upload.write(b"second")
+        upload.commit()
+    finally:
+        upload.abandon()
+    info = store.head("packs/aa/one")
+    assert info is not None
+    store.replace("packs/aa/one", b"third", version=info.version)
+    assert store.get("packs/aa/one", limit_bytes=99) == b"third"
+    assert store.get_range("packs/bb/two", 1, 2) == b"ec"
+    assert len(list(store.list("packs/"))) == 2
+    store.delete("packs/aa/one")
+
+
+def open_below(folder: Path) -> list[str]:
+    """The files below a folder that this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(link.readlink()))
+    return sorted(path for path in found if path.startswith(f"{folder}"))
+
+
+def test_an_error_of_any_call_leaves_nothing_open_and_no_file(
+    folder: Path, filesystem: FaultyFilesystem
+) -> None:
+    def fresh(name: str) -> DirectoryBlobStore:
+        filesystem.begin()
+        (folder / name).mkdir()
+        return DirectoryBlobStore(folder / name)
+
+    store = fresh("no fault")
+    filesystem.begin()
+    everything(store)
+    calls = list(filesystem.calls)
+    assert len(calls) > 80
+    for number, call in enumerate(calls):
+        store = fresh(str(number))
+        inside = folder / str(number)
+        before = open_below(inside)
+        filesystem.fail_at(number, errno.EIO)
+        with contextlib.suppress(errors.MooringError):
+            everything(store)
+        filesystem.begin()
+        assert open_below(inside) == before, (number, call)
+        left = list((inside / ".uploads").iterdir()) if (inside / ".uploads").exists() else []
+        assert call == "unlink" or not left, (number, call)
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat", "unlink"])
+def test_a_write_does_without_the_sweep(
+    folder: Path, filesystem: FaultyFilesystem, call: str
+) -> None:
+    (folder / ".uploads").mkdir()
+    (folder / ".uploads" / "of a killed writer").write_bytes(b"")
+    os.utime(folder / ".uploads" / "of a killed writer", (0, 0))
+    store = DirectoryBlobStore(folder)
+
+    def fault(name: str, _: int) -> None:
+        if name == call:
+            raise OSError(errno.EIO, "fault")
+
+    filesystem.begin(fault)
+    store.put("packs/aa/one", b"first")
+    assert call in filesystem.calls
+    filesystem.begin()
+    assert store.get("packs/aa/one", limit_bytes=99) == b"first"
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "link"])

@@ -14,26 +14,16 @@ from mooring.domain import errors
 from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
+from support.locked_buckets import locked_bucket
 
 FIRST = random.Random(1).randbytes(1 << 20)
 SECOND = FIRST[:-4096] + random.Random(2).randbytes(4096)
-LOCK = (
-    b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>"
-    b"<DefaultRetention><Mode>COMPLIANCE</Mode><Days>1</Days></DefaultRetention></Rule>"
-    b"</ObjectLockConfiguration>"
-)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
         yield running
-
-
-def locked_bucket(server: S3Server) -> str:
-    bucket = server.new_bucket({"x-amz-bucket-object-lock-enabled": "true"})
-    server.request("PUT", f"/{bucket}", query="object-lock=", body=LOCK)
-    return bucket
 
 
 def versions_of(server: S3Server, bucket: str) -> list[tuple[str, str]]:
@@ -73,6 +63,16 @@ def test_what_is_locked_outlives_its_administrator(tmp_path: Path, server: S3Ser
         assert status == 403, answer
     assert versions_of(server, bucket) == before
     assert engine.restore("bk-1") == FIRST
+
+
+def test_one_of_many_racing_writers_is_let_through_where_all_is_locked(server: S3Server) -> None:
+    """What a trial or a lease replaces stays as a version, and hinders nothing."""
+    bucket = locked_bucket(server)
+    store = server.store(bucket)
+    assert store.conditional_writes()
+    assert list(store.list("")) == []
+    assert len(versions_of(server, bucket)) >= 8
+    assert server.store(bucket).conditional_writes()
 
 
 @pytest.fixture

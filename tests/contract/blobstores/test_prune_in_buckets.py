@@ -3,7 +3,7 @@
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
 from support.collecting import DAY, collect
+from support.locked_buckets import locked_bucket
 
 FIRST = random.Random(1).randbytes(1 << 18)
 SECOND = random.Random(2).randbytes(1 << 18)
@@ -68,16 +69,27 @@ def test_what_nothing_needs_goes_after_a_day_by_the_servers_clock(
     assert info is not None
 
 
+def lockable_bucket(server: S3Server) -> str:
+    return server.new_bucket({"x-amz-bucket-object-lock-enabled": "true"})
+
+
+@pytest.mark.parametrize("new_bucket", [lockable_bucket, locked_bucket])
 def test_a_locked_bucket_is_collected_and_nothing_is_written_over(
-    tmp_path: Path, server: S3Server
+    tmp_path: Path, server: S3Server, new_bucket: Callable[[S3Server], str]
 ) -> None:
-    bucket = server.new_bucket({"x-amz-bucket-object-lock-enabled": "true"})
+    """Also where all is retained for a day: what is deleted goes from the listings at once."""
+    bucket = new_bucket(server)
     engine = story(tmp_path, server, bucket)
     before = {info.key: info.version for info in engine.store.list("")}
-    for _ in range(3):
-        collect(engine)
-        age(server, bucket)
+    packs_before = len(engine.object_names("packs/"))
+    doomed = collect(engine).acts.packs_doomed
+    assert doomed > 3
+    age(server, bucket)
+    assert collect(engine).acts.packs_deleted == doomed
+    age(server, bucket)
+    collect(engine)
     whole(engine)
+    assert len(engine.object_names("packs/")) == packs_before - doomed
     after = {info.key: info.version for info in engine.store.list("")}
     kept = Counter(after[key] == version for key, version in before.items() if key in after)
     assert set(kept) == {True}

@@ -353,47 +353,6 @@ def test_without_conditional_writes_it_takes_a_word(tmp_path: Path) -> None:
     assert collect(engine, dry_run=True).count(FATE.WAIT)[0] == 9
 
 
-class FullStore(MemoryBlobStore):
-    """A store that takes nothing until something is deleted, once it is full."""
-
-    full = False
-
-    def put(self, key: str, data: blobstores.Buffer) -> None:
-        self._check()
-        super().put(key, data)
-
-    def replace(self, key: str, data: blobstores.Buffer, *, version: str) -> str:
-        self._check()
-        return super().replace(key, data, version=version)
-
-    def delete(self, key: str) -> None:
-        if self.head(key) is not None:
-            self.full = False
-        super().delete(key)
-
-    def _check(self) -> None:
-        if self.full:
-            raise errors.SpaceExhausted("the store is full")
-
-
-def test_a_full_store_is_emptied_without_a_lease(tmp_path: Path) -> None:
-    store = FullStore()
-    engine = Engine(tmp_path, store=store)
-    engine.back_up(noise(1), "bk-1")
-    engine.back_up(noise(2), "bk-2", uid="volume-2")
-    engine.open().forget(backups.BackupId("bk-2"))
-    assert collect(engine).acts.packs_doomed == 9
-    age(store)
-    engine.store.put("probes/now", b"")  # the newest object: on a full store it tells the time
-    store.full = True
-    with pytest.raises(errors.SpaceExhausted, match="--exclusive"):
-        collect(engine)
-    assert store.full
-    assert collect(engine, exclusive=True).acts.packs_deleted == 9
-    assert engine.restore("bk-1") == noise(1)
-    assert healthy(engine)
-
-
 def test_one_collector_at_a_time(engine: Engine) -> None:
     engine.back_up(noise(1), "bk-1")
     outcomes: list[Exception | None] = []

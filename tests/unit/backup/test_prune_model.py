@@ -1,7 +1,7 @@
-"""Backups, deletions, collections, pauses of days and kills in any order, against a plain model.
+"""Backups, deletions, collections, damage, repairs, pauses of days and kills in any order.
 
-Whoever works on the repository may also stand still before any call of the store, for days, while
-others write and collect.
+All against a plain model. Whoever works on the repository may also stand still before any call of
+the store, for days, while others write, collect and repair.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import inspection, pack_writer, progress
+from mooring.backup import inspection, pack_writer, progress, repair, repository
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
 from mooring.planning import collection, retention
@@ -32,7 +32,7 @@ VOLUMES = ("volume-1", "volume-2")
 PARENTS = ("latest", None)
 CALLS = st.integers(0, 45)
 EVENTS = st.lists(
-    st.sampled_from([*standing_still.HOURS, "forget", "collect", "collect", *VOLUMES]),
+    st.sampled_from([*standing_still.HOURS, "forget", "collect", "collect", "repair", *VOLUMES]),
     min_size=1,
     max_size=6,
 ) | st.sampled_from(
@@ -42,7 +42,15 @@ EVENTS = st.lists(
     ]
 )
 """What happens while somebody stands still: anything, or what takes away most."""
-EXAMPLES = int(os.environ.get("MOORING_MODEL_EXAMPLES", "80"))
+PLACES = st.integers(0, 999)
+"""Of as many as there are; what there is may depend on threads, and draws must not."""
+HARMS = st.sampled_from(["flip", "truncate", "delete"])
+KILLS = st.none() | st.integers(0, 14)
+EXAMPLES = int(os.environ.get("MOORING_MODEL_EXAMPLES", "40"))
+
+
+def noise(seed: object) -> bytes:
+    return random.Random(str(seed)).randbytes(40 * CHUNK)
 
 
 class RepositoryMachine(RuleBasedStateMachine):
@@ -53,7 +61,10 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.real = MemoryBlobStore()
         self.engine = Engine(Path(self.folder.name), store=self.real)
-        self.images = {uid: bytearray(40 * CHUNK) for uid in VOLUMES}
+        self.engine.surroundings = repository.Surroundings(
+            self.engine.clock, random.Random(0).randbytes
+        )
+        self.images = {uid: bytearray(noise(uid)) for uid in VOLUMES}
         self.model: dict[str, tuple[str, bytes]] = {}
         self.number = 0
         self.sizes = (packs.TARGET_BYTES, pack_writer.SEGMENT_INTERVAL_SECONDS)
@@ -112,9 +123,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         assert name in self.model
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data())
-    def forget(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.model)))
+    @rule(which=PLACES)
+    def forget(self, which: int) -> None:
+        name = self._one(which)
         self.engine.open().forget(backups.BackupId(name))
         del self.model[name]
 
@@ -168,12 +179,10 @@ class RepositoryMachine(RuleBasedStateMachine):
             collect(self.engine, limits=limits, exclusive=True)
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data(), at=st.integers(0, 18), what=EVENTS, forgotten=st.booleans())
-    def a_restore_stands_still(
-        self, data: st.DataObject, at: int, what: list[str], forgotten: bool
-    ) -> None:
+    @rule(which=PLACES, at=st.integers(0, 18), what=EVENTS, forgotten=st.booleans())
+    def a_restore_stands_still(self, which: int, at: int, what: list[str], forgotten: bool) -> None:
         """Also of a backup that is forgotten meanwhile, for a day."""
-        name = data.draw(st.sampled_from(sorted(self.model)))
+        name = self._one(which)
         content = self.model[name][1]
         try:
             with self._standing_still(at, [name, *what] if forgotten else what):
@@ -184,14 +193,59 @@ class RepositoryMachine(RuleBasedStateMachine):
             assert name not in self.model
             assert standing_still.hours(what) >= 24, "a restore under way has a day"
 
+    @rule(at=PLACES, harm=HARMS, resumed=KILLS, killed=KILLS, full=st.booleans())
+    def an_index_segment_is_damaged(
+        self, at: int, harm: str, resumed: int | None, killed: int | None, full: bool
+    ) -> None:
+        """The packs say all that it did, whoever has open sessions."""
+        self._back_up_in_two_attempts(resumed)
+        self._damage("index/", at, harm)
+        if killed is not None:
+            self._dying(lambda: self._repair(full=full), killed, after=False)
+        report = self._repair(full=full, drop_damaged=True)
+        assert (report.damaged, report.dropped, report.chunks_lost) == ({}, [], 0)
+        assert report.problems == [] or harm != "delete"
+        self.everything_is_whole()
+
+    @rule(at=PLACES, harm=HARMS, resumed=KILLS, killed=KILLS)
+    def a_pack_is_damaged(
+        self, at: int, harm: str, resumed: int | None, killed: int | None
+    ) -> None:
+        """What cannot be restored is said, each time, and nothing is built on it."""
+        self._back_up_in_two_attempts(resumed)
+        self._damage("packs/", at, harm)
+        if killed is not None:
+            self._dying(lambda: self._repair(full=True), killed, after=False)
+        before = self._lost()
+        for full in (True, False):
+            damaged = self._repair(full=full).damaged.keys()
+            assert damaged == (lost := self._lost())
+            assert lost <= before  # of some chunks there are two
+        for uid in VOLUMES:
+            self.back_up(uid, "latest")
+            assert self._lost() <= lost
+        still = self._lost()
+        assert self._repair(full=False, drop_damaged=True).damaged.keys() == still
+        for name in still:
+            del self.model[name]
+        self.everything_is_whole()
+
+    @rule(at=CALLS, what=EVENTS, full=st.booleans())
+    def a_repair_stands_still(self, at: int, what: list[str], full: bool) -> None:
+        """It goes by what it saw days ago, and drops nothing that is whole."""
+        request = repair.RepairRequest(full=full, drop_damaged=True, exclusive=True)
+        with self._standing_still(at, what), contextlib.suppress(errors.Busy):
+            report = repair.repair(self.engine.open(), request, progress.Watch())
+            assert not report.damaged.keys() & self.model.keys()
+
     @rule(hours=st.sampled_from([1, 12, 25, 49, 8 * 24]))
     def time_passes(self, hours: int) -> None:
         age(self.real, timedelta(hours=hours))
 
     @precondition(lambda self: self.model)
-    @rule(data=st.data())
-    def restore(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(self.model)))
+    @rule(which=PLACES)
+    def restore(self, which: int) -> None:
+        name = self._one(which)
         assert self.engine.restore(name) == self.model[name][1]
 
     @rule()
@@ -219,6 +273,49 @@ class RepositoryMachine(RuleBasedStateMachine):
                 others.back_up(event, bytes(self.images[event]), f"bk-{self.number}")
             else:
                 others.do(event)
+
+    def _back_up_in_two_attempts(self, at: int | None) -> None:
+        """The session of the first one, which is killed, stays open and what it sent is used."""
+        if at is None:
+            return
+        self.number += 1
+        name, uid = f"bk-{self.number}", VOLUMES[0]
+        content = noise(name)
+        self._dying(lambda: self.engine.back_up(content, name, uid=uid), at, after=False)
+        self.engine.back_up(content, name, uid=uid)
+        self.model[name] = (uid, content)
+
+    def _one(self, which: int) -> str:
+        return sorted(self.model)[which % len(self.model)]
+
+    def _damage(self, prefix: str, at: int, harm: str) -> None:
+        keys = self.engine.object_names(prefix)
+        if not keys:
+            return
+        key = keys[at % len(keys)]
+        data = bytearray(self.real.get(key, limit_bytes=1 << 20))
+        self.real.delete(key)
+        if harm == "flip":
+            data[at % len(data)] ^= 1 << at % 8
+        elif harm == "truncate":
+            del data[len(data) * at // 1000 :]
+        if harm != "delete":
+            self.real.put(key, data)
+
+    def _repair(self, **fields: bool) -> repair.RepairReport:
+        request = repair.RepairRequest(**fields)
+        age(self.real, timedelta(minutes=15), "lease")  # somebody may have been killed
+        return repair.repair(self.engine.open(), request, progress.Watch())
+
+    def _lost(self) -> set[str]:
+        """Which backups do not come back; none brings other bytes."""
+        lost = set()
+        for name, (_, content) in self.model.items():
+            try:
+                assert self.engine.restore(name) == content
+            except errors.DataCorrupt:
+                lost.add(name)
+        return lost
 
     def _collect(self, **fields: object) -> object:
         try:

@@ -60,7 +60,8 @@ class StoreFolder:
         """Keeps out everybody who replaces or deletes.
 
         Args:
-            optional: Go on where the filesystem has no locks, so that nobody replaces anything.
+            optional: Go on where the filesystem has no locks or no room for one, so that nobody
+                replaces anything.
 
         Raises:
             Unsupported: The filesystem has no locks.
@@ -70,6 +71,9 @@ class StoreFolder:
                 stack.enter_context(self._lock.held())
             except errors.Unsupported:
                 if not optional:
+                    raise
+            except OSError as error:
+                if not (optional and system_errors.is_out_of_room(error)):
                     raise
             yield
 
@@ -96,18 +100,19 @@ class StoreFolder:
         Returns:
             Descriptors of its folder and of itself, and its name.
         """
-        folder = self.open_folder(UPLOADS, create=True)
         name = secrets.token_hex(16)
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            file = os.open(name, flags, 0o600, dir_fd=folder)
-            os.fchmod(file, self._mode & 0o666)
-            if not self._swept:
-                self._swept = True
-                _sweep(folder, os.fstat(file).st_mtime - ABANDONED_AFTER_SECONDS)
-        except OSError as error:
-            os.close(folder)
-            raise self.translated(error, "write") from error
+        with contextlib.ExitStack() as on_failure:
+            folder = self.open_folder(UPLOADS, create=True)
+            on_failure.callback(os.close, folder)
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+                file = os.open(name, flags, 0o600, dir_fd=folder)
+                on_failure.callback(_discard, folder, file, name)
+                os.fchmod(file, self._mode & 0o666)
+                self._sweep_once(folder, file)
+            except OSError as error:
+                raise self.translated(error, "write") from error
+            on_failure.pop_all()
         return folder, file, name
 
     @contextlib.contextmanager
@@ -178,10 +183,21 @@ class StoreFolder:
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=folder)
         inner = os.open(part, FOLDER_FLAGS, dir_fd=folder)
-        with contextlib.suppress(PermissionError):  # another user's process made it first
-            os.fchmod(inner, self._mode)
-        os.fsync(folder)
+        try:
+            with contextlib.suppress(PermissionError):  # another user's process made it first
+                os.fchmod(inner, self._mode)
+            os.fsync(folder)
+        except OSError:
+            os.close(inner)
+            raise
         return inner
+
+    def _sweep_once(self, folder: int, file: int) -> None:
+        """Sweeps on the first write; what cannot be swept now hinders no write."""
+        if not self._swept:
+            self._swept = True
+            with contextlib.suppress(OSError):
+                _sweep(folder, os.fstat(file).st_mtime - ABANDONED_AFTER_SECONDS)
 
 
 def split(key: str) -> tuple[str, str]:
@@ -202,6 +218,13 @@ def version(status: os.stat_result) -> str:
     An inode's number comes back when a file is gone; see `FileUpload` for what then differs.
     """
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _discard(folder: int, file: int, name: str) -> None:
+    """Removes a temporary file; what stays behind is swept away later."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+    os.close(file)
 
 
 def _sweep(folder: int, before: float) -> None:

@@ -10,6 +10,11 @@ _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _ODD_PATH = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 
 
+def is_out_of_room(error: OSError) -> bool:
+    """Tells whether there was no room, on the filesystem or within a quota."""
+    return error.errno in _NO_ROOM
+
+
 def translate(error: OSError, doing: str) -> errors.MooringError:
     """Turns a system call's error into one of the tree.
 
@@ -18,7 +23,7 @@ def translate(error: OSError, doing: str) -> errors.MooringError:
         doing: For the message: `cannot read x in y`.
     """
     why = f"{doing}: {os.strerror(error.errno) if error.errno else error}"
-    if error.errno in _NO_ROOM:
+    if is_out_of_room(error):
         return errors.SpaceExhausted(f"{why}: make room there")
     if error.errno in _NOT_ALLOWED:
         return errors.ReadOnly(f"{why}: it must be readable and writable for this user")

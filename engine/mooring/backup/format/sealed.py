@@ -5,6 +5,7 @@ repository's id are authenticated with it, so an object that is renamed, or swap
 another repository, does not open.
 """
 
+import contextlib
 import struct
 
 from cryptography.exceptions import InvalidTag
@@ -42,20 +43,20 @@ def unseal(repository_keys: keys.RepositoryKeys, key: str, data: bytes) -> bytes
     if len(data) < OVERHEAD_BYTES:
         raise errors.DataCorrupt(f"object {key} of the repository is truncated")
     magic, number, salt = _HEADER.unpack_from(data)
-    if magic == _MAGIC and number > layout.FORMAT_NUMBER:
-        raise errors.Unsupported(f"object {key} has format {number}: use a newer Mooring")
-    header = data[: _HEADER.size]
-    try:
-        if magic != _MAGIC or number != layout.FORMAT_NUMBER:
-            raise InvalidTag
-        cipher = repository_keys.object_cipher(key, salt)
-        return cipher.decrypt(
+    header = _HEADER.pack(_MAGIC, layout.FORMAT_NUMBER, salt)
+    cipher = repository_keys.object_cipher(key, salt)
+    with contextlib.suppress(InvalidTag):
+        content = cipher.decrypt(
             _NONCE, memoryview(data)[_HEADER.size :], _context(repository_keys, header, key)
         )
-    except InvalidTag:
-        raise errors.DataCorrupt(
-            f"object {key} of the repository is damaged, or was moved there from elsewhere"
-        ) from None
+        if data.startswith(header):
+            return content
+        number = layout.FORMAT_NUMBER  # it says another one, and is no such object
+    if magic == _MAGIC and number > layout.FORMAT_NUMBER:
+        raise errors.Unsupported(f"object {key} has format {number}: use a newer Mooring")
+    raise errors.DataCorrupt(
+        f"object {key} of the repository is damaged, or was moved there from elsewhere"
+    )
 
 
 def _context(repository_keys: keys.RepositoryKeys, header: bytes, key: str) -> bytes:
