@@ -8,9 +8,9 @@ import pytest
 from mooring.adapters.blobstores import trial
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.backup import inspection, progress, repair
-from mooring.backup.format import packs
+from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
-from mooring.planning import retention
+from mooring.planning import collection, retention
 from mooring.ports import blobstores
 from support.backup_engine import SMALL_CHUNK, Engine
 from support.collecting import age, collect
@@ -117,6 +117,27 @@ def test_retention_makes_room_in_a_full_store(engine: Engine, store: FullStore) 
     age(store)
     assert collect(engine, exclusive=True).acts.packs_deleted >= 9
     assert engine.restore("bk-3") == FIRST
+
+
+@pytest.mark.parametrize("room_bytes", [0, 100_000])
+def test_a_pack_whose_copy_found_no_room_is_not_doomed(
+    engine: Engine, store: FullStore, room_bytes: int
+) -> None:
+    image = bytearray(OTHER)
+    for chunk in range(0, 1000, 4):
+        place = slice(chunk * SMALL_CHUNK, (chunk + 1) * SMALL_CHUNK)
+        image[place] = FIRST[place]
+    engine.back_up(bytes(image), "bk-2")
+    engine.open().forget(backups.BackupId("bk-1"))
+    store.leave(room_bytes)
+    report = collect(engine, exclusive=True)
+    needed = {step.name for step in report.packs if step.fate is collection.PackFate.REWRITE}
+    assert needed
+    assert not needed & {layout.tombstone_name(key) for key in engine.object_names("tombstones/")}
+    assert any("no room" in problem for problem in report.acts.problems)
+    age(store)
+    collect(engine, exclusive=True)
+    assert engine.restore("bk-2") == image
 
 
 def test_a_repair_without_room_changes_nothing_and_one_with_room_mends(
