@@ -52,7 +52,7 @@ def open_tree(
     repository: repositories.Repository, parent: backups.BackupManifest, *, walks: bool
 ) -> tree_reader.TreeReader:
     """Opens the content tree of a backup; see `TreeReader`."""
-    index = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+    index = blob_index.for_reading(repository, layout.BlobKind.NODE)
     index.load(parent.origins)
     reader = blob_reader.BlobReader(repository, index)
     return tree_reader.TreeReader(reader, parent.root, parent.chunk_count, walks=walks)
@@ -103,7 +103,7 @@ class Capture:
         self.reading = backups.Reading(backups.Scope.CHANGED)
         if self._changed is None:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
-        self._parent = _parent_tree(repository, basis)
+        self._parent = self._opened = _parent_tree(repository, basis)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         self._earlier_nodes = self._earlier(session, layout.BlobKind.NODE)
         earlier = self._earlier(session, layout.BlobKind.DATA)
@@ -144,6 +144,8 @@ class Capture:
             self._nodes.abandon()
             raise
         self._meter.finish()
+        if self._opened is not None:
+            self.notes += blob_index.advice(self._opened.lacks())
         return root
 
     def stats(self) -> backups.BackupStats:
@@ -228,7 +230,7 @@ class Capture:
         self, session: backups.BackupSession, kind: layout.BlobKind
     ) -> Callable[[bytes], bool]:
         """What attempts that were killed have sent already."""
-        index = blob_index.BlobIndex(self._repository, kind)
+        index = blob_index.for_reading(self._repository, kind)  # a damaged one is a saving lost
         index.load(session.sessions)
         return index.known
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mooring.backup import inventory, pack_scan, progress, reachability, verify
+from mooring.backup import blob_index, inventory, pack_scan, progress, reachability, verify
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
@@ -90,7 +90,7 @@ class _Inspection:
         self._backups: list[backups.BackupManifest] = []
 
     def look_at_structure(self) -> None:
-        for problem in self._problems.values():
+        for problem in blob_index.advice(self._problems.values()):
             self.report.add(problem)
         for backup_id, found in self._repository.catalogue():
             self.report.backups += 1

@@ -171,8 +171,8 @@ def restore(
     """Fills the device; errors as for `restore.restore`.
 
     Returns:
-        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, and what
-        is `suspect` about the backup.
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, what
+        is `suspect` about the backup, and `notes`.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
     if not spec.device.exists():  # a mover fills what it was given, and never makes a file
@@ -196,6 +196,7 @@ def restore(
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
         "suspect": scrubbing.words(outcome.manifest) or None,
+        "notes": list(outcome.notes),
     }
 
 
