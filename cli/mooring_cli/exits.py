@@ -47,6 +47,7 @@ _NEXT: dict[type[errors.MooringError], str] = {
     errors.Busy: "the same command again",
     errors.Unreachable: "the same command again: what was sent is kept",
     errors.Cancelled: "the same command again: what was sent is kept",
+    errors.AnotherRepository: "mooring repo info --repo REPO --key-file FILE",
     errors.InUse: "findmnt DEVICE, and umount what it shows",
     errors.InvalidInput: "the command with --help",
 }
