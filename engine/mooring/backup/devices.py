@@ -1,7 +1,8 @@
 """Block devices and image files, as what a backup reads and a restore fills.
 
-A device is opened exclusively for a restore, which the kernel refuses while it is mounted. A
-file is filled under another name and renamed at the end, so that half a restore never looks ready.
+A device is opened exclusively for a restore, which the kernel refuses while it is mounted. Its
+ends, where superblocks are, are empty until the rest is durable. A file is filled under another
+name and renamed at the end. So half a restore never looks ready.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mooring.backup import direct_reads, partial_files
+from mooring.backup import direct_reads, held_ends, partial_files
 from mooring.domain import errors, extents
 
 _PIECE_BYTES = 1 << 20
@@ -184,6 +185,7 @@ class VolumeTarget:
         """
         self._path = path
         self._partial: partial_files.PartialFile | None = None
+        self._ends: held_ends.HeldEnds | None = None
         self.reuse = reuse
         self.cloned = False
         self._lock = threading.Lock()
@@ -200,6 +202,8 @@ class VolumeTarget:
                 f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}: take a "
                 "larger one; nothing was written"
             )
+        if self._partial is None:
+            self._ends = held_ends.HeldEnds(self._file, self.size_bytes)
 
     def __enter__(self) -> "VolumeTarget":
         return self
@@ -218,9 +222,7 @@ class VolumeTarget:
             group = parts[first : first + _MAXIMUM_VECTORS]
             length = sum(map(len, group))
             try:
-                count = os.pwritev(self._file, group, offset)
-                if count < length:
-                    self._write_rest(b"".join(group)[count:], offset + count)
+                self._write_group(group, offset, length)
             except OSError as error:
                 raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
             offset += length
@@ -245,6 +247,8 @@ class VolumeTarget:
             HostFailure: The device gave an error.
         """
         _read_into(self._file, self._path, buffer, offset)
+        if self._ends is not None:
+            self._ends.overlay(buffer, offset)
 
     def sync(self) -> None:
         """Makes everything durable, and drops it from the cache so that a re-read is a real one.
@@ -263,17 +267,18 @@ class VolumeTarget:
         return self._next_data(offset) >= offset + length
 
     def publish(self) -> None:
-        """Gives a file its name; everything is synced. A device is already what it shall be."""
-        if self._partial is None:
-            return
+        """Gives a file its name, or a device its ends; everything else is synced."""
         try:
-            self._partial.publish()
+            if self._partial is not None:
+                self._partial.publish()
+            elif self._ends is not None:
+                self._ends.release()
         except OSError as error:
-            raise _failed(self._path, "rename", error) from error
-        self._partial = None
+            raise _failed(self._path, "finish", error) from error
+        self._partial = self._ends = None
 
     def abandon(self, *, keep: bool) -> None:
-        """Gives up: a device keeps what was written to it.
+        """Gives up: a device keeps what was written to it, but its ends are empty.
 
         Args:
             keep: Whether a file that did not get whole stays, under its other name, for the next
@@ -323,12 +328,15 @@ class VolumeTarget:
     def _next_data(self, offset: int) -> int:
         return offset if self._partial is None else _data_at(self._file, offset)
 
-    def _write_rest(self, data: bytes, offset: int) -> None:
-        rest = memoryview(data)
-        while rest:
-            count = os.pwrite(self._file, rest, offset)
-            rest = rest[count:]
-            offset += count
+    def _write_group(self, group: Sequence[bytes], offset: int, length: int) -> None:
+        if self._ends is not None:
+            self._ends.begin()
+            if self._ends.holds(offset, length):
+                self._ends.write(memoryview(b"".join(group)), offset)
+                return
+        count = os.pwritev(self._file, group, offset)
+        if count < length:
+            held_ends.write_all(self._file, b"".join(group)[count:], offset + count)
 
 
 def _data_at(file: int, offset: int) -> int:
