@@ -93,7 +93,7 @@ class VolumeSource:
         try:
             return direct_reads.read_anew(self._file, offset, length)
         except OSError as error:
-            raise _failed(self._path, f"read at byte {offset}", error) from error
+            raise _failed(self._path, f"read byte {offset} of", error) from error
 
     def is_hole(self, offset: int, length: int) -> bool:
         """Tells whether a range is surely a hole of a sparse file; devices do not say."""
@@ -224,7 +224,7 @@ class VolumeTarget:
             try:
                 self._write_group(group, offset, length)
             except OSError as error:
-                raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
+                raise _failed(self._path, f"write byte {offset} of", error, _NOT_WHOLE) from error
             offset += length
             self._begin_writeback(length)
 
@@ -370,7 +370,7 @@ def _read_into(file: int, path: Path, buffer: memoryview, offset: int) -> None:
         try:
             count = os.preadv(file, [buffer[done:]], offset + done)
         except OSError as error:
-            raise _failed(path, f"read at byte {offset + done}", error) from error
+            raise _failed(path, f"read byte {offset + done} of", error) from error
         if not count:
             raise errors.HostFailure(f"{path} ended at byte {offset + done}: it shrank")
         done += count
