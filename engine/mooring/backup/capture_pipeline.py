@@ -159,7 +159,7 @@ class Capture:
         )
 
     def _run(self) -> bytes:
-        workers = chunk_hashing.worker_count()
+        workers = chunk_hashing.reader_count()
         pending: deque[tuple[capture_jobs.Job, bytes, Future[chunk_hashing.Batch]]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-hash")
         try:

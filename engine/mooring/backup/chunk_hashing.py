@@ -1,5 +1,6 @@
 """What a backup's worker threads do: read, tell zero, hash, compare, compress."""
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -8,8 +9,9 @@ from dataclasses import dataclass, field
 from mooring.backup import capture_jobs, devices
 from mooring.backup.format import chunks, layout, trees
 
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 1 << 20
 _MAXIMUM_WORKERS = 8
+_READERS_EACH = 2
 _BUCKETS = 1 << 15
 _BUCKET_BYTES = 4 * layout.ID_BYTES
 
@@ -17,6 +19,11 @@ _BUCKET_BYTES = 4 * layout.ID_BYTES
 def worker_count() -> int:
     """Returns how many threads this process may sensibly use."""
     return max(1, min(_MAXIMUM_WORKERS, len(os.sched_getaffinity(0))))
+
+
+def reader_count() -> int:
+    """Returns how many threads shall read and hash: while one waits for the disk, another works."""
+    return min(_MAXIMUM_WORKERS, _READERS_EACH * worker_count())
 
 
 @dataclass
@@ -95,7 +102,7 @@ class ChunkHasher:
         data = memoryview(buffer)[:length]
         self._source.read_into(data, offset)
         batch.read += length
-        if self._is_zero(buffer, length):
+        if self._zeros.startswith(data):
             return bytes(count * layout.ID_BYTES)
         return self._hash(data, encoder, before, batch)
 
@@ -115,13 +122,9 @@ class ChunkHasher:
                 batch.fresh.append((ident, encoder.encode(chunk), len(chunk)))
         return bytes(ids)
 
-    def _is_zero(self, buffer: bytearray, length: int) -> bool:
-        if length == len(buffer):
-            return buffer == self._zeros
-        return buffer[:length] == self._zeros[:length]
-
-    def _tools(self) -> tuple[bytearray, chunks.ChunkEncoder]:
+    def _tools(self) -> tuple[mmap.mmap, chunks.ChunkEncoder]:
         if not hasattr(self._thread, "tools"):
-            self._thread.tools = (bytearray(len(self._zeros)), chunks.ChunkEncoder())
-        tools: tuple[bytearray, chunks.ChunkEncoder] = self._thread.tools
+            # Whole pages, so that the disk can write into them; see `VolumeSource.read_into`.
+            self._thread.tools = (mmap.mmap(-1, len(self._zeros)), chunks.ChunkEncoder())
+        tools: tuple[mmap.mmap, chunks.ChunkEncoder] = self._thread.tools
         return tools

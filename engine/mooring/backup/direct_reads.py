@@ -1,10 +1,54 @@
 """Reads that come from the disk, and not from what the kernel remembers of it."""
 
 import contextlib
+import errno
 import mmap
 import os
 
 _ALIGNMENT = 4096  # of every disk and loop device; a smaller one would do for some
+
+
+class DirectReader:
+    """Reads of an open file or device past the kernel's cache, where it has such reads.
+
+    So a backup of terabytes pushes nothing out of the cache that programs on the node use.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Opens it once more; the descriptor may be closed after that."""
+        self._file = _open_direct(descriptor)
+
+    def close(self) -> None:
+        """Lets go of it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def read_into(self, buffer: memoryview, offset: int) -> bool:
+        """Fills a buffer that begins where a page of memory does; for any thread.
+
+        Returns:
+            False when a read through the cache has to do it: the place is no whole pages, or the
+            file ended, or its filesystem has no such reads.
+
+        Raises:
+            OSError: The disk gave an error.
+        """
+        if self._file is None or offset % _ALIGNMENT or len(buffer) % _ALIGNMENT:
+            return False
+        try:
+            return os.preadv(self._file, [buffer], offset) == len(buffer)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return False
+
+
+def _open_direct(descriptor: int) -> int | None:
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def read_anew(descriptor: int, offset: int, length: int) -> bytes:
@@ -17,9 +61,8 @@ def read_anew(descriptor: int, offset: int, length: int) -> bytes:
     """
     with contextlib.suppress(OSError):
         os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
-    try:
-        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:
+    direct = _open_direct(descriptor)
+    if direct is None:
         return _whole(os.pread(descriptor, length, offset), length)
     try:
         return _read_aligned(direct, offset, length)

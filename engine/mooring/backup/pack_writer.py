@@ -4,6 +4,7 @@ A pack is committed (durable) before a segment names it, and segments are writte
 on, so that what a killed backup had sent can be used by the next attempt.
 """
 
+import contextlib
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,35 @@ class _OpenPack:
         self.upload.write(self.cipher.header())
         self.entries: list[packs.PackEntry] = []
         self.end = packs.HEADER_BYTES
+        self._line = ThreadPoolExecutor(1, thread_name_prefix="mooring-pack")
+        self._written: list[Future[None]] = []
+
+    def write(self, data: memoryview) -> Future[None]:
+        """Begins to write; the memory may be used again when that is done."""
+        self._written = [one for one in self._written if not one.done() or one.exception()]
+        self._written.append(self._line.submit(self.upload.write, data))
+        return self._written[-1]
+
+    def commit(self, ending: bytes) -> Future[segments.PackInfo]:
+        """Begins to commit, after all that is being written."""
+        committed = self._line.submit(self._commit, ending)
+        self._line.shutdown(wait=False)
+        return committed
+
+    def abandon(self) -> None:
+        """Throws it away."""
+        self._line.shutdown(cancel_futures=True)
+        self.upload.abandon()
+
+    def _commit(self, ending: bytes) -> segments.PackInfo:
+        try:
+            for written in self._written:
+                written.result()
+            self.upload.write(ending)
+            self.upload.commit()
+        finally:
+            self.upload.abandon()
+        return self.info(self.end + len(ending))
 
     def info(self, size_bytes: int) -> segments.PackInfo:
         return segments.PackInfo(self.cipher.name, self.cipher.salt, size_bytes)
@@ -54,11 +84,11 @@ class PackWriter:
         self._repository = repository
         self._session = session
         self._kind = kind
-        self._buffer = bytearray(max(_BUFFER_BYTES, maximum_chunk_bytes + layout.TAG_BYTES))
-        self._view = memoryview(self._buffer)
+        room = max(_BUFFER_BYTES, maximum_chunk_bytes + layout.TAG_BYTES)
+        self._buffer, self._other = memoryview(bytearray(room)), memoryview(bytearray(room))
         self._used = 0
+        self._draining: Future[None] | None = None
         self._pack: _OpenPack | None = None
-        self._committer = ThreadPoolExecutor(1, thread_name_prefix="mooring-pack")
         self._committing: deque[Future[segments.PackInfo]] = deque()
         self._waiting: deque[list[packs.PackEntry]] = deque()
         self._packs: list[segments.PackInfo] = []
@@ -82,7 +112,7 @@ class PackWriter:
         if self._used + length > len(self._buffer):
             self._drain(pack)
         entry = packs.PackEntry(self._kind, ident, pack.end, length, raw_length)
-        pack.cipher.seal_into(entry, stored, self._view[self._used : self._used + length])
+        pack.cipher.seal_into(entry, stored, self._buffer[self._used : self._used + length])
         self._used += length
         pack.entries.append(entry)
         pack.end += length
@@ -99,17 +129,22 @@ class PackWriter:
             self._collect()
         if self._records:
             self._write_segment()
-        self._committer.shutdown()
 
     def abandon(self) -> None:
         """Throws away the open pack; packs that are whole stay for the next attempt."""
-        self._committer.shutdown(cancel_futures=True)
         if self._pack is not None:
-            self._pack.upload.abandon()
+            self._pack.abandon()
             self._pack = None
+        for committed in self._committing:
+            with contextlib.suppress(Exception):
+                committed.result()
 
     def _drain(self, pack: _OpenPack) -> None:
-        pack.upload.write(self._view[: self._used])
+        """Writes what was gathered in the background, and gathers in the other buffer meanwhile."""
+        if self._draining is not None:
+            self._draining.result()
+        self._draining = pack.write(self._buffer[: self._used])
+        self._buffer, self._other = self._other, self._buffer
         self._used = 0
 
     def _close(self, pack: _OpenPack) -> None:
@@ -117,7 +152,7 @@ class PackWriter:
         ending = pack.cipher.seal_footer(pack.entries, pack.end)
         self.bytes_stored += len(ending)
         self._pack = None
-        self._committing.append(self._committer.submit(_commit, pack, ending))
+        self._committing.append(pack.commit(ending))
         self._waiting.append(pack.entries)
         while len(self._committing) > _PACKS_BEHIND:
             self._collect()
@@ -140,12 +175,3 @@ class PackWriter:
         self._segments += 1
         self._packs, self._records = [], []
         self._segment_due = time.monotonic() + SEGMENT_INTERVAL_SECONDS
-
-
-def _commit(pack: _OpenPack, ending: bytes) -> segments.PackInfo:
-    try:
-        pack.upload.write(ending)
-        pack.upload.commit()
-    finally:
-        pack.upload.abandon()
-    return pack.info(pack.end + len(ending))

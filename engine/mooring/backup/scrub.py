@@ -177,7 +177,7 @@ class _Scrubbing:
         self._found = _Found()
 
     def run(self, tree: tree_reader.TreeReader, ranges: Iterable[Range]) -> _Found:
-        workers = chunk_hashing.worker_count()
+        workers = chunk_hashing.reader_count()
         pending: deque[tuple[capture_jobs.Job, bytes, Future[_Look]]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="mooring-scrub")
         try:

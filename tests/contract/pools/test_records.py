@@ -1,6 +1,9 @@
 """The contract of `ports.records.VolumeRecords`, and what only files can suffer."""
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -167,6 +170,29 @@ def test_a_record_under_anothers_name_is_a_fault(folder: Path) -> None:
     )
     records = FolderRecords(folder)
     assert "describes" in records.list_volumes().faults[0]
+    records.close()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_failed_when_it_was_done_is_shown_as_a_restart_would_show_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    records = FolderRecords(folder)
+    trashed = replace(_volume(), state=volumes.VolumeState.TRASHED)
+    sync = os.fsync
+
+    def refused(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "no space for the folder")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(errors.SpaceExhausted):
+        records.remove_volume(ONE) if gone else records.put_volume(trashed)
+    assert records.volume(ONE) == (None if gone else trashed)
+    again = FolderRecords(folder, read_only=True)
+    assert again.list_volumes() == records.list_volumes()
+    again.close()
     records.close()
 
 

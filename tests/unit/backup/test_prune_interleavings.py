@@ -31,6 +31,7 @@ def _small_packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(packs, "TARGET_BYTES", 5 << 10)
     monkeypatch.setattr(pack_writer, "SEGMENT_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr("mooring.backup.chunk_hashing.worker_count", lambda: 1)
+    monkeypatch.setattr("mooring.backup.chunk_hashing.reader_count", lambda: 1)
     return
 
 

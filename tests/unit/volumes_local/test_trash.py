@@ -180,6 +180,46 @@ class TestFreeing:
         node.create_snapshot(ids.snapshot_id_for("s", live), "s", freeze_timeout_seconds=5)
         assert not _trashed(node)
 
+    def test_a_record_that_the_disk_took_and_refused_does_not_stay_without_its_image(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = World(10 * GIB)
+        node = world.node()
+        volume_id = _used(node, "old", size_bytes=GIB)
+        records = world.records
+        put = records.put_volume
+
+        def refused(record: volumes.VolumeRecord) -> None:
+            put(record)
+            if record.state is volumes.VolumeState.TRASHED:
+                raise errors.SpaceExhausted("the folder could not be synced")
+
+        monkeypatch.setattr(records, "put_volume", refused)
+        node.delete_volume(volume_id)
+        assert not node.list_volumes()
+        assert not world.images.images()
+
+    def test_a_record_without_room_frees_the_oldest_and_the_image_keeps_its_record(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = World(10 * GIB)
+        node = world.node()
+        _written(world, node, "older", GIB)
+        volume_id = _used(node, "old", size_bytes=GIB)
+        put = world.records.put_volume
+
+        def refused(record: volumes.VolumeRecord) -> None:
+            if record.spec.name == "old" and record.state is volumes.VolumeState.TRASHED:
+                monkeypatch.setattr(world.records, "put_volume", put)
+                world.clock.moment += timedelta(seconds=1)
+                raise errors.SpaceExhausted("no room for the record")
+            put(record)
+
+        monkeypatch.setattr(world.records, "put_volume", refused)
+        node.delete_volume(volume_id)
+        assert set(_trashed(node)) == {"old"}
+        assert list(world.images.images()) == [_trashed(node)["old"].spec.volume_id]
+
     def test_what_was_promised_to_others_cannot_be_taken_back(self) -> None:
         world = World(10 * GIB)
         node = world.node()

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from mooring.adapters.blobstores import store_folder
+from mooring.adapters.blobstores import store_folder, streamed_file
 from mooring.domain import errors
 from mooring.ports import blobstores
 
@@ -23,14 +23,13 @@ class FileUpload:
         self._store = store
         self._key = key
         self._folder, self._file, self._name = store.make_temporary()
+        self._content = streamed_file.StreamedFile(self._file)
         self._open = True
 
     def write(self, data: blobstores.Buffer) -> None:
         """See the port."""
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            self._content.write(data)
         except OSError as error:
             raise self._translated(error) from error
 
@@ -72,6 +71,7 @@ class FileUpload:
 
     def _sync(self) -> os.stat_result:
         """Makes the content durable, written at a time that no other file of this inode had."""
+        self._content.finish()
         status = os.fstat(self._file)
         stamp = status.st_mtime_ns // _STAMP_NANOSECONDS * _STAMP_NANOSECONDS
         stamp += secrets.randbelow(_STAMP_NANOSECONDS)

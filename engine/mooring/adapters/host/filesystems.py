@@ -4,10 +4,13 @@ The tools of the filesystems themselves do the work. Nothing here ever discards:
 give back the blocks that a preallocated image has reserved.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mooring.adapters.host import commands, ext4, sparse
@@ -22,6 +25,7 @@ _IDLE_PAUSE_SECONDS = 0.05
 _BTRFS_KERNEL = (6, 7)
 _CHECKED_CODES = (0, 1)  # clean, or put right
 _CAP_SYS_RESOURCE = 24
+_BLKFLSBUF = 0x1261  # linux/fs.h
 _MEMORY = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
@@ -91,9 +95,8 @@ class KernelFilesystems:
             volumes.FilesystemType.XFS: ["mkfs.xfs", "-f", "-q", "-K"],
             volumes.FilesystemType.BTRFS: ["mkfs.btrfs", "-f", "-q", "-K"],
         }[filesystem]  # fmt: skip
-        commands.run([*argv, str(device)], timeout_seconds=_MAKE_TIMEOUT_SECONDS)
-        with device.open("rb") as file:
-            os.fsync(file.fileno())
+        with _reaching_the_disk(device):
+            commands.run([*argv, str(device)], timeout_seconds=_MAKE_TIMEOUT_SECONDS)
 
     def grow(self, device: Path, mountpoint: Path, filesystem: volumes.FilesystemType) -> None:
         """Grows a mounted filesystem to its device; a no-op when it fills it.
@@ -141,7 +144,7 @@ class KernelFilesystems:
         Raises:
             DataCorrupt: It is damaged.
             Unsupported: It is no ext4.
-            HostFailure: The tool failed.
+            HostFailure: The tool failed, or overlooked that a write failed.
         """
         if filesystem is not volumes.FilesystemType.EXT4:
             raise errors.Unsupported(f"only an ext4 grows unmounted, not {filesystem.value}")
@@ -152,7 +155,36 @@ class KernelFilesystems:
             raise errors.DataCorrupt(
                 f"the ext4 on {device} is damaged and cannot grow: {checked.stdout.strip()[-300:]}"
             )
-        commands.run(["resize2fs", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS)
+        with _reaching_the_disk(device):
+            commands.run(["resize2fs", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS)
+        # It does not look at the outcome of all that it writes.
+        checked = commands.attempt(
+            ["e2fsck", "-f", "-n", str(device)], timeout_seconds=_GROW_TIMEOUT_SECONDS
+        )
+        if checked.exit_code:
+            raise errors.HostFailure(
+                f"the ext4 on {device} was not grown soundly: {checked.stdout.strip()[-300:]}"
+            )
+
+
+@contextlib.contextmanager
+def _reaching_the_disk(device: Path) -> Iterator[None]:
+    """Fails when something that is written meanwhile does not reach the disk; empties the cache.
+
+    The device is opened before: the kernel tells of a failed write only who has it open by then.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+        try:
+            os.fsync(descriptor)
+            fcntl.ioctl(descriptor, _BLKFLSBUF)
+        except OSError as error:
+            raise errors.HostFailure(
+                f"what was written to {device} did not reach its disk: {error}"
+            ) from error
+    finally:
+        os.close(descriptor)
 
 
 def kernel_version() -> tuple[int, int]:

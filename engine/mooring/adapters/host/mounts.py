@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import select
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from mooring.ports import host
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _READINGS = 50
-_CORRUPT_SIGNS = ("Structure needs cleaning", "can't read superblock", "bad superblock")
+_BUSY_SECONDS = 0.5
+_PAUSE_SECONDS = 0.05
+_CORRUPT_SIGNS = (
+    "Structure needs cleaning",
+    "can't read superblock",
+    "bad superblock",
+    "probably corrupted filesystem",
+)
 
 
 class KernelMounts:
@@ -82,13 +90,14 @@ class KernelMounts:
         """Unmounts, and reads back that it is gone; not mounted is no error.
 
         Raises:
-            InUse: It is busy.
+            InUse: It is busy, and stays so for a moment: a guard that is still ending the freeze
+                of an asker that is gone is none that uses it.
         """
         before = self._count(target)
         if not before:
             return
         try:
-            syscalls.unmount(target)
+            _unmount_patiently(target)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise errors.InUse(f"{target} is busy: a process still uses it") from error
@@ -100,6 +109,17 @@ class KernelMounts:
     def _count(self, target: Path) -> int:
         wanted = os.path.normpath(target)
         return sum(str(mount.target) == wanted for mount in self.table())
+
+
+def _unmount_patiently(target: Path) -> None:
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return syscalls.unmount(target)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def parse_line(line: str) -> host.Mount:

@@ -1,14 +1,15 @@
 """A pool's records: one JSON file per volume and per snapshot, beside the images.
 
 They are read once, when the pool is opened; this process is its only opener, so memory and disk
-stay equal as long as every write reaches the disk first. A file that cannot be read is named and
-left alone, and its neighbours serve on.
+stay equal as long as every write reaches the disk first; one that failed is read back. A file that
+cannot be read is named and left alone, and its neighbours serve on.
 """
 
+import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -119,7 +120,7 @@ class _Shelf(Generic[Record]):
         with self._lock:
             if key in self._faults:
                 raise errors.DataCorrupt(self._faults[key])
-            with image_folder.no_space_named(f"record {key}"):
+            with self._read_back(key), image_folder.no_space_named(f"record {key}"):
                 files.write_durably(self._folder, f"{key}{_SUFFIX}", content)
             self._records[key] = record
 
@@ -127,7 +128,8 @@ class _Shelf(Generic[Record]):
         with self._lock:
             if key in self._faults:
                 raise errors.DataCorrupt(self._faults[key])
-            with image_folder.no_space_named(f"remove the record of {key}"):
+            doing = f"remove the record of {key}"
+            with self._read_back(key), image_folder.no_space_named(doing):
                 files.remove_durably(self._folder, f"{key}{_SUFFIX}")
             self._records.pop(key, None)
 
@@ -135,6 +137,20 @@ class _Shelf(Generic[Record]):
         with self._lock:
             ordered = tuple(self._records[key] for key in sorted(self._records))
             return Listing(ordered, tuple(self._faults[key] for key in sorted(self._faults)))
+
+    @contextlib.contextmanager
+    def _read_back(self, key: str) -> Iterator[None]:
+        """What failed may have been done all the same: who goes on sees what a restart would."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(ValueError, OSError, RecursionError):
+                content = files.read(self._folder, f"{key}{_SUFFIX}")
+                if content is None:
+                    self._records.pop(key, None)
+                else:
+                    self._records[key] = self._parsed(key, content)
+            raise
 
     def _load(self) -> None:
         for name in files.names(self._folder):

@@ -62,11 +62,13 @@ def finish(book: PoolBook, record: volumes.VolumeRecord) -> None:
         try:
             if book.trash.keep(record):
                 return
+            full = False
         except errors.SpaceExhausted:
-            if book.trash.free_something(1):
-                continue
-        break
-    record = book.records.volume(record.spec.volume_id) or record
+            full = True
+        # The next try goes on from what this one has recorded.
+        record = book.records.volume(record.spec.volume_id) or record
+        if not full or not book.trash.free_something(1):
+            break
     if record.state is not volumes.VolumeState.DELETING:
         with contextlib.suppress(errors.SpaceExhausted):
             book.records.put_volume(replace(record, state=volumes.VolumeState.DELETING))
