@@ -84,11 +84,9 @@ class VolumeSource:
         Raises:
             HostFailure: The device gave an error, or ended before its size.
         """
-        try:
+        with contextlib.suppress(OSError):  # through the cache it shows at which byte
             if self._direct.read_into(buffer, offset):
                 return
-        except OSError as error:
-            raise _failed(self._path, f"read at byte {offset}", error) from error
         _read_into(self._file, self._path, buffer, offset)
 
     def read_anew(self, offset: int, length: int) -> bytes:
@@ -229,7 +227,7 @@ class VolumeTarget:
             group = parts[first : first + _MAXIMUM_VECTORS]
             length = sum(map(len, group))
             try:
-                self._write_group(group, offset, length)
+                held_ends.write_parts(self._file, self._ends, group, offset)
             except OSError as error:
                 raise _failed(self._path, f"write byte {offset} of", error, _NOT_WHOLE) from error
             offset += length
@@ -334,16 +332,6 @@ class VolumeTarget:
 
     def _next_data(self, offset: int) -> int:
         return offset if self._partial is None else _data_at(self._file, offset)
-
-    def _write_group(self, group: Sequence[bytes], offset: int, length: int) -> None:
-        if self._ends is not None:
-            self._ends.begin()
-            if self._ends.holds(offset, length):
-                self._ends.write(memoryview(b"".join(group)), offset)
-                return
-        count = os.pwritev(self._file, group, offset)
-        if count < length:
-            held_ends.write_all(self._file, b"".join(group)[count:], offset + count)
 
 
 def _data_at(file: int, offset: int) -> int:

@@ -8,6 +8,7 @@ nothing that looks ready, neither of what it restores nor of what was there befo
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 
 from mooring.backup import direct_reads
 from mooring.domain import errors
@@ -120,6 +121,23 @@ class HeldEnds:
             if any(part):  # it is empty already
                 write_all(self._file, part, start)
                 os.fsync(self._file)
+
+
+def write_parts(file: int, ends: HeldEnds | None, parts: Sequence[bytes], offset: int) -> None:
+    """Writes buffers one after the other; what belongs to the ends of a device is held.
+
+    Raises:
+        OSError: The file or device gave an error.
+    """
+    length = sum(map(len, parts))
+    if ends is not None:
+        ends.begin()
+        if ends.holds(offset, length):
+            ends.write(memoryview(b"".join(parts)), offset)
+            return
+    count = os.pwritev(file, parts, offset)
+    if count < length:
+        write_all(file, b"".join(parts)[count:], offset + count)
 
 
 def write_all(file: int, data: bytes | bytearray | memoryview, offset: int) -> None:

@@ -14,6 +14,7 @@ from mooring.backup import blob_index, inspection, progress, repair, verify
 from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
+from mooring.ports import blobstores
 from support.backup_engine import SMALL_CHUNK, Engine
 from support.dying_store import DyingStore, Killed
 
@@ -198,6 +199,44 @@ def test_a_retry_goes_on_past_a_damaged_segment_of_what_was_broken_off(tmp_path:
     (segment,) = engine.object_names("index/")
     engine.damage(segment, flip)
     engine.back_up(FIRST, "bk-1")
+    assert engine.restore("bk-1") == FIRST
+
+
+class Disturbing(MemoryBlobStore):
+    """A store in which a collector is at work while a backup is made."""
+
+    disturbed: tuple[str, ...] = ()
+
+    def put(self, key: str, data: blobstores.Buffer) -> None:
+        super().put(key, data)
+        if key.startswith(self.disturbed):
+            super().put(f"tombstones/{'ab' * 16}", b"of something else")
+            self.disturbed = ()
+
+
+@pytest.mark.parametrize("moment", ["sessions/", "manifests/"])
+def test_damage_elsewhere_and_a_collector_cost_no_backup(tmp_path: Path, moment: str) -> None:
+    store = Disturbing()
+    engine = Engine(tmp_path, store=store)
+    engine.back_up(OTHER, "bk-o", uid="volume-2")
+    for key in engine.object_names("index/"):
+        engine.damage(key, flip)
+    store.disturbed = (moment,)
+    engine.back_up(FIRST, "bk-1")
+    assert engine.object_names("tombstones/")
+    assert engine.restore("bk-1") == FIRST
+
+
+def test_a_backup_is_not_withdrawn_because_its_index_is_damaged(engine: Engine) -> None:
+    manifest = engine.open().manifest(backups.BackupId("bk-1"))
+    engine.open().close_session(manifest.session)
+    segment = engine.object_names("index/bk-1.")[0]
+    engine.damage(segment, flip)
+    with pytest.raises(errors.DataCorrupt, match="mooring repo repair"):
+        engine.back_up(FIRST, "bk-1")
+    assert "manifests/bk-1" in engine.object_names("manifests/")
+    repair.repair(engine.open(), repair.RepairRequest(), progress.Watch())
+    assert engine.back_up(FIRST, "bk-1").existed
     assert engine.restore("bk-1") == FIRST
 
 
