@@ -54,17 +54,14 @@ def refuse_other(repository: repositories.Repository, wanted: backups.Repository
 
 
 def _sealed_objects(repository: repositories.Repository) -> Iterator[tuple[str, int]]:
-    """Yields names with limits, small objects first."""
+    """Yields names with limits, small objects first; lists only what is asked for."""
     store = repository.store
     sessions = (info.key for info in store.list(layout.SESSIONS) if _is_session(info.key))
-    manifests = (layout.manifest_key(backup_id) for backup_id in repository.backup_ids())
+    yield from ((key, layout.MAXIMUM_SESSION_BYTES) for key in islice(sessions, _TRIED))
+    for backup_id in repository.backup_ids()[:_TRIED]:
+        yield layout.manifest_key(backup_id), layout.MAXIMUM_MANIFEST_BYTES
     index = (info.key for info in store.list(layout.INDEX) if layout.segment_parts(info.key))
-    for keys, limit_bytes in (
-        (sessions, layout.MAXIMUM_SESSION_BYTES),
-        (manifests, layout.MAXIMUM_MANIFEST_BYTES),
-        (index, layout.MAXIMUM_SEGMENT_BYTES),
-    ):
-        yield from ((key, limit_bytes) for key in islice(keys, _TRIED))
+    yield from ((key, layout.MAXIMUM_SEGMENT_BYTES) for key in islice(index, _TRIED))
 
 
 def _is_session(key: str) -> bool:

@@ -84,9 +84,12 @@ class VolumeSource:
         Raises:
             HostFailure: The device gave an error, or ended before its size.
         """
-        with contextlib.suppress(OSError):  # through the cache it shows at which byte
+        try:
             if self._direct.read_into(buffer, offset):
                 return
+        except OSError as error:
+            bad = offset + self._direct.readable(buffer, offset)
+            raise _failed(self._path, f"read byte {bad} of", error) from error
         _read_into(self._file, self._path, buffer, offset)
 
     def read_anew(self, offset: int, length: int) -> bytes:

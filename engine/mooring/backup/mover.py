@@ -57,8 +57,17 @@ def open_for(
         AnotherRepository: It is not the one that the spec names.
     """
     key = read_key_file(spec.repository.key_file)
-    repository = repositories.open_repository(store, key, surroundings)
-    config_trust.refuse_other(repository, spec.repository.repository_id)
+    wanted = spec.repository.repository_id
+    try:
+        repository = repositories.open_repository(store, key, surroundings)
+    except errors.NotFound as error:
+        if wanted is None:
+            raise
+        raise errors.NotFound(
+            f"there is no repository in {store.location}, where {wanted} was: put it back. Is a "
+            "folder not mounted, or a bucket made anew?"
+        ) from error
+    config_trust.refuse_other(repository, wanted)
     return repository
 
 

@@ -170,7 +170,7 @@ def test_what_is_in_no_pack_either_is_an_error_that_names_the_repair(engine: Eng
         engine.restore("bk-2")
 
 
-@pytest.mark.parametrize("damage", [flip, cut, None])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_check_tells_and_names_the_repair_and_the_repair_mends(
     engine: Engine, damage: Callable[[bytearray], None] | None
 ) -> None:

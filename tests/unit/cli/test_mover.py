@@ -150,7 +150,8 @@ def test_a_repository_that_was_there_is_not_made_anew(mover: Mover) -> None:
     shutil.rmtree(mover.folder / "repo")
     (mover.folder / "repo").mkdir()
     spec = mover.spec(repository={"initialize": True, "repositoryId": known})
-    assert mover.run("probe", spec)[0] == 3
+    code, message = mover.run("probe", spec)
+    assert (code, f"where {known} was" in message["message"]) == (3, True)
     assert list((mover.folder / "repo").iterdir()) == []
 
 

@@ -42,20 +42,29 @@ def unseal(repository_keys: keys.RepositoryKeys, key: str, data: bytes) -> bytes
     if len(data) < OVERHEAD_BYTES:
         raise errors.DataCorrupt(f"object {key} of the repository is truncated")
     magic, number, salt = _HEADER.unpack_from(data)
-    if magic == _MAGIC and number > layout.FORMAT_NUMBER:
+    content = _opened(repository_keys, key, salt, data)
+    if content is not None and (magic, number) == (_MAGIC, layout.FORMAT_NUMBER):
+        return content
+    # With a damaged number it opens as what it was before.
+    if content is None and magic == _MAGIC and number > layout.FORMAT_NUMBER:
         raise errors.Unsupported(f"object {key} has format {number}: use a newer Mooring")
-    header = data[: _HEADER.size]
+    raise errors.DataCorrupt(
+        f"object {key} of the repository is damaged, or was moved there from elsewhere"
+    )
+
+
+def _opened(
+    repository_keys: keys.RepositoryKeys, key: str, salt: bytes, data: bytes
+) -> bytes | None:
+    """Returns the content, as if the header were right; None where it does not open."""
+    header = _HEADER.pack(_MAGIC, layout.FORMAT_NUMBER, salt)
+    cipher = repository_keys.object_cipher(key, salt)
     try:
-        if magic != _MAGIC or number != layout.FORMAT_NUMBER:
-            raise InvalidTag
-        cipher = repository_keys.object_cipher(key, salt)
         return cipher.decrypt(
             _NONCE, memoryview(data)[_HEADER.size :], _context(repository_keys, header, key)
         )
     except InvalidTag:
-        raise errors.DataCorrupt(
-            f"object {key} of the repository is damaged, or was moved there from elsewhere"
-        ) from None
+        return None
 
 
 def _context(repository_keys: keys.RepositoryKeys, header: bytes, key: str) -> bytes:
