@@ -125,13 +125,7 @@ def _back_up(
     opened: repository.Repository, source: Path, asked: capture.BackupRequest, rate: int | None
 ) -> capture.BackupOutcome:
     with devices.VolumeSource(source) as reading:
-        found = device_facts.identify(reading)
-        facts = replace(
-            asked.volume,
-            size_bytes=reading.size_bytes,
-            filesystem=found.filesystem if found else None,
-            filesystem_uuid=found.uuid if found else None,
-        )
+        facts = device_facts.of(asked.volume.uid, reading)
         with render.watching("backing up", rate) as watch:
             return capture.back_up(opened, reading, replace(asked, volume=facts), watch)
 

@@ -31,9 +31,11 @@ _NEXT: dict[type[errors.MooringError], str] = {
     errors.Suspect: "mooring repair-block BACKUP IMAGE --dry-run --repo REPO --key-file FILE",
     errors.PermissionDenied: "mooring repo info --repo REPO --key-file FILE",
     errors.SpaceExhausted: "make room there, and the same command again: what was sent is kept",
+    errors.HostFailure: "dmesg | tail, which says what the kernel met",
     errors.Busy: "the same command again",
     errors.Unreachable: "the same command again: what was sent is kept",
     errors.Cancelled: "the same command again: what was sent is kept",
+    errors.AnotherRepository: "mooring repo info --repo REPO --key-file FILE",
     errors.InUse: "findmnt DEVICE, and umount what it shows",
     errors.InvalidInput: "the command with --help",
 }

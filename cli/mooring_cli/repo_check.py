@@ -53,8 +53,8 @@ def check(  # noqa: PLR0913, PLR0917 - parameters are the command line
     )
     if not report.healthy:
         raise errors.DataCorrupt(
-            f"{report.problem_count} problems were found; the backups they name cannot be "
-            "restored whole"
+            f"{report.problem_count} problems were found; backups that are damaged cannot be "
+            "restored whole. `mooring repo repair` mends what can be mended"
         )
 
 

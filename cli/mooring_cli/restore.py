@@ -73,6 +73,7 @@ def _described(outcome: restores.RestoreOutcome) -> dict[str, Any]:
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
         "suspect": scrubbing.words(outcome.manifest) or None,
+        "notes": list(outcome.notes),
     }
 
 

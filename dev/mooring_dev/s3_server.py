@@ -159,11 +159,11 @@ class S3Server:
     ) -> tuple[int, bytes]:
         """Sends a signed request; returns status and body."""
         host = f"127.0.0.1:{self.port}"
-        signed = _signed(method, path, query, body, {"host": host, **(headers or {})}, identity)
+        sent = signed(method, path, query, body, {"host": host, **(headers or {})}, identity)
         connection = self._connection()
         with contextlib.closing(connection):
             target = f"{path}?{query}" if query else path
-            connection.request(method, target, body=body, headers=signed)
+            connection.request(method, target, body=body, headers=sent)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -301,7 +301,7 @@ def _wait(server: S3Server, child: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.05)
 
 
-def _signed(
+def signed(
     method: str,
     path: str,
     query: str,
@@ -309,7 +309,7 @@ def _signed(
     headers: dict[str, str],
     identity: Identity,
 ) -> dict[str, str]:
-    """Signs a request with AWS signature version 4."""
+    """Returns a request's headers, among them `host`, signed with AWS signature version 4."""
     now = datetime.now(UTC)
     moment, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     digest = hashlib.sha256(body).hexdigest()

@@ -132,6 +132,8 @@ class BackupRepositories:
         """Returns the status fields that a probe's answer changes."""
         result, now = seen.probe.result, statuses.timestamp(self._time.now())
         found: cluster.Object = {"probed": seen.wanted, "lastCheckTime": now}
+        if seen.holds_another:
+            return found  # what is known is of the one that was there
         found["repositoryId"] = result.get("repositoryId", status.get("repositoryId"))
         if seen.probe.state is MoverState.SUCCEEDED:
             found["recoverySlots"] = recovery_slots.slots_in(result)
@@ -191,6 +193,7 @@ class BackupRepositories:
             probe_of=job["metadata"].get("annotations", {}).get(keys.PROBED_SPEC),
             probe_started_at=statuses.parse_timestamp(job["metadata"].get("creationTimestamp")),
             recovery=recovery,
+            repository_id=status.get("repositoryId"),
             lacks_slot=statuses.condition(obj, "Ready").get("reason")
             == recovery_slots.NO_RECOVERY_SLOT,
             key_advice=f"Secret {secret} with an entry `{entry}` is missing. Make it, and keep a "

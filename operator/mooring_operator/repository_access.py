@@ -135,6 +135,7 @@ def mount_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> Reposito
         InvalidInput: Not exactly one place is named.
     """
     secret = spec.encryption.key_secret_name
+    known = obj.get("status", {}).get("repositoryId")
     bucket = spec.bucket()
     if bucket is not None:
         return RepositoryMount(
@@ -142,8 +143,10 @@ def mount_of(obj: cluster.Object, spec: models.BackupRepositorySpec) -> Reposito
             url=str(bucket.location()),
             credentials_secret=bucket.credentials_secret_name,
             ca_bundle=bucket.ca_bundle,
+            repository_id=known,
         )
     if spec.directory is None:
         raise errors.InvalidInput("spec: set exactly one of directory, s3, azure, gcs")
     made = owners.owner_of(obj).child_name(keys.ROLE_REPOSITORY)
-    return RepositoryMount(secret, claim=spec.directory.claim_name or made)
+    claim = spec.directory.claim_name or made
+    return RepositoryMount(secret, claim=claim, repository_id=known)

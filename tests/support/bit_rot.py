@@ -18,13 +18,7 @@ def flip_bit(file: Path, offset: int, disk: Path) -> None:
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
         before = os.pread(opened.fileno(), 1, offset)
-        place = next(
-            piece
-            for piece in extent_maps.pieces(opened.fileno())
-            if piece.offset_bytes <= offset < piece.end_bytes
-        )
-        assert place.placement is Placement.DATA
-        at = place.physical_bytes + offset - place.offset_bytes
+        at = place_on_disk(opened.fileno(), offset)
         with disk.open("r+b", buffering=0) as below:
             assert os.pread(below.fileno(), 1, at) == before, "that is not where it lies"
             os.pwrite(below.fileno(), bytes([before[0] ^ 0x10]), at)
@@ -33,3 +27,14 @@ def flip_bit(file: Path, offset: int, disk: Path) -> None:
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         after = os.pread(opened.fileno(), 1, offset)
     assert after[0] == before[0] ^ 0x10, "the filesystem does not see what its disk has"
+
+
+def place_on_disk(descriptor: int, offset: int) -> int:
+    """Returns where on its filesystem's disk a byte of an open file is."""
+    place = next(
+        piece
+        for piece in extent_maps.pieces(descriptor)
+        if piece.offset_bytes <= offset < piece.end_bytes
+    )
+    assert place.placement is Placement.DATA
+    return place.physical_bytes + offset - place.offset_bytes

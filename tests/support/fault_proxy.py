@@ -6,7 +6,7 @@ import http.server
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -35,6 +35,25 @@ class Trickle:
     bytes_per_second: int
 
 
+Sign = Callable[[str, str, bytes, dict[str, str]], dict[str, str]]
+"""From method, target, body and headers to the headers of a request that the server believes."""
+
+
+@dataclass(frozen=True)
+class Careless:
+    """Passes a write on without its conditions, as a server does that does not know them.
+
+    Attributes:
+        sign: Signs it anew.
+        conditions: Names of the headers that are ignored, in small letters.
+        looks: Answers as if it knew them, by a look before: racing writers look together.
+    """
+
+    sign: Sign
+    conditions: frozenset[str] = frozenset({"if-match", "if-none-match"})
+    looks: bool = False
+
+
 class Break(Enum):
     """Breaks the connection, or the answer."""
 
@@ -45,7 +64,7 @@ class Break(Enum):
     SHORTEN = auto()  # half of the answer's body, and a length that says that it is all
 
 
-Fault = Refuse | Slow | Trickle | Break
+Fault = Refuse | Slow | Trickle | Careless | Break
 Rule = Callable[[str, str], Fault | None]
 """From method and path to what happens; None is nothing."""
 
@@ -98,6 +117,8 @@ class FaultProxy:
         self.rule = nothing
 
 
+_Answer = tuple[int, list[tuple[str, str]], bytes]
+_LOOK_SECONDS = 0.1
 _BUFFER_BYTES = 64 << 10
 _PIECES_A_SECOND = 20
 
@@ -158,7 +179,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault in (Break.HANG, Break.RESET):
             self._reset()
             return
-        status, headers, answer = self._ask(body)
+        if isinstance(fault, Careless):
+            self._answer(*self._ask_carelessly(body, fault))
+            return
+        status, headers, answer = self._ask(body, dict(self.headers.items()))
         if fault is Break.LOSE:
             self._reset()
         elif fault is Break.TRUNCATE:
@@ -185,13 +209,30 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.proxy.released.wait(len(part) / trickle.bytes_per_second)
         return bytes(body)
 
-    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _ask_carelessly(self, body: bytes, fault: Careless) -> _Answer:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        ignored = {name for name in fault.conditions if headers.pop(name, None) is not None}
+        kept = {
+            name: value
+            for name, value in headers.items()
+            if name.startswith(("if-", "content-type", "x-amz-checksum", "x-amz-sdk"))
+        }
+        host = {"host": f"127.0.0.1:{self.upstream_port}"}
+        if fault.looks and ignored:
+            signed = fault.sign("HEAD", self.path, b"", host)
+            if self._ask(b"", signed, "HEAD")[0] == 200:
+                return 412, [], ERROR % b"PreconditionFailed"
+            self.proxy.released.wait(_LOOK_SECONDS)
+        return self._ask(body, fault.sign(self.command, self.path, body, host | kept))
+
+    def _ask(self, body: bytes, headers: Mapping[str, str], method: str | None = None) -> _Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream_port, timeout=60)
         with contextlib.closing(connection):
-            connection.putrequest(
-                self.command, self.path, skip_host=True, skip_accept_encoding=True
-            )
-            for name, value in self.headers.items():
+            asked = method or self.command
+            connection.putrequest(asked, self.path, skip_host=True, skip_accept_encoding=True)
+            if body and "content-length" not in {name.lower() for name in headers}:
+                connection.putheader("content-length", str(len(body)))
+            for name, value in headers.items():
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)
             connection.endheaders(body)

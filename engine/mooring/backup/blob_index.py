@@ -2,14 +2,15 @@
 
 Segments come and go while a reader works: a collector writes what it merges anew before it takes
 the old ones away. So nothing is said to be missing before a listing has brought nothing new, and a
-reader that meets a pack which is gone looks again.
+reader that meets a pack which is gone looks again. A segment that is damaged stops a collector; a
+reader goes on without it, and asks the packs for what it misses.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mooring.backup import chunk_table, pack_census
+from mooring.backup import chunk_table, pack_census, unlisted_packs
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, packs, sealed, segments
 from mooring.domain import backups, errors
@@ -54,6 +55,7 @@ class BlobIndex:
         problems: dict[str, str] | None = None,
         *,
         mapped: bool = True,
+        asks_packs: bool = False,
     ) -> None:
         """Loads nothing yet.
 
@@ -64,12 +66,16 @@ class BlobIndex:
             problems: Where to say, by key, which segments cannot be read, and why; without it that
                 is an error.
             mapped: See `ChunkTable`.
+            asks_packs: Whether packs that no readable segment names are asked for what is in none.
         """
         self._mapped = mapped
         self.kind = kind
         self._repository = repository
         self._judge_pack = judge
         self._problems = problems
+        self._asks_packs = asks_packs
+        self._asked = False
+        self._spare: list[chunk_table.ChunkTable] = []
         self._tables: list[chunk_table.ChunkTable] = []
         self._packs = pack_census.PackList()
         self._ranks = bytearray()
@@ -108,7 +114,17 @@ class BlobIndex:
         if (found is None or self._ranks[found.pack] != GOOD) and not self._whole:
             self.load_all()
             found = self._find(ident)
+        if self._asks_packs and (found is None or self._ranks[found.pack] == GONE):
+            self._ask_packs()
+            found = self._find(ident)
         return found
+
+    def lacks(self) -> list[str]:
+        """Returns what of the index was found to be damaged or missing so far; in words."""
+        lacks = list(dict.fromkeys((self._problems or {}).values()))
+        if self._spare:
+            lacks.append("index segments are missing, so packs were asked what is in them")
+        return lacks
 
     def known(self, ident: bytes) -> bool:
         """Tells whether a chunk is in what was loaded and is there to stay; loads nothing more."""
@@ -206,8 +222,26 @@ class BlobIndex:
         before = self._tables
         self._loaded.clear()
         self._load(None)
-        self._tables = self._tables[len(before) :]
+        self._tables = [*self._tables[len(before) :], *self._spare]
+        self._asked = False
         self._whole = True
+
+    def _ask_packs(self) -> None:
+        with self._lock:
+            if self._asked:
+                return
+            problems = {} if self._problems is None else self._problems
+            for listed in unlisted_packs.read(self._repository, self.kind, self._knows, problems):
+                table = chunk_table.ChunkTable(sum(len(found) for _, found in listed))
+                for pack, found in listed:
+                    entries = ((one.ident, 0, *one[2:]) for one in found)
+                    self._put(table, [self._number(pack)], entries, layout.pack_key(pack.name))
+                self._spare.append(table)
+                self._tables = [*self._tables, table]
+            self._asked = True
+
+    def _knows(self, pack: bytes) -> bool:
+        return self._packs.number(pack) is not None
 
     def _load(self, sessions: set[backups.SessionId] | None) -> None:
         """Loads segments until a listing brings nothing new: they may be merged meanwhile."""
@@ -234,8 +268,8 @@ class BlobIndex:
         for key in found:
             try:
                 self._add(table, key)
-            except errors.DataCorrupt as error:
-                if self._problems is None:
+            except unlisted_packs.UNREADABLE as error:
+                if self._problems is None or not self._tolerates(error):
                     raise
                 self._problems[key] = str(error)
             self._loaded.add(key)
@@ -248,9 +282,22 @@ class BlobIndex:
             return  # merged into another segment meanwhile
         listed, entries = segments.decode(content, key)
         numbers = [self._number(pack) for pack in listed]
-        for ident, pack, offset, length, raw_length in segments.iterate(entries):
+        self._put(table, numbers, segments.iterate(entries), key)
+
+    def _tolerates(self, error: errors.MooringError) -> bool:
+        """What a newer Mooring wrote is nothing that a repair may take for damage."""
+        return self._asks_packs or isinstance(error, errors.DataCorrupt)
+
+    def _put(
+        self,
+        table: chunk_table.ChunkTable,
+        numbers: list[int],
+        entries: Iterable[tuple[bytes, int, int, int, int]],
+        key: str,
+    ) -> None:
+        for ident, pack, offset, length, raw_length in entries:
             if pack >= len(numbers) or ident == chunk_table.FREE:
-                raise errors.DataCorrupt(f"index segment {key} cannot be right")
+                raise errors.DataCorrupt(f"the list of chunks in {key} cannot be right")
             position = table.find(ident)
             there = table.get(position)
             if there.startswith(ident) and self._rank(there) <= self._ranks[numbers[pack]]:
@@ -273,6 +320,18 @@ class BlobIndex:
             self._ranks.append(self._judge(pack))
             number = self._packs.add(pack)
         return number
+
+
+def for_reading(
+    repository: repositories.Repository, kind: layout.BlobKind, judge: Judge = _trust
+) -> BlobIndex:
+    """Returns an index that a damaged segment does not stop; see `BlobIndex.lacks`."""
+    return BlobIndex(repository, kind, judge, problems={}, asks_packs=True)
+
+
+def advice(lacks: Iterable[str]) -> list[str]:
+    """Returns notes for whoever met what `BlobIndex.lacks` says and could do without."""
+    return [f"{lack}: `mooring repo repair` makes the index whole again" for lack in lacks]
 
 
 def tombstones(repository: repositories.Repository) -> pack_census.PackCensus:

@@ -9,6 +9,8 @@ from mooring.backup.format import chunks, layout, packs
 from mooring.domain import errors
 from mooring.planning import backup_reads
 
+_NAMED_LACKS = 2
+
 
 class BlobReader:
     """Fetches chunks of one kind. Thread-safe."""
@@ -34,6 +36,10 @@ class BlobReader:
         self._id_key = repository.keys.id_key(index.kind)
         self._thread = threading.local()
 
+    def lacks(self) -> list[str]:
+        """Returns what of the index was found to be damaged or missing so far; in words."""
+        return self._index.lacks()
+
     def locate(self, idents: Iterable[bytes]) -> list[backup_reads.PackRead]:
         """Plans the reads for a set of chunks.
 
@@ -44,10 +50,17 @@ class BlobReader:
         for ident in idents:
             found = self._index.find(ident)
             if found is None:
-                where = self._repository.store.location
-                raise errors.DataCorrupt(f"chunk {ident.hex()} is in no index segment of {where}")
+                raise self._missing(ident)
             wanted.append(found)
         return backup_reads.plan_reads(wanted)
+
+    def _missing(self, ident: bytes) -> errors.DataCorrupt:
+        where = self._repository.store.location
+        why = "".join(f"; {lack}" for lack in self._index.lacks()[:_NAMED_LACKS])
+        return errors.DataCorrupt(
+            f"chunk {ident.hex()} is in no index segment of {where}{why}: "
+            "`mooring repo repair` saves what is left, and says what is lost"
+        )
 
     def read(self, planned: backup_reads.PackRead) -> Iterator[tuple[bytes, bytes]]:
         """Fetches one planned read.

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mooring.backup import capture_pipeline, devices, progress, scrub, sessions, standing
+from mooring.backup import (
+    capture_pipeline,
+    config_trust,
+    devices,
+    progress,
+    scrub,
+    sessions,
+    standing,
+)
 from mooring.backup import repository as repositories
 from mooring.domain import backups, errors
 from mooring.planning import backup_parents, scrubbing
@@ -89,12 +97,14 @@ def back_up(
         InvalidInput: The documents are too large.
         PreconditionFailed: The source has another size than the request says, or the parent named
             does not fit.
+        AnotherRepository: `config` is not of this repository.
         NotFound: The parent named is not there.
         AlreadyExists: The id is taken by a backup of another volume.
         HostFailure: The source could not be read.
         Busy: Garbage collection took something back meanwhile; try again.
         Cancelled: The watch said so. No backup exists.
     """
+    config_trust.refuse_foreign(repository)
     try:
         existing = sessions.accept_existing(repository, request.backup_id, request.volume.uid)
         return BackupOutcome(existing, existed=True)

@@ -53,7 +53,7 @@ def open_tree(
     repository: repositories.Repository, parent: backups.BackupManifest, *, walks: bool
 ) -> tree_reader.TreeReader:
     """Opens the content tree of a backup; see `TreeReader`."""
-    index = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+    index = blob_index.for_reading(repository, layout.BlobKind.NODE)
     index.load(parent.origins)
     reader = blob_reader.BlobReader(repository, index)
     return tree_reader.TreeReader(reader, parent.root, parent.chunk_count, walks=walks)
@@ -104,7 +104,7 @@ class Capture:
         self.reading = backups.Reading(backups.Scope.CHANGED)
         if self._changed is None or basis.why_everything:
             self.reading = backups.Reading(backups.Scope.EVERYTHING, basis.why_everything)
-        self._parent = _parent_tree(repository, basis)
+        self._parent = self._opened = _parent_tree(repository, basis)
         self._parent_root = basis.parent.root if basis.parent else layout.ZERO_ID
         # What attempts that were killed have sent already.
         self._earlier_nodes, earlier = standing.sent_by(repository, session.sessions)
@@ -145,6 +145,8 @@ class Capture:
             self._nodes.abandon()
             raise
         self._meter.finish()
+        if self._opened is not None:
+            self.notes += blob_index.advice(self._opened.lacks())
         return root
 
     def stats(self) -> backups.BackupStats:

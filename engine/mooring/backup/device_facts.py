@@ -39,6 +39,22 @@ def identify(source: devices.VolumeSource) -> superblocks.Superblock | None:
     return superblocks.read(bytes(head))
 
 
+def of(uid: str, source: devices.VolumeSource) -> backups.VolumeFacts:
+    """Returns the facts of a volume of which nobody says anything but who it is.
+
+    Its sectors may be no larger than its filesystem, or a device without one, can do with.
+    """
+    found = identify(source)
+    sector_bytes = found.sector_size_bytes if found else source.sector_size_bytes()
+    return backups.VolumeFacts(
+        uid=uid,
+        size_bytes=source.size_bytes,
+        sector_size_bytes=max(sector_bytes, _SMALLEST_SECTOR_BYTES),
+        filesystem=found.filesystem if found else None,
+        filesystem_uuid=found.uuid if found else None,
+    )
+
+
 def read(spec: mover_spec.VolumeSpec, source: devices.VolumeSource) -> backups.VolumeFacts:
     """Returns the facts of a volume.
 

@@ -1,7 +1,8 @@
 """Block devices and image files, as what a backup reads and a restore fills.
 
-A device is opened exclusively for a restore, which the kernel refuses while it is mounted. A
-file is filled under another name and renamed at the end, so that half a restore never looks ready.
+A device is opened exclusively for a restore, which the kernel refuses while it is mounted. Its
+ends, where superblocks are, are empty until the rest is durable. A file is filled under another
+name and renamed at the end. So half a restore never looks ready.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mooring.backup import direct_reads, partial_files
+from mooring.backup import direct_reads, held_ends, partial_files
 from mooring.domain import errors, extents
 
 _PIECE_BYTES = 1 << 20
@@ -87,7 +88,8 @@ class VolumeSource:
             if self._direct.read_into(buffer, offset):
                 return
         except OSError as error:
-            raise _failed(self._path, f"read at byte {offset}", error) from error
+            bad = offset + self._direct.readable(buffer, offset)
+            raise _failed(self._path, f"read byte {bad} of", error) from error
         _read_into(self._file, self._path, buffer, offset)
 
     def read_anew(self, offset: int, length: int) -> bytes:
@@ -99,7 +101,7 @@ class VolumeSource:
         try:
             return direct_reads.read_anew(self._file, offset, length)
         except OSError as error:
-            raise _failed(self._path, f"read at byte {offset}", error) from error
+            raise _failed(self._path, f"read byte {offset} of", error) from error
 
     def is_hole(self, offset: int, length: int) -> bool:
         """Tells whether a range is surely a hole of a sparse file; devices do not say."""
@@ -191,6 +193,7 @@ class VolumeTarget:
         """
         self._path = path
         self._partial: partial_files.PartialFile | None = None
+        self._ends: held_ends.HeldEnds | None = None
         self.reuse = reuse
         self.cloned = False
         self._lock = threading.Lock()
@@ -207,6 +210,8 @@ class VolumeTarget:
                 f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}: take a "
                 "larger one; nothing was written"
             )
+        if self._partial is None:
+            self._ends = held_ends.HeldEnds(self._file, self.size_bytes)
 
     def __enter__(self) -> "VolumeTarget":
         return self
@@ -225,11 +230,9 @@ class VolumeTarget:
             group = parts[first : first + _MAXIMUM_VECTORS]
             length = sum(map(len, group))
             try:
-                count = os.pwritev(self._file, group, offset)
-                if count < length:
-                    self._write_rest(b"".join(group)[count:], offset + count)
+                held_ends.write_parts(self._file, self._ends, group, offset)
             except OSError as error:
-                raise _failed(self._path, f"write at byte {offset}", error, _NOT_WHOLE) from error
+                raise _failed(self._path, f"write byte {offset} of", error, _NOT_WHOLE) from error
             offset += length
             self._begin_writeback(length)
 
@@ -252,6 +255,8 @@ class VolumeTarget:
             HostFailure: The device gave an error.
         """
         _read_into(self._file, self._path, buffer, offset)
+        if self._ends is not None:
+            self._ends.overlay(buffer, offset)
 
     def sync(self) -> None:
         """Makes everything durable, and drops it from the cache so that a re-read is a real one.
@@ -270,17 +275,18 @@ class VolumeTarget:
         return self._next_data(offset) >= offset + length
 
     def publish(self) -> None:
-        """Gives a file its name; everything is synced. A device is already what it shall be."""
-        if self._partial is None:
-            return
+        """Gives a file its name, or a device its ends; everything else is synced."""
         try:
-            self._partial.publish()
+            if self._partial is not None:
+                self._partial.publish()
+            elif self._ends is not None:
+                self._ends.release()
         except OSError as error:
-            raise _failed(self._path, "rename", error) from error
-        self._partial = None
+            raise _failed(self._path, "finish", error) from error
+        self._partial = self._ends = None
 
     def abandon(self, *, keep: bool) -> None:
-        """Gives up: a device keeps what was written to it.
+        """Gives up: a device keeps what was written to it, but its ends are empty.
 
         Args:
             keep: Whether a file that did not get whole stays, under its other name, for the next
@@ -330,13 +336,6 @@ class VolumeTarget:
     def _next_data(self, offset: int) -> int:
         return offset if self._partial is None else _data_at(self._file, offset)
 
-    def _write_rest(self, data: bytes, offset: int) -> None:
-        rest = memoryview(data)
-        while rest:
-            count = os.pwrite(self._file, rest, offset)
-            rest = rest[count:]
-            offset += count
-
 
 def _data_at(file: int, offset: int) -> int:
     """Returns where a file's next data is; the largest of offsets when there is none."""
@@ -369,7 +368,7 @@ def _read_into(file: int, path: Path, buffer: memoryview, offset: int) -> None:
         try:
             count = os.preadv(file, [buffer[done:]], offset + done)
         except OSError as error:
-            raise _failed(path, f"read at byte {offset + done}", error) from error
+            raise _failed(path, f"read byte {offset + done} of", error) from error
         if not count:
             raise errors.HostFailure(f"{path} ended at byte {offset + done}: it shrank")
         done += count

@@ -43,6 +43,15 @@ class DirectReader:
                 raise
             return False
 
+    def readable(self, buffer: memoryview, offset: int) -> int:
+        """Returns how many bytes of what could not be read whole can be, in whole pages."""
+        for start in range(0, len(buffer), _ALIGNMENT):
+            try:
+                self.read_into(buffer[start : start + _ALIGNMENT], offset + start)
+            except OSError:
+                return start
+        return 0  # it can be now: who asks had the error
+
 
 def _open_direct(descriptor: int) -> int | None:
     try:

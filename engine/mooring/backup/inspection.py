@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from mooring.backup import inventory, pack_scan, progress, reachability, verify
+from mooring.backup import (
+    blob_index,
+    config_trust,
+    inventory,
+    pack_scan,
+    progress,
+    reachability,
+    verify,
+)
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
@@ -64,8 +72,10 @@ def check_repository(
 
     Raises:
         Unreachable: The store does not answer; nothing is known.
+        AnotherRepository: `config` is not of this repository.
         Cancelled: The watch said so.
     """
+    config_trust.refuse_foreign(repository)
     inspection = _Inspection(repository, watch)
     inspection.look_at_structure()
     if full or share is not None:
@@ -90,7 +100,7 @@ class _Inspection:
         self._backups: list[backups.BackupManifest] = []
 
     def look_at_structure(self) -> None:
-        for problem in self._problems.values():
+        for problem in blob_index.advice(self._problems.values()):
             self.report.add(problem)
         for backup_id, found in self._repository.catalogue():
             self.report.backups += 1

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mooring.backup import capture, device_facts, devices, progress
+from mooring.backup import capture, config_trust, device_facts, devices, progress
 from mooring.backup import repository as repositories
 from mooring.backup.format import recovery_keys, slots
 from mooring.domain import backups, errors
@@ -51,9 +51,24 @@ def open_for(
     store: blobstores.BlobStore,
     surroundings: repositories.Surroundings,
 ) -> repositories.Repository:
-    """Opens the repository of a spec; errors as for `repository.open_repository`."""
+    """Opens the repository of a spec; errors as for `repository.open_repository`.
+
+    Raises:
+        AnotherRepository: It is not the one that the spec names.
+    """
     key = read_key_file(spec.repository.key_file)
-    return repositories.open_repository(store, key, surroundings)
+    wanted = spec.repository.repository_id
+    try:
+        repository = repositories.open_repository(store, key, surroundings)
+    except errors.NotFound as error:
+        if wanted is None:
+            raise
+        raise errors.NotFound(
+            f"there is no repository in {store.location}, where {wanted} was: put it back. Is a "
+            "folder not mounted, or a bucket made anew?"
+        ) from error
+    config_trust.refuse_other(repository, wanted)
+    return repository
 
 
 def probe(
@@ -73,10 +88,13 @@ def probe(
         NotFound: There is no repository, and it shall not be made.
         PermissionDenied: The key is wrong, or the store is read-only.
         InvalidInput: A recovery key has a typing error; nothing was made.
+        AnotherRepository: It is not the one that the spec names, or `config` is not of it.
     """
     wanted = [recovery_keys.parse_public(text) for text in spec.recovery_keys]
-    created = spec.repository.initialize and _make(spec, store, surroundings)
+    lost = spec.repository.repository_id is not None  # never made anew where one was
+    created = spec.repository.initialize and not lost and _make(spec, store, surroundings)
     repository = open_for(spec, store, surroundings)
+    config_trust.refuse_foreign(repository)
     conditional = store.conditional_writes()  # which tries to write
     return {
         "repositoryId": repository.config.repository_id,
@@ -172,8 +190,8 @@ def restore(
     """Fills the device; errors as for `restore.restore`.
 
     Returns:
-        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, and what
-        is `suspect` about the backup.
+        `backupId`, `bytesTotal`, `bytesRead`, `bytesWritten`, `bytesReused`, `verified`, what
+        is `suspect` about the backup, and `notes`.
     """
     backup_id = backups.parse_backup_id(spec.backup_id)
     if not spec.device.exists():  # a mover fills what it was given, and never makes a file
@@ -197,6 +215,7 @@ def restore(
         "bytesReused": outcome.bytes_reused,
         "verified": outcome.verified,
         "suspect": scrubbing.words(outcome.manifest) or None,
+        "notes": list(outcome.notes),
     }
 
 

@@ -37,6 +37,7 @@ class RepositorySpec(_Document):
         credentials: `bucket`: the folder with files of credentials.
         ca_bundle: `bucket`: a file with further certificates to trust.
         key_file: File with the key; see `slots.parse_key_file`.
+        repository_id: The repository that has to be there; None for any.
         initialize: `probe` only: make the repository when there is none.
         chunk_size_bytes: For a repository that is made; None for the default.
     """
@@ -47,6 +48,7 @@ class RepositorySpec(_Document):
     credentials: Path | None = None
     ca_bundle: Path | None = None
     key_file: Path
+    repository_id: backups.RepositoryId | None = None
     initialize: bool = False
     chunk_size_bytes: int | None = None
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from mooring.backup import inventory, lease, progress, prune_acts, prune_marks
+from mooring.backup import config_trust, inventory, lease, progress, prune_acts, prune_marks
 from mooring.backup import repository as repositories
 from mooring.planning import collection, retention
 
@@ -112,8 +112,10 @@ def prune(
         Unsupported: The store has no conditional writes, so `exclusive` is needed.
         DataCorrupt: Nobody knows what is needed, because a manifest, an index segment or a tree is
             damaged. Nothing was collected.
+        AnotherRepository: `config` is not of this repository.
         Cancelled: The watch said so; what was done stays done.
     """
+    config_trust.refuse_foreign(repository)
     if request.dry_run:
         now = repository.surroundings.clock.now()
         return _prune(repository, request, now, Pace(watch, None, request.maximum_duration))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mooring.backup import (
     blob_index,
+    config_trust,
     index_merging,
     inventory,
     lease,
@@ -78,8 +79,10 @@ def repair(
     Raises:
         Busy: A collector or another repair is at work.
         Unsupported: The store has no conditional writes, so `exclusive` is needed.
+        AnotherRepository: `config` is not of this repository.
         Cancelled: The watch said so; what was done stays done.
     """
+    config_trust.refuse_foreign(repository)
     now = inventory.store_now(repository)
     with lease.held(repository, now, exclusive=request.exclusive) as held:
         repairing = _Repairing(repository, request, watch, held)

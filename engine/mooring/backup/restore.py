@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mooring.backup import chunk_hashing, devices, local_content, progress, tree_walk
+from mooring.backup import blob_index, chunk_hashing, devices, local_content, progress, tree_walk
 from mooring.backup import repository as repositories
 from mooring.backup.format import chunks, layout, trees
 from mooring.domain import backups, errors
@@ -32,6 +32,7 @@ class RestoreOutcome:
         bytes_written: Bytes of chunks written to the target.
         bytes_reused: Bytes of chunks that this machine had already.
         verified: Whether the target was read back and compared.
+        notes: Things worth knowing.
     """
 
     manifest: backups.BackupManifest
@@ -39,6 +40,7 @@ class RestoreOutcome:
     bytes_written: int
     bytes_reused: int
     verified: bool
+    notes: tuple[str, ...] = ()
 
 
 def restore(
@@ -87,7 +89,8 @@ def restore(
             target.abandon(keep=isinstance(error, errors.Unreachable | errors.Cancelled))
             raise
     sums = meter.finish()
-    return RestoreOutcome(manifest, sums.read, sums.sent, filling.reused, verified=verify)
+    notes = tuple(blob_index.advice(content.lacks()))
+    return RestoreOutcome(manifest, sums.read, sums.sent, filling.reused, verify, notes)
 
 
 class _Filling:

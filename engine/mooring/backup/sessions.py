@@ -92,7 +92,7 @@ def commit(
     except errors.AlreadyExists:
         return accept_existing(repository, manifest.backup_id, manifest.volume.uid)
     disturbed = not _is_open(repository, opened) or _tombstones(repository) - tombstones
-    if disturbed and not standing.stands(repository, manifest):
+    if disturbed and not standing.stands(repository, manifest, unknown=False):
         repository.store.delete(key)
         raise errors.Busy("garbage collection took back what this backup needs: try again")
     return manifest

@@ -9,20 +9,40 @@ from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
 
 
-def stands(repository: repositories.Repository, manifest: backups.BackupManifest) -> bool:
+def stands(
+    repository: repositories.Repository,
+    manifest: backups.BackupManifest,
+    *,
+    unknown: bool | None = None,
+) -> bool:
     """Tells whether all that a backup needs lies in packs that are there and not doomed.
 
     It goes down the backup's whole tree and reads no data, so it is asked only when a collector
     was at work meanwhile.
+
+    Args:
+        repository: Which.
+        manifest: Of the backup.
+        unknown: What to answer when damaged index segments hide the answer; None for an error.
+
+    Raises:
+        DataCorrupt: They do.
     """
     from mooring.backup import inventory, reachability  # noqa: PLC0415 - seldom asked for
 
-    try:
-        judge = inventory.judge_by(inventory.packs(repository), repository)
-        marker = reachability.Marker(repository, judge)
-    except errors.DataCorrupt:
-        return False
-    return marker.mark(manifest.root, manifest.chunk_count) == reachability.NO_HARM
+    judge = inventory.judge_by(inventory.packs(repository), repository)
+    problems: dict[str, str] = {}
+    marker = reachability.Marker(repository, judge, problems=problems)
+    whole = marker.mark(manifest.root, manifest.chunk_count) == reachability.NO_HARM
+    if whole or not problems:
+        return whole
+    if unknown is not None:
+        return unknown
+    why = next(iter(problems.values()))
+    raise errors.DataCorrupt(
+        f"whether backup {manifest.backup_id} stands cannot be told: {why}. Run "
+        "`mooring repo repair`, and try again"
+    )
 
 
 def trusted(repository: repositories.Repository, manifest: backups.BackupManifest) -> bool:
@@ -77,7 +97,7 @@ def sent_by(
         return listing()(pack)
 
     nodes, data = (
-        blob_index.BlobIndex(repository, kind, judge)
+        blob_index.for_reading(repository, kind, judge)  # a damaged one is a saving lost
         for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA)
     )
     wanted = tuple(sessions)

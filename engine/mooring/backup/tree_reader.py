@@ -32,6 +32,10 @@ class TreeReader:
         self._leaves = trees.leaf_count(chunk_count)
         self._cache: OrderedDict[bytes, bytes] = OrderedDict()
 
+    def lacks(self) -> list[str]:
+        """Returns what of the index was found to be damaged or missing so far; in words."""
+        return self._reader.lacks()
+
     def node_id(self, level: int, index: int) -> bytes:
         """Returns the id of a node; zeros where all content is zero or there is no such node."""
         if level >= self._levels or index >= self._width(level):

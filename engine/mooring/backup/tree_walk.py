@@ -38,6 +38,7 @@ class Content:
 
     Attributes:
         manifest: Of the backup.
+        index: Of its data chunks.
         reader: Fetches its chunks.
     """
 
@@ -56,9 +57,9 @@ class Content:
             walks: Whether it is gone through from end to end.
         """
         self.manifest = manifest
-        nodes = blob_index.BlobIndex(repository, layout.BlobKind.NODE)
+        nodes = blob_index.for_reading(repository, layout.BlobKind.NODE)
         nodes.load(manifest.origins)
-        self.index = blob_index.BlobIndex(repository, layout.BlobKind.DATA)
+        self.index = blob_index.for_reading(repository, layout.BlobKind.DATA)
         self.index.load(manifest.origins)
         self.reader = blob_reader.BlobReader(repository, self.index)
         self._tree = tree_reader.TreeReader(
@@ -67,6 +68,10 @@ class Content:
             manifest.chunk_count,
             walks=walks,
         )
+
+    def lacks(self) -> list[str]:
+        """Returns what of the index was found to be damaged or missing so far; in words."""
+        return list(dict.fromkeys((*self._tree.lacks(), *self.index.lacks())))
 
     def chunk_length(self, number: int) -> int:
         """Returns the length of a chunk: the chunk size, but for the last."""

@@ -58,8 +58,8 @@ def check(
     report = inspection.check_repository(repository, watch, share=share)
     if not report.healthy:
         raise errors.DataCorrupt(
-            f"{report.problem_count} problems were found, and what they name cannot be restored "
-            f"whole. First: {report.problems[0]}"
+            f"{report.problem_count} problems were found: what is damaged cannot be restored "
+            f"whole, and `mooring repo repair` mends what can be. First: {report.problems[0]}"
         )
     return {
         "backups": report.backups,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from mooring.backup import chunk_hashing, progress, tree_walk
+from mooring.backup import blob_index, chunk_hashing, progress, tree_walk
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
@@ -94,7 +94,10 @@ def _check(
 ) -> None:
     report.backups += 1
     try:
-        _Check(repository, manifest, watch, report).run(full=full)
+        check = _Check(repository, manifest, watch, report)
+        check.run(full=full)
+        for lack in blob_index.advice(check.lacks()):
+            report.add(f"{_of(manifest)} is not damaged by this, but {lack}")
     except errors.DataCorrupt as error:
         report.add(f"{_of(manifest)}: {error}")
 
@@ -195,6 +198,9 @@ class _Check:
             pool.shutdown(cancel_futures=True)
             self._places.report()
         self._meter.finish()
+
+    def lacks(self) -> list[str]:
+        return self._content.lacks()
 
     def _collect(self, pending: "deque[Future[tuple[int, int]]]") -> None:
         self._meter.check()

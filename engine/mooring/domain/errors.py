@@ -10,7 +10,8 @@ MooringError
 ├── AlreadyExists           the name is taken by something different
 ├── PreconditionFailed      the request is right, the state is not; the user has to act
 │   ├── InUse               something still uses the volume or snapshot
-│   └── Unsupported         this pool or build cannot do it
+│   ├── Unsupported         this pool or build cannot do it
+│   └── AnotherRepository   the store holds another repository than was meant
 ├── Busy                    another operation holds it; retry
 │   └── Fragmented          its image is in too many pieces to be copied in time; retry later
 ├── Unreachable             a node, store or API server does not answer; retry
@@ -77,6 +78,12 @@ class Unsupported(PreconditionFailed):
     """This pool backend, kernel or build cannot do what was asked."""
 
     reason = "Unsupported"
+
+
+class AnotherRepository(PreconditionFailed):
+    """What is in the store is not the repository that was meant; nothing was changed."""
+
+    reason = "AnotherRepository"
 
 
 class Busy(MooringError):

@@ -117,6 +117,7 @@ class Observed:
         key_advice: How to make the key, for when it is missing.
         recovery: What it says of recovery slots.
         lacks_slot: Whether a recovery slot was all that it lacked.
+        repository_id: What probes found there first; None before.
     """
 
     wanted: str
@@ -129,6 +130,13 @@ class Observed:
     key_advice: str
     recovery: recovery_slots.Wish
     lacks_slot: bool = False
+    repository_id: str | None = None
+
+    @property
+    def holds_another(self) -> bool:
+        """Whether the probe found another repository than was there before."""
+        found = self.probe.result.get("repositoryId")
+        return None not in (found, self.repository_id) and found != self.repository_id
 
 
 @dataclass(frozen=True)
@@ -177,6 +185,14 @@ def _decide_absent(seen: Observed, now: datetime) -> Decision:
 
 def _conclusion(seen: Observed) -> verdicts.Verdict:
     probe = seen.probe
+    if seen.holds_another:
+        return verdicts.stuck(
+            errors.AnotherRepository.reason,
+            f"repository {probe.result['repositoryId']} is where {seen.repository_id} was, so "
+            "nothing is read or written: put back what was there, or its object `config` from a "
+            "copy. If it is meant, delete this BackupRepository, which removes no byte, and apply "
+            "it again",
+        )
     if probe.state is MoverState.SUCCEEDED:
         return recovery_slots.verdict(probe.result, seen.recovery)
     text = f"{probe.message or 'the repository cannot be opened'}; tried again every minute"

@@ -19,6 +19,7 @@ class RepositoryMount:
         claim: The claim that holds it; None for a bucket.
         url: The bucket; None for a claim. See `store_locations`.
         credentials_secret: The Secret with the bucket's credentials.
+        repository_id: Its id once it is known: another one that appears in its place is refused.
         ca_bundle: Certificates (PEM) to trust when speaking to the bucket's server.
     """
 
@@ -27,17 +28,19 @@ class RepositoryMount:
     url: str | None = None
     credentials_secret: str | None = None
     ca_bundle: str | None = None
+    repository_id: str | None = None
 
     def spec(self) -> dict[str, Any]:
         """Returns what the mover's document says of it; no secret."""
+        common = {"keyFile": keys.KEY_PATH, "repositoryId": self.repository_id}
         if self.url is None:
-            return {"type": "directory", "path": keys.REPOSITORY_PATH, "keyFile": keys.KEY_PATH}
+            return {"type": "directory", "path": keys.REPOSITORY_PATH, **common}
         return {
+            **common,
             "type": "bucket",
             "url": self.url,
             "credentials": keys.CREDENTIALS_PATH,
             "caBundle": keys.CA_BUNDLE_PATH if self.ca_bundle is not None else None,
-            "keyFile": keys.KEY_PATH,
         }
 
     def files(self) -> dict[str, str]:

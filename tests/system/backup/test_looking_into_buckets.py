@@ -168,7 +168,6 @@ def test_what_does_not_open_it_is_said(
     ("prefix", "code", "words"),
     [
         ("packs/", 8, "is missing from s3://"),
-        ("index/", 8, "in no index segment of s3://"),
         ("manifests/", 3, "there is no backup bk-1 in s3://"),
         ("config", 3, "there is no repository in s3://"),
     ],
@@ -184,6 +183,12 @@ def test_what_is_missing_is_said(
     assert not list(to.iterdir())
     bucket.shell.json("extract", "bk-1", "/data/big", "--to", to)
     assert (to / "big").read_bytes() == BIG
+
+
+def test_a_missing_index_is_done_without(bucket: Bucket, tmp_path: Path) -> None:
+    with bucket.without("index/"):
+        bucket.shell.json("extract", "bk-1", "/data/big", "--to", tmp_path)
+    assert (tmp_path / "big").read_bytes() == BIG
 
 
 MISSING = Refuse(404, "NoSuchKey")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,37 @@ def test_a_probe_makes_a_repository_once(mover: Mover) -> None:
         "config",
         "probes",
     ]
+
+
+def test_every_command_refuses_another_repository_than_is_meant(mover: Mover) -> None:
+    (mover.folder / "out").touch()
+    mover.probe()
+    assert mover.run("backup", mover.backup_spec())[0] == 0
+    before = sorted((mover.folder / "repo").rglob("*"))
+    meant = {"repository": {"repositoryId": "e" * 32, "initialize": True}}
+    for role, spec in (
+        ("probe", mover.spec(**meant)),
+        ("backup", mover.backup_spec(backupId="bk-2", **meant)),
+        ("restore", mover.restore_spec(**meant)),
+        ("forget", mover.spec(backupId="bk-1", **meant)),
+        ("prune", mover.spec(**meant)),
+        ("check", mover.spec(**meant)),
+        ("list", mover.spec(namespace="shop", **meant)),
+    ):
+        code, message = mover.run(role, spec)
+        assert (code, message["reason"]) == (5, "AnotherRepository"), role
+        assert "e" * 32 in message["message"]
+    assert sorted((mover.folder / "repo").rglob("*")) == before
+
+
+def test_a_repository_that_was_there_is_not_made_anew(mover: Mover) -> None:
+    known = mover.probe()["repositoryId"]
+    shutil.rmtree(mover.folder / "repo")
+    (mover.folder / "repo").mkdir()
+    spec = mover.spec(repository={"initialize": True, "repositoryId": known})
+    code, message = mover.run("probe", spec)
+    assert (code, f"where {known} was" in message["message"]) == (3, True)
+    assert list((mover.folder / "repo").iterdir()) == []
 
 
 def test_a_probe_adds_recovery_slots_once_and_says_what_there_is(mover: Mover) -> None:

@@ -13,6 +13,7 @@ CODES = {
     "PreconditionFailed": grpc.StatusCode.FAILED_PRECONDITION,
     "InUse": grpc.StatusCode.FAILED_PRECONDITION,
     "Unsupported": grpc.StatusCode.FAILED_PRECONDITION,
+    "AnotherRepository": grpc.StatusCode.FAILED_PRECONDITION,
     "Busy": grpc.StatusCode.ABORTED,
     "Fragmented": grpc.StatusCode.ABORTED,
     "Unreachable": grpc.StatusCode.UNAVAILABLE,

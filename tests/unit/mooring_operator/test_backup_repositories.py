@@ -123,6 +123,53 @@ def test_what_is_there_can_be_restored_without_a_slot(world: OperatorWorld) -> N
     assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
 
 
+def test_another_repository_in_its_place_is_neither_read_nor_written(
+    world: OperatorWorld,
+) -> None:
+    apply(world, recoveryKeys=[RECOVERY_KEY])
+    world.settle(6)
+    before = world.status(REPOSITORIES, "main")
+    right = world.mover_answers["probe"]
+    world.mover_answers["probe"] = {**right, "repositoryId": "e" * 32, "recoverySlots": ["x:1"]}
+    world.clock.advance(3601)
+    world.settle(6)
+    assert (ready(world)["status"], ready(world)["reason"]) == ("False", "AnotherRepository")
+    assert "apply it again" in ready(world)["message"]
+    status = world.status(REPOSITORIES, "main")
+    for field in ("repositoryId", "recoverySlots", "firstReadyTime"):
+        assert status[field] == before[field]
+    world.make_backup(startingDeadlineSeconds=5)
+    spec = {
+        "point": {"repositoryName": "main", "backupId": "bk-1"},
+        "target": {"claimName": "back", "size": "1Gi"},
+        "placement": {"node": "node-1"},
+    }
+    world.apply(resources.RESTORES, "back", spec)
+    world.settle()
+    assert world.succeeded(resources.BACKUPS, "one")["reason"] == "RepositoryNotReady"
+    assert world.succeeded(resources.RESTORES, "back").get("status") != "True"
+    assert "restore" not in world.ended
+    world.mover_answers["probe"] = right
+    world.clock.advance(61)
+    world.settle(6)
+    assert ready(world)["status"] == "True"
+    world.settle()
+    assert world.succeeded(resources.RESTORES, "back")["status"] == "True"
+
+
+def test_movers_are_told_which_repository_is_meant(world: OperatorWorld) -> None:
+    apply(world, recoveryKeys=[RECOVERY_KEY])
+    world.paused.add("probe")
+    world.settle(3)
+    assert probe_spec(world)["repository"]["repositoryId"] is None
+    world.paused.clear()
+    world.settle(4)
+    world.clock.advance(3601)
+    world.paused.add("probe")
+    world.settle(3)
+    assert probe_spec(world)["repository"]["repositoryId"] == "r" * 32
+
+
 def test_an_answer_of_an_older_mover_is_asked_for_again(world: OperatorWorld) -> None:
     world.mover_answers["probe"] = {"repositoryId": "r" * 32}
     apply(world)

@@ -5,7 +5,6 @@ repository's id are authenticated with it, so an object that is renamed, or swap
 another repository, does not open.
 """
 
-import contextlib
 import struct
 
 from cryptography.exceptions import InvalidTag
@@ -43,20 +42,29 @@ def unseal(repository_keys: keys.RepositoryKeys, key: str, data: bytes) -> bytes
     if len(data) < OVERHEAD_BYTES:
         raise errors.DataCorrupt(f"object {key} of the repository is truncated")
     magic, number, salt = _HEADER.unpack_from(data)
-    header = _HEADER.pack(_MAGIC, layout.FORMAT_NUMBER, salt)
-    cipher = repository_keys.object_cipher(key, salt)
-    with contextlib.suppress(InvalidTag):
-        content = cipher.decrypt(
-            _NONCE, memoryview(data)[_HEADER.size :], _context(repository_keys, header, key)
-        )
-        if data.startswith(header):
-            return content
-        number = layout.FORMAT_NUMBER  # it says another one, and is no such object
-    if magic == _MAGIC and number > layout.FORMAT_NUMBER:
+    content = _opened(repository_keys, key, salt, data)
+    if content is not None and (magic, number) == (_MAGIC, layout.FORMAT_NUMBER):
+        return content
+    # With a damaged number it opens as what it was before.
+    if content is None and magic == _MAGIC and number > layout.FORMAT_NUMBER:
         raise errors.Unsupported(f"object {key} has format {number}: use a newer Mooring")
     raise errors.DataCorrupt(
         f"object {key} of the repository is damaged, or was moved there from elsewhere"
     )
+
+
+def _opened(
+    repository_keys: keys.RepositoryKeys, key: str, salt: bytes, data: bytes
+) -> bytes | None:
+    """Returns the content, as if the header were right; None where it does not open."""
+    header = _HEADER.pack(_MAGIC, layout.FORMAT_NUMBER, salt)
+    cipher = repository_keys.object_cipher(key, salt)
+    try:
+        return cipher.decrypt(
+            _NONCE, memoryview(data)[_HEADER.size :], _context(repository_keys, header, key)
+        )
+    except InvalidTag:
+        return None
 
 
 def _context(repository_keys: keys.RepositoryKeys, header: bytes, key: str) -> bytes:
