@@ -15,6 +15,7 @@ TABLE = {
     "NotFound": 3,
     "AlreadyExists": 4,
     "PreconditionFailed": 5,
+    "AnotherRepository": 5,
     "InUse": 5,
     "Unsupported": 5,
     "PermissionDenied": 6,
