@@ -1,7 +1,7 @@
 """Two processes that share only a folder write and collect at once; either stops between any calls.
 
 While one stands still the other goes on, and days pass: the files of the store are aged, no clock
-is patched. `MOORING_COLLECTION_ROUNDS=50` is the whole test.
+is patched. `MOORING_COLLECTION_ROUNDS` says how many rounds, `MOORING_COLLECTION_SEED` which.
 """
 
 import json
@@ -23,7 +23,7 @@ from support.stopping_processes import CHUNK, KEPT, image
 
 pytestmark = pytest.mark.system
 
-ROUNDS = int(os.environ.get("MOORING_COLLECTION_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("MOORING_COLLECTION_ROUNDS", "50"))
 ROOT = Path(__file__).resolve().parents[3]
 SEED = int(os.environ.get("MOORING_COLLECTION_SEED", "1"))
 
