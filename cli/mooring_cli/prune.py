@@ -94,7 +94,11 @@ def _summary(report: pruning.PruneReport, request: pruning.PruneRequest) -> dict
         "bytesWaiting": waiting,
         "bytesCopied": acts.bytes_copied,
         "stoppedByTime": acts.stopped,
-        "problems": [*acts.problems, *(f"{name}: {why}" for name, why in report.harmed.items())],
+        "problems": [
+            *acts.problems,
+            *acts.without_room,
+            *(f"{name}: {why}" for name, why in report.harmed.items()),
+        ],
     }
 
 
@@ -181,6 +185,11 @@ def _complain(report: pruning.PruneReport) -> None:
         raise errors.DataCorrupt(
             f"{len(report.harmed)} backups cannot be restored whole, and "
             f"{len(report.acts.problems)} packs could not be copied; the rest was done"
+        )
+    if report.acts.without_room:
+        raise errors.SpaceExhausted(
+            f"{report.acts.without_room[0]}. The rest was done, and what was freed is gone a day "
+            "after the first run: prune again then"
         )
 
 

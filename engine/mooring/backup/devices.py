@@ -210,6 +210,8 @@ class VolumeTarget:
                 f"{path} has {self.size_bytes} bytes, and the backup needs {size_bytes}: take a "
                 "larger one; nothing was written"
             )
+        if reuse is not Reuse.NOTHING:
+            self.sync()  # what a failed sync left in the cache is not on the disk
         if self._partial is None:
             self._ends = held_ends.HeldEnds(self._file, self.size_bytes)
 

@@ -16,7 +16,6 @@ from mooring.ports import blobstores
 
 SEGMENT_INTERVAL_SECONDS = 60.0
 _BUFFER_BYTES = 1 << 20
-_PACKS_BEHIND = 2
 
 
 class _OpenPack:
@@ -152,10 +151,10 @@ class PackWriter:
         ending = pack.cipher.seal_footer(pack.entries, pack.end)
         self.bytes_stored += len(ending)
         self._pack = None
+        while len(self._committing) >= blobstores.UPLOADS_AT_ONCE:
+            self._collect()
         self._committing.append(pack.commit(ending))
         self._waiting.append(pack.entries)
-        while len(self._committing) > _PACKS_BEHIND:
-            self._collect()
         due = time.monotonic() >= self._segment_due
         if self._records and (due or len(self._records) >= segments.MAXIMUM_ENTRIES):
             self._write_segment()

@@ -30,6 +30,7 @@ class Acts:
         segments_written: Index segments that were written in their place.
         stopped: Whether time ran out before everything was done.
         problems: What could not be done, and why.
+        without_room: What was left for later because the store is full, and why.
     """
 
     forgotten: list[backups.BackupId] = field(default_factory=list)
@@ -43,6 +44,7 @@ class Acts:
     segments_written: int = 0
     stopped: bool = False
     problems: list[str] = field(default_factory=list)
+    without_room: list[str] = field(default_factory=list)
 
     def forget(
         self, repository: repositories.Repository, dropped: Iterable[inventory.KnownBackup]
@@ -167,7 +169,7 @@ class Acting:
         try:
             yield
         except errors.SpaceExhausted as error:
-            self._acts.problems.append(f"{without}, since there is no room for it: {error}")
+            self._acts.without_room.append(f"{without}, since there is no room for it: {error}")
 
     def _may_go_on(self) -> bool:
         if not self._acts.stopped and not self._go_on():

@@ -18,6 +18,7 @@ def collect(
 
     Raises:
         DataCorrupt: Backups cannot be restored whole; the rest was done.
+        SpaceExhausted: The store has no room for all of it; the rest was done.
     """
     limit = spec.maximum_duration_seconds
     request = prune.PruneRequest(
@@ -31,6 +32,8 @@ def collect(
             f"{len(report.harmed)} backups cannot be restored whole, and {len(acts.problems)} "
             f"packs could not be copied; the rest was done. First: {[*named, *acts.problems][0]}"
         )
+    if acts.without_room:
+        raise errors.SpaceExhausted(f"{acts.without_room[0]}. The rest was done; it frees space")
     held = sum(step.size_bytes for step in report.packs)
     return {
         "bytesHeld": max(held - acts.bytes_deleted, 0) + acts.bytes_copied,

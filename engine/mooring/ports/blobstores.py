@@ -51,6 +51,10 @@ class BlobInfo:
     version: str
 
 
+UPLOADS_AT_ONCE = 2
+"""So many large objects a writer sends at once; they share a slow line to a store."""
+
+
 class Upload(Protocol):
     """One object on its way, in pieces. Not thread-safe, but may change hands between threads."""
 

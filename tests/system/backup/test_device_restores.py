@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mooring.backup import devices
 from support.command_line import CommandLine
 
 pytestmark = pytest.mark.system
@@ -208,3 +209,24 @@ def test_the_same_device_is_restored_again_from_what_it_holds(
     assert again["bytesRead"] == 0  # also the ends were there
     assert again["verified"]
     assert same(tmp_path / "image", attempts.device)
+
+
+def test_what_only_the_cache_of_a_device_has_is_not_taken_for_restored(tmp_path: Path) -> None:
+    path, place = tmp_path / "disk", 16 << 20
+    path.write_bytes(b"d" * 2 * place)
+    device = Path(run("losetup", "--find", "--show", "--direct-io=on", path).strip())
+    found = bytearray(4096)
+    try:
+        with device.open("rb") as held:  # as long as somebody has it open its cache lives
+            held.seek(place)
+            assert held.read(4096) == b"d" * 4096
+            with path.open("r+b") as disk:  # so the disk has not what a write through it left
+                disk.seek(place)
+                disk.write(b"e" * 4096)
+                os.fsync(disk.fileno())
+            for reuse, seen in ((devices.Reuse.NOTHING, b"d"), (devices.Reuse.BEGINNING, b"e")):
+                with devices.VolumeTarget(device, 2 * place, reuse=reuse) as target:
+                    target.read_into(memoryview(found), place)
+                assert found == seen * 4096
+    finally:
+        run("losetup", "--detach", device)

@@ -7,7 +7,7 @@ import pytest
 
 from mooring.adapters.blobstores import trial
 from mooring.adapters.blobstores.memory import MemoryBlobStore
-from mooring.backup import inspection, progress, repair
+from mooring.backup import inspection, mover_spec, progress, repair, upkeep
 from mooring.backup.format import layout, packs
 from mooring.domain import backups, errors
 from mooring.planning import collection, retention
@@ -100,7 +100,7 @@ def test_a_full_store_is_emptied_in_which_nothing_was_doomed_yet(
     store.leave(0)
     report = collect(engine, exclusive=True)
     assert report.acts.packs_doomed >= 9
-    assert any("no room" in problem for problem in report.acts.problems)
+    assert any("no room" in problem for problem in report.acts.without_room)
     age(store)
     assert collect(engine, exclusive=True).acts.packs_deleted == report.acts.packs_doomed
     assert store.room_bytes > len(OTHER)
@@ -121,7 +121,7 @@ def test_retention_makes_room_in_a_full_store(engine: Engine, store: FullStore) 
 
 @pytest.mark.parametrize("room_bytes", [0, 100_000])
 def test_a_pack_whose_copy_found_no_room_is_not_doomed(
-    engine: Engine, store: FullStore, room_bytes: int
+    engine: Engine, store: FullStore, room_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = bytearray(OTHER)
     for chunk in range(0, 1000, 4):
@@ -134,7 +134,12 @@ def test_a_pack_whose_copy_found_no_room_is_not_doomed(
     needed = {step.name for step in report.packs if step.fate is collection.PackFate.REWRITE}
     assert needed
     assert not needed & {layout.tombstone_name(key) for key in engine.object_names("tombstones/")}
-    assert any("no room" in problem for problem in report.acts.problems)
+    assert any("no room" in problem for problem in report.acts.without_room)
+    assert report.acts.problems == []
+    monkeypatch.setattr(store, "conditional_writes", lambda: True)  # it was tried with more room
+    spec = mover_spec.PruneSpec.model_construct()
+    with pytest.raises(errors.SpaceExhausted, match="The rest was done" if room_bytes else "full"):
+        upkeep.collect(spec, engine.open(), progress.Watch())
     age(store)
     collect(engine, exclusive=True)
     assert engine.restore("bk-2") == image

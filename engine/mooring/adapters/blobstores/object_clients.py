@@ -17,6 +17,7 @@ from obstore import exceptions, store
 
 from mooring.domain import errors
 from mooring.domain.store_locations import BucketLocation, Service
+from mooring.ports import blobstores
 
 MAXIMUM_OBJECT_BYTES = 128 << 20
 _SMALL_BYTES = 256 << 10
@@ -71,6 +72,10 @@ class Limits:
         """Returns what a request with so many bytes may take; they are rounded up."""
         return self.answer_seconds + (1 << size_class(size_bytes)) / self.least_bytes_per_second
 
+    def sending_seconds(self, size_bytes: int) -> float:
+        """Returns what sending so many bytes may take, beside as many others on the same line."""
+        return self.transfer_seconds(blobstores.UPLOADS_AT_ONCE * size_bytes)
+
 
 @dataclass(frozen=True)
 class BucketAccess:
@@ -121,13 +126,13 @@ class Clients:
         self.answering = make(limits.answer_seconds, whole_seconds)
 
     def sending(self, size_bytes: int) -> Client:
-        """Returns one that waits for the answer to so many bytes."""
+        """Returns one that waits for the answer to so many bytes, sent beside as many others."""
         if size_bytes <= _SMALL_BYTES:
             return self.answering
         kind = size_class(size_bytes)
         with self._lock:
             if kind not in self._sending:
-                seconds = self._limits.transfer_seconds(size_bytes)
+                seconds = self._limits.sending_seconds(size_bytes)
                 self._sending[kind] = self._make(seconds, seconds)
             return self._sending[kind]
 

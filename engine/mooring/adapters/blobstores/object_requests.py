@@ -88,7 +88,7 @@ class Requests:
         least = self._limits.least_bytes_per_second / 1024
         return object_errors.TryAgain(
             f"{meaning}. Is the line slower than {least:.0f} KiB/s? {size_bytes} bytes had "
-            f"{self._limits.transfer_seconds(size_bytes):.0f} s"
+            f"{self._limits.sending_seconds(size_bytes):.0f} s"
         )
 
     def _renewed(self, clients: object_clients.Clients, meaning: errors.PermissionDenied) -> bool:
