@@ -94,6 +94,7 @@ def _intend(context: NodeContext, book: PoolBook, spec: volumes.VolumeSpec) -> v
     """Checks what is asked for and records the intent, which reserves its space."""
     book.require_open()
     _require_sound(spec)
+    pull.require_source_in_reach(context, spec)
     if spec.filesystem is not None:
         context.host.filesystems.require_carried(spec.filesystem)
     origin = _origin(context, spec)
