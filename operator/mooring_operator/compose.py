@@ -1,6 +1,5 @@
 """Where the operator picks its adapters; nothing else here imports them."""
 
-import functools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +11,8 @@ from mooring.adapters.host import pod_lock
 from mooring.adapters.host.clock import SystemClock
 from mooring.adapters.kubernetes import agent_addresses, authority, client, token_review
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
-from mooring.agent import authorization, certificates, renewal, server, signer
+from mooring.agent import authorization, certificates, renewal, signer
 from mooring.agent import client as agent_client
-from mooring.agent._generated import agent_pb2_grpc
 from mooring.api import keys
 from mooring.domain import errors
 from mooring.ports import cluster
@@ -103,12 +101,7 @@ class IdentityService:
             accounts,
             self._clock,
         )
-        serving, _ = server.start(
-            self._address,
-            self.current,
-            register=[functools.partial(agent_pb2_grpc.add_IdentityServicer_to_server, service)],
-            client_certificates=False,  # who has none yet comes here for one
-        )
+        serving, _ = signer.serve(self._address, self.current, service)
 
         def stop() -> None:
             serving.stop(_GRACE_SECONDS).wait(_GRACE_SECONDS)

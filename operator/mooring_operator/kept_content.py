@@ -17,8 +17,10 @@ _NO_CLONE = (
     errors.InvalidInput,
     errors.SizeOutOfRange,
     errors.PreconditionFailed,
+    errors.SpaceExhausted,
 )
-"""What it meets where the base is gone, or this volume cannot be a clone of it."""
+"""What it meets where the base is gone, this volume cannot be a clone of it, or there is no room
+for both: an empty one may take the base's."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mooring.adapters.pools.memory import MemoryPool
-from mooring.domain import errors, ids, volumes
+from mooring.domain import errors, ids, transfers, volumes
 from mooring.domain.extents import Range
 from mooring.ports import host
 from mooring.ports.pools import FailedPool, NodeParts, OpenPool
@@ -324,6 +324,13 @@ class FakeKernel:
 
     def unwritten_bytes(self) -> int:
         return 0
+
+    # contents
+    def pieces(self, image: Path, start_bytes: int) -> Iterator[transfers.Piece]:
+        assert start_bytes >= 0
+        for offset_bytes, content in sorted(self._images.pieces(ids.ImageId(image.name)).items()):
+            if offset_bytes >= start_bytes:
+                yield transfers.Piece(offset_bytes, content)
 
     def is_frozen(self, mountpoint: Path) -> bool:
         return mountpoint in self.frozen_at

@@ -124,6 +124,7 @@ class PoolOpener:
         if configuration.backend not in BACKENDS:
             raise errors.InvalidInput(f"no node can have a pool of {configuration.backend.value}")
         identity, adopted_from = self._enter(folder)
+        self._grow(folder, identity)
         self._root, self._read_only = files.open_folder(folder), bool(identity.newer)
         images = BACKENDS[configuration.backend](folder / "images", read_only=self._read_only)
         self._closers.append(images.close)
@@ -158,6 +159,12 @@ class PoolOpener:
         if self.configuration.backend is not pools.PoolBackend.REFLINK:
             raise errors.InvalidInput("an embedded pool has the backend 'reflink'")
         return embedded.mount(folder, size_bytes, self._mountpoint, self._ports)
+
+    def _grow(self, folder: Path, identity: pool_folder.PoolIdentity) -> None:
+        """Grows an embedded pool to what is configured, once it is known to be ours to change."""
+        configuration = self.configuration
+        if configuration.image_size_bytes is not None and not identity.newer:
+            embedded.grow(configuration.folder, configuration.image_size_bytes, folder, self._ports)
 
     def _enter(self, folder: Path) -> tuple[pool_folder.PoolIdentity, tuple[ids.NodeName, ...]]:
         """Makes sure that what is in a pool's folder is this node's, and the pool that is meant."""

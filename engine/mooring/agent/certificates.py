@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
@@ -22,6 +22,7 @@ LEAF_LIFETIME = timedelta(hours=24)
 _AUTHORITY_LIFETIME = timedelta(days=3650)
 _CLOCK_TOLERANCE = timedelta(minutes=10)
 _PEM = serialization.Encoding.PEM
+_UNREADABLE = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class CertificateAuthority:
             request = x509.load_pem_x509_csr(request_pem)
             key = request.public_key()
             valid = request.is_signature_valid
-        except (ValueError, InvalidSignature) as error:
+        except _UNREADABLE as error:
             raise errors.InvalidInput("the certificate request cannot be read") from error
         if not valid or not isinstance(key, ec.EllipticCurvePublicKey):
             raise errors.InvalidInput("the certificate request is not signed by its own EC key")

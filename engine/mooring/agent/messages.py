@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from mooring.agent._generated import agent_pb2
-from mooring.domain import extents, ids, pools, transfers, volumes
+from mooring.domain import errors, extents, ids, pools, transfers, volumes
 
 _RANGES_A_MESSAGE = 8192
 
@@ -95,9 +95,22 @@ def progress_message(pull: volumes.PullProgress | None) -> agent_pb2.PullProgres
 
 
 def progress(message: agent_pb2.PullProgress) -> volumes.PullProgress:
-    """Reads how far a copy from another node is."""
+    """Reads how far a copy from another node is.
+
+    Raises:
+        InvalidInput: No copy is ever that far.
+    """
+    try:
+        taken_at = message.taken_at.ToDatetime(tzinfo=UTC)
+        chain_bytes = len(bytes.fromhex(message.chain))
+    except (ValueError, OverflowError) as error:
+        raise errors.InvalidInput(f"the progress of a copy cannot be read: {error}") from error
+    if chain_bytes not in (0, transfers.CHAIN_BYTES) or message.done_bytes < 0:
+        raise errors.InvalidInput(
+            f"no copy is {message.done_bytes} bytes far with a chain of {chain_bytes} bytes"
+        )
     return volumes.PullProgress(
-        taken_at=message.taken_at.ToDatetime(tzinfo=UTC),
+        taken_at=taken_at,
         source_size_bytes=message.source_size_bytes,
         done_bytes=message.done_bytes,
         chain=message.chain,

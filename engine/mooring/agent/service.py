@@ -154,15 +154,19 @@ class NodeAgent(agent_pb2_grpc.NodeAgentServicer):
 class CallGuard(interceptors.CallInterceptor):
     """Lets through what a peer's certificate allows, and maps errors to the wire."""
 
-    def __init__(self, allowed: authorization.Rules) -> None:
-        """Takes the methods that each role may call."""
+    def __init__(self, allowed: authorization.Rules | None) -> None:
+        """Takes the methods that each role may call; None where a service itself asks for proof."""
         super().__init__(self._guarded, self._guarded_stream)
         self._allowed = allowed
+
+    def _check(self, method: str, context: grpc.ServicerContext) -> None:
+        if self._allowed is not None:
+            self._allowed.check(method, context.auth_context())
 
     def _guarded(self, method: str, behaviour: interceptors.Behaviour) -> interceptors.Behaviour:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             with _errors_on_the_wire(method, context):
-                self._allowed.check(method, context.auth_context())
+                self._check(method, context)
                 return behaviour(request, context)
 
         return call
@@ -172,7 +176,7 @@ class CallGuard(interceptors.CallInterceptor):
     ) -> interceptors.Behaviour:
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with _errors_on_the_wire(method, context):
-                self._allowed.check(method, context.auth_context())
+                self._check(method, context)
                 yield from behaviour(request, context)
 
         return call
@@ -188,4 +192,4 @@ def _errors_on_the_wire(method: str, context: grpc.ServicerContext) -> Iterator[
         failures.abort(context, error)
     except Exception:
         _log.exception("fault", method=method)
-        context.abort(grpc.StatusCode.INTERNAL, "a fault in the agent; see its log")
+        context.abort(grpc.StatusCode.INTERNAL, "a fault in Mooring; see its log")

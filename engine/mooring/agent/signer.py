@@ -5,12 +5,14 @@ taken from here is of no use at the API server. The API server's word on the tok
 request, names the account and the node.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import grpc
 
-from mooring.agent import authorization, certificates, failures
+from mooring.agent import authorization, certificates, failures, renewal, server
+from mooring.agent import service as call_guard
 from mooring.agent._generated import agent_pb2, agent_pb2_grpc
 from mooring.api import keys
 from mooring.domain import errors, ids
@@ -42,12 +44,8 @@ class Signer(agent_pb2_grpc.IdentityServicer):
         self, request: agent_pb2.SignRequest, context: grpc.ServicerContext
     ) -> agent_pb2.SignResponse:
         """Signs for the key of the request and the names of the token."""
-        try:
-            identity = self.identity_of(request.token)
-            leaf = self._authority.sign(request.certificate_request, identity, self._clock.now())
-        except errors.MooringError as error:
-            failures.abort(context, error)
-            raise
+        identity = self.identity_of(request.token)
+        leaf = self._authority.sign(request.certificate_request, identity, self._clock.now())
         return agent_pb2.SignResponse(certificate=leaf, authority=self._authority.certificate_pem)
 
     def identity_of(self, token: str) -> authorization.Identity:
@@ -65,6 +63,26 @@ class Signer(agent_pb2_grpc.IdentityServicer):
         if not owner.node:
             raise errors.PermissionDenied("the token does not say on which node its pod runs")
         return authorization.Identity(role, ids.parse_node_name(owner.node))
+
+
+def serve(
+    address: str, current: renewal.CurrentCertificate, service: Signer
+) -> tuple[grpc.Server, int]:
+    """Serves the signer; call it once there is a certificate.
+
+    Returns:
+        The server and its port.
+
+    Raises:
+        HostFailure: The address cannot be bound.
+    """
+    return server.start(
+        address,
+        current,
+        interceptors=[call_guard.CallGuard(None)],
+        register=[functools.partial(agent_pb2_grpc.add_IdentityServicer_to_server, service)],
+        client_certificates=False,  # who has none yet comes here for one
+    )
 
 
 def obtain_from_operator(

@@ -13,6 +13,8 @@ from mooring.domain import ids, volumes
 
 PIECE_BYTES = 1 << 20
 """Pieces begin at multiples of this; a volume's size is one too."""
+CHAIN_BYTES = 32
+"""What a chain takes once a piece is in it."""
 _OFFSET_BYTES = 8
 _NAME_PREFIX = "mooring-transfer-"
 

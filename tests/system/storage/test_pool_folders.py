@@ -110,19 +110,6 @@ def test_the_xfs_of_somebody_else_is_no_pool(scratch: Path) -> None:
     opener.unmount()
 
 
-def test_a_kill_during_the_making_of_a_pool_is_repaired(scratch: Path) -> None:
-    folder = scratch / "pool"
-    folder.mkdir()
-    (folder / "pool.img.new").touch()
-    with (folder / "pool.img").open("wb") as file:
-        file.write(b"half an mkfs")
-        file.truncate(512 * MIB)
-    opener = _embedded(scratch)
-    assert opener.open().images.capacity().total_bytes > 300 * MIB
-    assert not (folder / "pool.img.new").exists()
-    opener.unmount()
-
-
 def test_one_broken_pool_leaves_the_others_serving(scratch: Path) -> None:
     good = PoolConfiguration(ids.PoolName("good"), pools.PoolBackend.DIRECTORY, scratch / "good")
     with real_storage.mounted(scratch, "ext4", 256 * MIB) as point:

@@ -1,6 +1,5 @@
 """Certificates: who gets one, whose name is in it, and what is refused."""
 
-import functools
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +15,8 @@ from mooring.agent import (
     authorization,
     certificates,
     renewal,
-    server,
     signer,
 )
-from mooring.agent._generated import agent_pb2_grpc
 from mooring.domain import errors, ids
 from mooring.ports.identities import TokenOwner
 
@@ -69,12 +66,7 @@ def operator_address(authority):
     current = renewal.CurrentCertificate(lambda: authority.issue(own, NOW), Clock())
     current.renew_when_due()
     service = signer.Signer(authority, Reviewer(), ACCOUNTS, Clock())
-    serving, port = server.start(
-        "127.0.0.1:0",
-        current,
-        register=[functools.partial(agent_pb2_grpc.add_IdentityServicer_to_server, service)],
-        client_certificates=False,
-    )
+    serving, port = signer.serve("127.0.0.1:0", current, service)
     yield f"127.0.0.1:{port}"
     serving.stop(0).wait()
 

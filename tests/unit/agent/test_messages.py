@@ -25,7 +25,7 @@ pulls = st.builds(
     taken_at=moments,
     source_size_bytes=sizes,
     done_bytes=sizes,
-    chain=text,
+    chain=st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)).map(bytes.hex),
 )
 filesystems = st.one_of(st.none(), st.sampled_from(volumes.FilesystemType))
 specs = st.builds(

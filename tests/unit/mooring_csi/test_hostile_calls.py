@@ -1,21 +1,20 @@
 """Calls that no orchestrator makes: each is a clear error, and nothing is changed by it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 import structlog
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mooring.domain import errors, ids
 from mooring.ports import nodes as nodes_port
-from support import csi_calls
+from support import csi_calls, spoiling
 from support.csi_calls import GIB, MIB, Driver, create_request, mount_capability, pb
+from support.spoiling import Spoiler, outcome
 
 CODE = grpc.StatusCode
 FAULTS = (CODE.INTERNAL, CODE.UNKNOWN)
@@ -24,20 +23,11 @@ VOLUME = ids.volume_id_for("pvc-1")
 ABSENT = ids.volume_id_for("absent")
 SNAPSHOT = ids.snapshot_id_for("s", VOLUME)
 CANARY = "canary-5up3rs3cr3t"
-STRINGS = st.one_of(
-    st.sampled_from(
-        ["", "..", "../../etc/passwd", "/etc/../etc/shadow", "//", "a\0b", "\n", "\x1b[0m",
-         "x" * 129, "x" * 5000, "é" * 65, "\ufffe", "vol-", f"{VOLUME}/..", f"snapshot/{SNAPSHOT}",
-         f"snapshot/../{VOLUME}", f"populate/{VOLUME}", "folder/nas/shop/daily",
-         "folder/../shop/daily", "/k/" + "y" * 300, "/a" * 2500, "NaN", "-1", "1e999", "yes",
-         "ro,dev", "discard", "fs", VOLUME, SNAPSHOT, STAGING, TARGET]
-    ),
-    st.text(max_size=40),
+STRINGS = (
+    *spoiling.STRINGS, f"{VOLUME}/..", f"snapshot/{SNAPSHOT}", f"snapshot/../{VOLUME}",
+    f"populate/{VOLUME}", "folder/nas/shop/daily", "folder/../shop/daily", "ro,dev", "discard",
+    "fs", VOLUME, SNAPSHOT, STAGING, TARGET,
 )  # fmt: skip
-INTEGERS = st.one_of(
-    st.sampled_from([0, 1, -1, MIB - 1, GIB, 2 * GIB, (1 << 63) - 1, -(1 << 63)]),
-    st.integers(-(1 << 63), (1 << 63) - 1),
-)
 
 
 @pytest.fixture(scope="module")
@@ -115,38 +105,6 @@ METHODS = sorted(
 )  # fmt: skip
 
 
-@dataclass
-class Spoiler:
-    """Replaces one string, number or entry of a message, anywhere in it."""
-
-    draw: Callable[[st.SearchStrategy[Any]], Any]
-
-    def spoil(self, message: Message) -> None:
-        field = self.draw(st.sampled_from(list(message.DESCRIPTOR.fields)))
-        here = getattr(message, field.name)
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            keys = st.one_of(st.sampled_from(sorted(here) or ["pool"]), STRINGS)
-            here[self.draw(keys)] = self.draw(STRINGS)
-        elif field.message_type is not None and not field.is_repeated:
-            self.spoil(here) if field.message_type.fields else here.SetInParent()
-        elif field.message_type is not None:
-            self.spoil(here[0] if here and self.draw(st.booleans()) else here.add())
-        elif field.is_repeated:
-            here.append(self.draw(self._value(field)))
-        else:
-            setattr(message, field.name, self.draw(self._value(field)))
-
-    @staticmethod
-    def _value(field: FieldDescriptor) -> st.SearchStrategy[Any]:
-        return {
-            FieldDescriptor.TYPE_STRING: STRINGS,
-            FieldDescriptor.TYPE_BOOL: st.booleans(),
-            FieldDescriptor.TYPE_ENUM: st.integers(-1, 12),
-            FieldDescriptor.TYPE_INT32: st.integers(-(1 << 31), (1 << 31) - 1),
-            FieldDescriptor.TYPE_INT64: INTEGERS,
-        }[field.type]
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_request_that_is_spoilt_would_succeed(driver: Driver, method: str) -> None:
     used(driver)
@@ -165,7 +123,7 @@ def test_nothing_in_a_request_is_a_fault_of_the_driver(
     used(driver)
     request = template(method)
     for _ in range(data.draw(st.integers(1, 2))):
-        Spoiler(data.draw).spoil(request)
+        Spoiler(data.draw, STRINGS).spoil(request)
     before = driver.world.state()
     code, details = outcome(_stub(driver, method), request)
     assert code not in FAULTS, (details, request)
@@ -174,14 +132,6 @@ def test_nothing_in_a_request_is_a_fault_of_the_driver(
     else:
         assert details
         assert driver.world.state() == before
-
-
-def outcome(call: Callable[[Any], Any], request: Message) -> tuple[grpc.StatusCode, str]:
-    try:
-        call(request)
-    except grpc.RpcError as error:
-        return error.code(), error.details()
-    return CODE.OK, ""
 
 
 def _stub(driver: Driver, method: str) -> Callable[[Any], Any]:

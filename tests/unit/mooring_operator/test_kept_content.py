@@ -101,7 +101,7 @@ def test_nothing_is_shown_that_may_be_somebody_elses(
     assert restored(world) is None
 
 
-@pytest.mark.parametrize("refusal", [errors.InvalidInput, errors.NotFound])
+@pytest.mark.parametrize("refusal", [errors.InvalidInput, errors.NotFound, errors.SpaceExhausted])
 def test_where_it_cannot_be_a_clone_it_begins_empty(
     world: OperatorWorld, monkeypatch: pytest.MonkeyPatch, refusal: type[errors.MooringError]
 ) -> None:

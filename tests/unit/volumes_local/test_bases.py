@@ -223,3 +223,48 @@ def test_a_newer_one_is_no_base_of_an_older_snapshot() -> None:
     node.keep_base(third, base("bk-3"))
     with since(node, SECOND) as (head, _):
         assert head.since is None
+
+
+def copied(name: str, source: ids.SnapshotId) -> volumes.VolumeSpec:
+    return spec(name, size_bytes=4 * GIB, source=volumes.Source(snapshot_id=source), filling=True)
+
+
+def test_what_a_volume_is_copied_from_makes_no_room_for_it() -> None:
+    world = World(10 * GIB)
+    node = world.node()
+    backed_up(node, size_bytes=3 * GIB)
+    world.records.snapshots[FIRST] = replace(world.records.snapshots[FIRST], preallocated=True)
+    node = world.node()
+    with pytest.raises(errors.SpaceExhausted):
+        node.create_volume(copied("restored", FIRST))
+    assert kept(node) == {FIRST: "bk-one"}
+    node.create_volume(spec("empty", size_bytes=4 * GIB))
+    assert kept(node) == {}
+
+
+def test_nothing_drops_it_before_the_copy_is_made() -> None:
+    world = World(10 * GIB)
+    node = world.node()
+    backed_up(node)
+    snapshot(node, SECOND)
+    copy, somebody = world.images.copy, ids.ImageId("somebody")
+    kept_meanwhile = []
+
+    def others_come(*arguments: object, **named: object) -> None:
+        node.keep_base(SECOND, base("bk-2"))
+        kept_meanwhile.append(kept(node))
+        world.images.allocate(somebody, 9 * GIB + GIB // 2, preallocate=True)
+        node.free_trash_for_low_space()
+        kept_meanwhile.append(kept(node))
+        world.images.remove(somebody)
+        copy(*arguments, **named)  # type: ignore[arg-type]
+
+    world.images.copy = others_come  # type: ignore[method-assign]
+    made = node.create_volume(copied("restored", FIRST))
+    assert made.state is volumes.VolumeState.FILLING
+    assert kept_meanwhile == [{FIRST: "bk-one", SECOND: "bk-2"}, {FIRST: "bk-one"}]
+    third = ids.snapshot_id_for("third", ONE)
+    world.images.copy = copy  # type: ignore[method-assign]
+    snapshot(node, third)
+    node.keep_base(third, base("bk-3"))
+    assert kept(node) == {third: "bk-3"}

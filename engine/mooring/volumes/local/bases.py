@@ -1,11 +1,14 @@
 """Snapshots of one pool that are kept after a backup, so that the next reads only what changed.
 
-There is one for each volume at most. They are nobody's data: a base goes when the next one stands,
-when its volume is deleted, and, the oldest first, when its room is promised to somebody.
+There is one for each volume, and two for a while when a new volume is copied from one. They are
+nobody's data: a base goes when the next one stands, when its volume is deleted, and, the oldest
+first, when its room is promised to somebody.
 """
 
 import contextlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from mooring.domain import errors, ids, volumes
@@ -25,6 +28,23 @@ class Bases:
         self._images = images
         self._records = records
         self._changing = threading.Lock()
+        self._spared: list[ids.SnapshotId] = []
+
+    @contextmanager
+    def spared(self, snapshot_id: ids.SnapshotId | None) -> Iterator[None]:
+        """Keeps one for the time of a `with` block, because something is copied from it.
+
+        Another that takes its place does not drop it either; the one after that does. It goes with
+        its volume all the same.
+        """
+        with self._changing:
+            self._spared += [snapshot_id] if snapshot_id else []
+        try:
+            yield
+        finally:
+            with self._changing:
+                if snapshot_id:
+                    self._spared.remove(snapshot_id)
 
     def kept(self, volume_id: ids.VolumeId | None = None) -> list[volumes.SnapshotRecord]:
         """Returns all bases, or those of one volume, the oldest first."""
@@ -48,7 +68,8 @@ class Bases:
             if record.base != base:
                 self._records.put_snapshot(replace(record, base=base))
             for other in others:
-                self._drop(other)
+                if other.snapshot_id not in self._spared:
+                    self._drop(other)
         return None
 
     def drop_all_of(self, volume_id: ids.VolumeId) -> None:
@@ -58,11 +79,12 @@ class Bases:
                 self._drop(record)
 
     def free_oldest(self) -> bool:
-        """Drops the oldest base; False when there is none."""
+        """Drops the oldest base that nothing is copied from; False when there is none."""
         with self._changing:
             for record in self.kept():
-                self._drop(record)
-                return True
+                if record.snapshot_id not in self._spared:
+                    self._drop(record)
+                    return True
         return False
 
     def _drop(self, record: volumes.SnapshotRecord) -> None:

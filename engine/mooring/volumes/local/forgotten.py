@@ -101,7 +101,8 @@ class Forgotten:
                     yield _Attached(key, image, is_a_movers)
 
     def _let_go(self, attached: _Attached, target: Path) -> None:
-        with self._context.locks.hold(attached.key):
+        key = ids.VolumeId(attached.key)  # no snapshot ever stands still
+        with self._context.locks.hold(key), self._context.standstill.ended_for(key):
             folder = kubelet_paths.pod_folder_of(target)
             if folder is None or not self._is_gone(folder):
                 return

@@ -72,6 +72,10 @@ class Outgoing:
         book, record = self._require(snapshot_id)
         goes_on = progress is not None and progress.taken_at == record.created_at
         start_bytes = progress.done_bytes if progress and goes_on else 0
+        if start_bytes > record.size_bytes:
+            raise errors.InvalidInput(
+                f"snapshot {snapshot_id} has {record.size_bytes} bytes, and not {start_bytes}"
+            )
         chain = bytes.fromhex(progress.chain) if progress and goes_on else b""
         with self._stream():
             yield transfers.Opening(record)

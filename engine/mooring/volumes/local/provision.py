@@ -29,17 +29,28 @@ def create_volume(context: NodeContext, spec: volumes.VolumeSpec) -> volumes.Vol
         # A pool that failed must not stop the others: the intent names the pool, so it is the same.
         found = context.look_up_volume(spec.volume_id)
         if found is None:
-            book, record = _intend(context, spec)
-        else:
-            book, record = found
-            _require_same(record, spec)
-        if record.state is volumes.VolumeState.CREATING and pull.is_pulled(context, spec):
-            return pull.advance(context, book, record, discard)
+            return _create_in(context, context.pool(spec.pool), spec)
+        book, record = found
+        _require_same(record, spec)
         if record.state is volumes.VolumeState.CREATING:
-            return _carry_out(context, book, record)
+            return _create_in(context, book, spec, record)
         if record.state is volumes.VolumeState.DELETING:
             raise errors.Busy(f"volume {spec.volume_id} is being deleted; try again")
         return record
+
+
+def _create_in(
+    context: NodeContext,
+    book: PoolBook,
+    spec: volumes.VolumeSpec,
+    intended: volumes.VolumeRecord | None = None,
+) -> volumes.VolumeRecord:
+    """Creates a volume in its pool, or goes on with what a try before this one recorded."""
+    with book.bases.spared(spec.source.snapshot_id if spec.source else None):
+        record = intended or _intend(context, book, spec)
+        if pull.is_pulled(context, spec):
+            return pull.advance(context, book, record, discard)
+        return _carry_out(context, book, record)
 
 
 def finish_filling(context: NodeContext, volume_id: ids.VolumeId) -> volumes.VolumeRecord:
@@ -79,13 +90,11 @@ def _require_same(record: volumes.VolumeRecord, spec: volumes.VolumeSpec) -> Non
     )
 
 
-def _intend(
-    context: NodeContext, spec: volumes.VolumeSpec
-) -> tuple[PoolBook, volumes.VolumeRecord]:
+def _intend(context: NodeContext, book: PoolBook, spec: volumes.VolumeSpec) -> volumes.VolumeRecord:
     """Checks what is asked for and records the intent, which reserves its space."""
-    book = context.pool(spec.pool)
     book.require_open()
     _require_sound(spec)
+    pull.require_source_in_reach(context, spec)
     if spec.filesystem is not None:
         context.host.filesystems.require_carried(spec.filesystem)
     origin = _origin(context, spec)
@@ -106,7 +115,7 @@ def _intend(
             created_at=context.clock.now(),
         )
         book.records.put_volume(record)
-    return book, record
+    return record
 
 
 def _require_sound(spec: volumes.VolumeSpec) -> None:

@@ -35,6 +35,22 @@ def is_pulled(context: NodeContext, spec: volumes.VolumeSpec) -> bool:
     return spec.source is not None and spec.source.node not in (None, context.node)
 
 
+def require_source_in_reach(context: NodeContext, spec: volumes.VolumeSpec) -> None:
+    """Refuses a source on another node where no other nodes are known.
+
+    Raises:
+        Unsupported: It is on another node.
+    """
+    if is_pulled(context, spec):
+        _remote_snapshots(context)
+
+
+def _remote_snapshots(context: NodeContext) -> ports.RemoteSnapshots:
+    if context.remote_snapshots is None:
+        raise errors.Unsupported(f"node {context.node} knows no other nodes to copy from")
+    return context.remote_snapshots
+
+
 def advance(
     context: NodeContext, book: PoolBook, record: volumes.VolumeRecord, discard: Discard
 ) -> volumes.VolumeRecord:
@@ -120,9 +136,7 @@ class _Pull:
     def _try(self, stopping: threading.Event) -> None:
         record = self._record()
         node, snapshot_id = _origin(record.spec)
-        if self.context.remote_snapshots is None:
-            raise errors.Unsupported("this node knows no other nodes to copy from")
-        stream = self.context.remote_snapshots.read(node, snapshot_id, record.pull)
+        stream = _remote_snapshots(self.context).read(node, snapshot_id, record.pull)
         with closing(stream):
             opening = next(stream, None)
             if not isinstance(opening, transfers.Opening):

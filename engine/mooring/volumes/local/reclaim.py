@@ -13,7 +13,7 @@ from mooring.volumes.local.context import NodeContext, PoolBook, image_of
 
 def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
     """Deletes a volume; see `ports.nodes.NodeStorage.delete_volume`."""
-    with context.locks.hold(volume_id):
+    with context.locks.hold(volume_id), context.standstill.ended_for(volume_id):
         context.background.stop(volume_id)
         found = context.find_volume(volume_id)
         if found is None:
