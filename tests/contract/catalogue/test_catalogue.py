@@ -208,6 +208,32 @@ def test_what_is_read_of_a_damaged_pool_is_believed(catalogue):
     assert entry.snapshots == (snapshot,)
 
 
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        {"unread_pools": {ids.PoolName("fast"): "a record cannot be read"}},
+        {"pool_names": frozenset({ids.PoolName("slow")})},
+    ],
+    ids=["unread", "missing"],
+)
+def test_a_snapshot_alone_says_of_no_volume_that_it_is_deleted_while_its_pool_is_in_doubt(
+    catalogue, doubtful
+):
+    spec, snapshot = make_spec(), make_snapshot(make_spec())
+    catalogue.report(NODE, NodeReport([], [snapshot], **doubtful))
+    assert catalogue.entry(spec.volume_id) is None
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
+    back = catalogue.entry(spec.volume_id)
+    assert (back.deletion_requested, back.spec, back.snapshots) == (False, spec, (snapshot,))
+
+
+def test_a_snapshot_alone_in_a_pool_that_is_read_leads_to_a_deleted_volume(catalogue):
+    spec, snapshot = make_spec(), make_snapshot(make_spec())
+    catalogue.report(NODE, NodeReport([], [snapshot], pool_names=frozenset({spec.pool})))
+    entry = catalogue.entry(spec.volume_id)
+    assert (entry.deletion_requested, entry.snapshots) == (True, (snapshot,))
+
+
 class TestDirectory:
     """What only files can go through."""
 

@@ -322,3 +322,44 @@ def test_what_was_never_made_for_want_of_its_pool_can_be_deleted(world):
     world.catalogue.reserve(other, world.b.name)
     world.fleet.delete_volume(other.volume_id)
     assert world.catalogue.entry(other.volume_id) is None
+
+
+def test_a_snapshot_of_a_volume_whose_record_cannot_be_read_is_no_sign_of_its_deletion(world):
+    entry = world.fleet.create_volume(ask(topology=only("node-a")))
+    snapshot = world.fleet.create_snapshot(entry.spec.volume_id, "s")
+    record = world.a.volumes.pop(entry.spec.volume_id)
+    world.a.damage = "the record cannot be read"
+    world.catalogue = MemoryCatalogue()
+    fleet = world.restart()
+    world.report(world.a)
+    fleet.delete_snapshot(ids.snapshot_id_for("other", entry.spec.volume_id))
+    assert fleet.get_snapshot(snapshot.snapshot_id) == snapshot
+    world.a.damage, world.a.volumes = "", {entry.spec.volume_id: record}
+    world.report(world.a)
+    assert tombstones.carry_out(world.catalogue, world.a.name, world.a).volumes == ()
+    assert fleet.get_volume(entry.spec.volume_id).spec == entry.spec
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_pool_that_fails_or_returns_during_a_report_takes_nothing_away(world, moment):
+    """Which is seen in the pools before the volumes are listed, or after it."""
+    entry = world.fleet.create_volume(ask(topology=only("node-a")))
+    trashed = world.a.trash(entry.spec.volume_id)
+    world.report(world.a)
+    in_trash = [one for one in world.catalogue.entries() if one.trashed]
+    record, listed = world.a.volumes.pop(trashed), world.a.list_volumes
+
+    def list_volumes():
+        world.a.damage = "" if moment == "before" else "its disk fails"
+        return listed()
+
+    world.a.damage = "its disk fails" if moment == "before" else ""
+    world.a.list_volumes = list_volumes
+    report = surveys.node_report(world.a)
+    tombstones.forget_freed(world.catalogue, in_trash, report)
+    world.catalogue.report(world.a.name, report)
+    assert world.catalogue.entry(trashed).status.condition.abnormal
+    world.a.list_volumes, world.a.damage = listed, ""
+    world.a.volumes[trashed] = record
+    world.report(world.a)
+    assert world.catalogue.entry(trashed).trashed

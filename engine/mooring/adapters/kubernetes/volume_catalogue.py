@@ -120,7 +120,7 @@ class KubernetesCatalogue:
                     self._project(obj, volume_objects.status_of(status), mine, report)
         for volume_id, mine in left.items():
             with _noted(volume_id):
-                gone = present.pop(volume_id, None) or self._adopt_deleted(mine[0], node)
+                gone = present.pop(volume_id, None) or self._adopt_deleted(mine[0], node, report)
                 if gone is not None:
                     self._project(gone, {}, mine, report)
         for volume_id, obj in present.items():
@@ -176,10 +176,15 @@ class KubernetesCatalogue:
         return False
 
     def _adopt_deleted(
-        self, snapshot: volumes.SnapshotRecord, node: ids.NodeName
+        self, snapshot: volumes.SnapshotRecord, node: ids.NodeName, report: catalogue.NodeReport
     ) -> cluster.Object | None:
-        """Makes the object of a volume of which there is a snapshot alone."""
+        """Makes the object of a volume of which there is a snapshot alone.
+
+        None when its pool is not read whole: then the volume may be there.
+        """
         spec = catalogue.spec_of_deleted_volume(snapshot)
+        if report.unread(spec.pool) is not None:
+            return None
         obj = self._adopt(spec, node)
         if obj is not None:
             self.request_deletion(spec.volume_id)

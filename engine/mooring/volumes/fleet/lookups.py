@@ -111,7 +111,10 @@ def _entry_of(
     if not snapshots:
         return None
     spec = catalogue_port.spec_of_deleted_volume(snapshots[0])
-    return catalogue_port.CatalogueEntry(spec, node, deletion_requested=True, snapshots=snapshots)
+    deleted = report.unread(spec.pool) is None  # else it may be there, and nobody could read it
+    return catalogue_port.CatalogueEntry(
+        spec, node, deletion_requested=deleted, snapshots=snapshots
+    )
 
 
 def _merged(
