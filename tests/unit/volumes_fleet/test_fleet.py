@@ -8,43 +8,14 @@ import pytest
 from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.domain import errors, ids, volumes
 from mooring.planning import placement, sizes
-from mooring.runtime.locks import ThreadLocks
-from mooring.volumes.fleet import requests, surveys, tombstones
-from mooring.volumes.fleet.fleet import Fleet
+from mooring.volumes.fleet import surveys, tombstones
 from support.fake_nodes import GIB, FakeNode, FakeNodes
-
-
-class World:
-    """Two nodes, a catalogue, and controllers that can be killed."""
-
-    def __init__(self) -> None:
-        self.a, self.b = FakeNode("node-a"), FakeNode("node-b", size_bytes=200 * GIB)
-        self.nodes = FakeNodes(self.a, self.b)
-        self.catalogue = MemoryCatalogue()
-        self.fleet = self.restart()
-
-    def restart(self) -> Fleet:
-        self.fleet = Fleet(self.catalogue, self.nodes, ThreadLocks())
-        return self.fleet
-
-    def copies(self) -> int:
-        return len(self.a.volumes) + len(self.b.volumes)
-
-    def report(self, node: FakeNode) -> None:
-        self.catalogue.report(node.name, surveys.node_report(node))
+from support.fleet_world import World, ask, only
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def ask(name="pvc-1", required=GIB, **fields) -> requests.VolumeRequest:
-    return requests.VolumeRequest(name, sizes.SizeRange(required), **fields)
-
-
-def only(*names: str) -> placement.Topology:
-    return placement.Topology(requisite=tuple(map(ids.NodeName, names)))
 
 
 def test_the_node_with_most_room_gets_it_and_a_retry_the_same(world):
@@ -363,38 +334,3 @@ def test_a_pool_that_fails_or_returns_during_a_report_takes_nothing_away(world, 
     world.a.volumes[trashed] = record
     world.report(world.a)
     assert world.catalogue.entry(trashed).trashed
-
-
-@pytest.mark.parametrize("silent", ["node-a", "node-b"])
-def test_what_no_catalogue_has_is_not_called_gone_while_a_node_is_silent(world, silent):
-    entry = world.fleet.create_volume(ask(topology=only(silent)))
-    snapshot = world.fleet.create_snapshot(entry.spec.volume_id, "s")
-    node = world.nodes.storage(ids.NodeName(silent))
-    node.silent, world.catalogue = True, MemoryCatalogue()
-    fleet = world.restart()
-    for ask_for in (
-        lambda: fleet.delete_volume(entry.spec.volume_id),
-        lambda: fleet.delete_snapshot(snapshot.snapshot_id),
-        lambda: fleet.get_volume(entry.spec.volume_id),
-        lambda: fleet.get_snapshot(snapshot.snapshot_id),
-    ):
-        with pytest.raises(errors.Unreachable, match=f"{silent}.*kubectl delete node"):
-            ask_for()
-    node.silent = False
-    fleet.delete_snapshot(snapshot.snapshot_id)
-    fleet.delete_volume(entry.spec.volume_id)
-    assert (world.copies(), len(node.snapshots)) == (0, 0)
-
-
-def test_what_another_node_has_is_found_past_a_silent_one(world):
-    entry = world.fleet.create_volume(ask(topology=only("node-b")))
-    world.a.silent, world.catalogue = True, MemoryCatalogue()
-    world.restart().delete_volume(entry.spec.volume_id)
-    assert world.copies() == 0
-
-
-def test_a_silent_node_holds_up_no_deletion_of_what_the_catalogue_has(world):
-    entry = world.fleet.create_volume(ask(topology=only("node-a")))
-    world.b.silent = True
-    world.fleet.delete_volume(entry.spec.volume_id)
-    assert world.copies() == 0
