@@ -11,7 +11,14 @@ from mooring.domain import errors, ids, quantities
 from mooring.planning import claim_plan, claim_sources, placement_plan, verdicts
 from mooring.planning.claim_holders import NodeState
 from mooring.ports import clock, cluster
-from mooring_operator import claim_protection, observing, parsing, resources, schedule_statuses
+from mooring_operator import (
+    claim_protection,
+    kept_volumes,
+    observing,
+    parsing,
+    resources,
+    schedule_statuses,
+)
 from mooring_operator.builders import claims
 from mooring_operator.claim_classes import ClaimClasses, repository_claims
 from mooring_operator.claim_sources import ClaimSources
@@ -77,6 +84,7 @@ class VolumeClaims:
         claim = self._objects.get(cluster.CLAIMS, metadata["name"], metadata["namespace"])
         wish = _wish(obj, spec, self._source(obj, spec, claim))
         wish = replace(wish, keep_data=deleting and self._keeps_data(spec))
+        self._align_volume(wish, spec, claim)
         storage_class = self._objects.get(cluster.STORAGE_CLASSES, wish.storage_class)
         plan = claim_plan.plan(
             wish, self._facts(obj, claim), observing.class_facts(storage_class), self._time.now()
@@ -102,6 +110,16 @@ class VolumeClaims:
             return True
         kind = self._objects.get(cluster.KINDS, f"{resources.VOLUME_CLAIMS.plural}.{keys.GROUP}")
         return kind is not None and "deletionTimestamp" in kind["metadata"]
+
+    def _align_volume(
+        self, wish: claim_plan.Wish, spec: models.VolumeClaimSpec, claim: cluster.Object | None
+    ) -> None:
+        """Has the volume outlive its claim or not, before anything can delete the claim."""
+        if claim is None or (wish.deleting and wish.keep_data):
+            return  # nothing there, or it is left as it is
+        if claim["metadata"].get("labels", {}).get(keys.VOLUME_CLAIM) == wish.name:
+            keep = spec.deletion_policy is models.DeletionPolicy.RETAIN
+            kept_volumes.align(self._objects, claim, keep=keep)
 
     def _source(
         self, obj: cluster.Object, spec: models.VolumeClaimSpec, claim: cluster.Object | None

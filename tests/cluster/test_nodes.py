@@ -249,6 +249,8 @@ def test_a_removed_node_is_lost_can_be_forgotten_and_still_returns(impatient: Sh
         assert volume_id in done
         for kind in ("vcl", "pvc"):
             shop.delete(kind, "data")
+        shop.until("the kept volume to be released", shop.kept)
+        shop.let_go()
         shop.until("the volume's object to go", lambda: not shop.volumes())
     shop.until("the volume to be shown again", lambda: _health(shop) == "Healthy")
     assert _volume_of(shop, "data")["metadata"]["name"] == volume_id

@@ -1,9 +1,10 @@
 """Careless deletions on real nodes: objects, kinds and the whole of Mooring go, the data stays."""
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -118,24 +119,97 @@ def test_without_mooring_the_data_stays_and_a_new_one_adopts_it(
     assert _reads(shop, "reader", "data") == content
 
 
-def test_a_claim_that_was_deleted_comes_back_from_the_trash(shop: Shop) -> None:
-    content = shop.filled(8)
-    (volume_id,) = shop.until("its volume", lambda: _places(shop))
-    for kind, name in (("pod", "writer"), ("vcl", "data"), ("pvc", "data")):
-        shop.delete(kind, name)
+def _trashed(shop: Shop, volume_id: str) -> str | None:
+    for one in shop.volumes():
+        if one.get("status", {}).get("trashedFrom") == volume_id:
+            return str(one["status"]["state"])
+    return None
 
-    def in_trash() -> str | None:
-        for one in shop.volumes():
-            if one.get("status", {}).get("trashedFrom") == volume_id:
-                return str(one["status"]["state"])
-        return None
 
-    assert shop.until("the volume in the trash", in_trash) == "Trashed"
+def _undeleted(shop: Shop, what: str, *more: str) -> str:
+    """Brings a volume back by command; returns the claim to apply."""
     done = subprocess.run(
-        [sys.executable, "-m", "mooring_cli.main", "undelete", f"{shop.namespace}/data",
+        [sys.executable, "-m", "mooring_cli.main", "undelete", what, *more,
          "--kubeconfig", str(shop.cluster.kubeconfig)],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    shop.kubectl.apply(done.stdout.split("---\n")[1])
+    return done.stdout.split("---\n")[1]
+
+
+def _policy(shop: Shop) -> str:
+    name = shop.get("pvc", "data")["spec"]["volumeName"]
+    return str(shop.get("pv", name)["spec"]["persistentVolumeReclaimPolicy"])
+
+
+@contextlib.contextmanager
+def _tenant(shop: Shop) -> Iterator[Shop]:
+    """A second tenant, whose namespace the test deletes."""
+    name = f"{shop.namespace}-b"
+    shop.kubectl.run("create", "namespace", name)
+    tenant = Shop(shop.cluster, name)
+    yield tenant
+    tenant.let_go()
+    shop.kubectl.run("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+
+
+def _end_of(tenant: Shop) -> None:
+    tenant.kubectl.run(
+        "delete", "namespace", tenant.namespace, "--timeout=120s", timeout_seconds=130
+    )
+
+
+def test_a_claim_that_was_deleted_comes_back_from_the_trash(shop: Shop) -> None:
+    content = shop.filled(8, deletionPolicy="Delete")
+    (volume_id,) = shop.until("its volume", lambda: _places(shop))
+    for kind, name in (("pod", "writer"), ("vcl", "data")):
+        shop.delete(kind, name)
+    state = shop.until("the volume in the trash", lambda: _trashed(shop, volume_id))
+    assert state == "Trashed"
+    shop.kubectl.apply(_undeleted(shop, f"{shop.namespace}/data"))
     assert _reads(shop, "reader", "data") == content
+
+
+def test_a_tenant_that_is_deleted_leaves_its_volumes(shop: Shop) -> None:
+    with _tenant(shop) as tenant:
+        content = tenant.filled(8)
+        (volume_id,) = tenant.until("its volume", lambda: _places(tenant))
+        tenant.until("it to be kept", lambda: _policy(tenant) == "Retain")
+        _end_of(tenant)
+        (kept,) = shop.until("the volume to be released", tenant.kept)
+        assert volume_id in _places(tenant), "it is there, and not in the trash"
+        shop.kubectl.run("delete", "pv", kept["metadata"]["name"])
+        claim = _undeleted(shop, volume_id, "--claim", f"{shop.namespace}/back")
+        shop.kubectl.apply(claim)
+        assert _reads(shop, "reader", "back") == content
+
+
+def test_a_tenant_that_is_deleted_takes_along_what_it_said_to_delete(shop: Shop) -> None:
+    with _tenant(shop) as tenant:
+        content = tenant.filled(8)
+        tenant.until("it to be kept", lambda: _policy(tenant) == "Retain")
+        (volume_id,) = tenant.until("its volume", lambda: _places(tenant))
+        patch = json.dumps({"spec": {"deletionPolicy": "Delete"}})
+        namespace = ("-n", tenant.namespace)
+        tenant.kubectl.run("patch", "vcl", "data", *namespace, "--type=merge", "-p", patch)
+        tenant.until("it to be kept no more", lambda: _policy(tenant) == "Delete")
+        _end_of(tenant)
+        state = tenant.until("the volume in the trash", lambda: _trashed(tenant, volume_id))
+        assert state == "Trashed"
+        claim = _undeleted(shop, f"{tenant.namespace}/data", "--claim", f"{shop.namespace}/back")
+        shop.kubectl.apply(claim)
+        assert _reads(shop, "reader", "back") == content
+
+
+def test_a_claim_without_a_volume_claim_goes_to_the_trash_with_its_tenant(shop: Shop) -> None:
+    with _tenant(shop) as tenant:
+        size = {"requests": {"storage": "256Mi"}}
+        spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "mooring", "resources": size}
+        tenant.create("PersistentVolumeClaim", "data", spec, "v1")
+        tenant.pod("writer", "data", "echo good >/data/file && sync && exec sleep 3600")
+        tenant.until("the writer", lambda: tenant.running("writer"))
+        (volume_id,) = tenant.until("its volume", lambda: _places(tenant))
+        assert _policy(tenant) == "Delete"
+        _end_of(tenant)
+        state = tenant.until("the volume in the trash", lambda: _trashed(tenant, volume_id))
+        assert state == "Trashed"

@@ -17,6 +17,7 @@ class FakeNode:
 
     Attributes:
         silent: Every call raises NeverReached.
+        damage: Why its pool cannot be read whole; empty when it can.
         keeps_no_bases: Its pool cannot tell what changed.
         pulls_left: How often a copy from another node is still under way when it is asked for.
         loses_answers: Changes are carried out, then Unreachable is raised.
@@ -29,6 +30,7 @@ class FakeNode:
         self.pool = ids.PoolName(pool)
         self.size_bytes = size_bytes
         self.silent = False
+        self.damage = ""
         self.loses_answers = False
         self.no_room_to_undelete = False
         self.keeps_no_bases = False
@@ -130,8 +132,8 @@ class FakeNode:
                 capacity=pools.PoolCapacity(self.size_bytes, free),
                 provisioned_bytes=self.size_bytes - free,
                 available_bytes=free,
-                healthy=True,
-                message="",
+                healthy=not self.damage,
+                message=self.damage,
             )
         ]
 

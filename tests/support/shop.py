@@ -144,6 +144,22 @@ class Shop:
         found = self.kubectl.json("get", "volumes.mooring.dev")["items"]
         return [v for v in found if v["spec"].get("labels", {}).get("namespace") == self.namespace]
 
+    def kept(self) -> list[dict[str, Any]]:
+        """Returns the PersistentVolumes that outlived their claims."""
+        found = self.kubectl.json("get", "pv")["items"]
+        return [
+            one
+            for one in found
+            if one["status"]["phase"] == "Released"
+            and one["spec"]["claimRef"]["namespace"] == self.namespace
+        ]
+
+    def let_go(self) -> None:
+        """Has the volumes that outlived their claims deleted, as the pages say."""
+        patch = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+        for one in self.kept():
+            self.kubectl.run("patch", "pv", one["metadata"]["name"], "-p", patch)
+
     def leftovers(self) -> list[str]:
         """Returns what movers leave behind when they are not put away; repositories keep theirs."""
         selector = "mooring.dev/role in (backup, changes, source, restore, probe, list, forget)"
@@ -179,4 +195,5 @@ def opened(cluster: DevelopmentCluster) -> Iterator[Shop]:
             *("delete", kind, "--all", "-n", name, "--timeout=100s", "--grace-period=1"),
             timeout_seconds=110,
         )
+    shop.let_go()
     kubectl.run("delete", "namespace", name, "--wait=false")

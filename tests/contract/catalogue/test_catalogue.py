@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -11,10 +11,15 @@ from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.adapters.kubernetes.volume_catalogue import KubernetesCatalogue
 from mooring.domain import errors, ids, volumes
 from mooring.ports.catalogue import NodeReport
+from support.catalogue_reports import (
+    CREATED_AT,
+    NODE,
+    OTHER,
+    make_snapshot,
+    make_spec,
+    make_status,
+)
 from support.fake_cluster import FakeCluster
-
-NODE, OTHER = ids.NodeName("node-a"), ids.NodeName("node-b")
-CREATED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @pytest.fixture(params=["memory", "directory", "kubernetes"])
@@ -24,34 +29,6 @@ def catalogue(request, tmp_path):
     if request.param == "directory":
         return DirectoryCatalogue(tmp_path / "catalogue")
     return KubernetesCatalogue(FakeCluster())
-
-
-def make_spec(name: str = "pvc-1", **changes) -> volumes.VolumeSpec:
-    given = {"size_bytes": 64 << 20, "pool": ids.PoolName("fast"), "labels": {"claim": "data"}}
-    return volumes.VolumeSpec(volume_id=ids.volume_id_for(name), name=name, **(given | changes))
-
-
-def make_status(spec: volumes.VolumeSpec, used_bytes: int = 1 << 20) -> volumes.VolumeStatus:
-    record = volumes.VolumeRecord(
-        spec, volumes.VolumeState.READY, formatted=True, created_at=CREATED_AT
-    )
-    condition = volumes.VolumeCondition(abnormal=True, message="its image is missing")
-    return volumes.VolumeStatus(record, used_bytes, published=True, condition=condition)
-
-
-def make_snapshot(spec: volumes.VolumeSpec, name: str = "s") -> volumes.SnapshotRecord:
-    return volumes.SnapshotRecord(
-        snapshot_id=ids.snapshot_id_for(name, spec.volume_id),
-        name=name,
-        pool=spec.pool,
-        size_bytes=spec.size_bytes,
-        mode=spec.mode,
-        filesystem=spec.filesystem,
-        sector_size_bytes=spec.sector_size_bytes,
-        preallocated=spec.preallocated,
-        state=volumes.SnapshotState.READY,
-        created_at=CREATED_AT,
-    )
 
 
 SPECS = [
@@ -229,6 +206,32 @@ def test_what_is_read_of_a_damaged_pool_is_believed(catalogue):
     entry = catalogue.entry(spec.volume_id)
     assert entry.status.condition == make_status(spec).condition
     assert entry.snapshots == (snapshot,)
+
+
+@pytest.mark.parametrize(
+    "doubtful",
+    [
+        {"unread_pools": {ids.PoolName("fast"): "a record cannot be read"}},
+        {"pool_names": frozenset({ids.PoolName("slow")})},
+    ],
+    ids=["unread", "missing"],
+)
+def test_a_snapshot_alone_says_of_no_volume_that_it_is_deleted_while_its_pool_is_in_doubt(
+    catalogue, doubtful
+):
+    spec, snapshot = make_spec(), make_snapshot(make_spec())
+    catalogue.report(NODE, NodeReport([], [snapshot], **doubtful))
+    assert catalogue.entry(spec.volume_id) is None
+    catalogue.report(NODE, NodeReport([make_status(spec)], [snapshot]))
+    back = catalogue.entry(spec.volume_id)
+    assert (back.deletion_requested, back.spec, back.snapshots) == (False, spec, (snapshot,))
+
+
+def test_a_snapshot_alone_in_a_pool_that_is_read_leads_to_a_deleted_volume(catalogue):
+    spec, snapshot = make_spec(), make_snapshot(make_spec())
+    catalogue.report(NODE, NodeReport([], [snapshot], pool_names=frozenset({spec.pool})))
+    entry = catalogue.entry(spec.volume_id)
+    assert (entry.deletion_requested, entry.snapshots) == (True, (snapshot,))
 
 
 class TestDirectory:

@@ -8,43 +8,14 @@ import pytest
 from mooring.adapters.catalogue.memory import MemoryCatalogue
 from mooring.domain import errors, ids, volumes
 from mooring.planning import placement, sizes
-from mooring.runtime.locks import ThreadLocks
-from mooring.volumes.fleet import requests, surveys, tombstones
-from mooring.volumes.fleet.fleet import Fleet
+from mooring.volumes.fleet import surveys, tombstones
 from support.fake_nodes import GIB, FakeNode, FakeNodes
-
-
-class World:
-    """Two nodes, a catalogue, and controllers that can be killed."""
-
-    def __init__(self) -> None:
-        self.a, self.b = FakeNode("node-a"), FakeNode("node-b", size_bytes=200 * GIB)
-        self.nodes = FakeNodes(self.a, self.b)
-        self.catalogue = MemoryCatalogue()
-        self.fleet = self.restart()
-
-    def restart(self) -> Fleet:
-        self.fleet = Fleet(self.catalogue, self.nodes, ThreadLocks())
-        return self.fleet
-
-    def copies(self) -> int:
-        return len(self.a.volumes) + len(self.b.volumes)
-
-    def report(self, node: FakeNode) -> None:
-        self.catalogue.report(node.name, surveys.node_report(node))
+from support.fleet_world import World, ask, only
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def ask(name="pvc-1", required=GIB, **fields) -> requests.VolumeRequest:
-    return requests.VolumeRequest(name, sizes.SizeRange(required), **fields)
-
-
-def only(*names: str) -> placement.Topology:
-    return placement.Topology(requisite=tuple(map(ids.NodeName, names)))
 
 
 def test_the_node_with_most_room_gets_it_and_a_retry_the_same(world):
@@ -322,3 +293,44 @@ def test_what_was_never_made_for_want_of_its_pool_can_be_deleted(world):
     world.catalogue.reserve(other, world.b.name)
     world.fleet.delete_volume(other.volume_id)
     assert world.catalogue.entry(other.volume_id) is None
+
+
+def test_a_snapshot_of_a_volume_whose_record_cannot_be_read_is_no_sign_of_its_deletion(world):
+    entry = world.fleet.create_volume(ask(topology=only("node-a")))
+    snapshot = world.fleet.create_snapshot(entry.spec.volume_id, "s")
+    record = world.a.volumes.pop(entry.spec.volume_id)
+    world.a.damage = "the record cannot be read"
+    world.catalogue = MemoryCatalogue()
+    fleet = world.restart()
+    world.report(world.a)
+    fleet.delete_snapshot(ids.snapshot_id_for("other", entry.spec.volume_id))
+    assert fleet.get_snapshot(snapshot.snapshot_id) == snapshot
+    world.a.damage, world.a.volumes = "", {entry.spec.volume_id: record}
+    world.report(world.a)
+    assert tombstones.carry_out(world.catalogue, world.a.name, world.a).volumes == ()
+    assert fleet.get_volume(entry.spec.volume_id).spec == entry.spec
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_pool_that_fails_or_returns_during_a_report_takes_nothing_away(world, moment):
+    """Which is seen in the pools before the volumes are listed, or after it."""
+    entry = world.fleet.create_volume(ask(topology=only("node-a")))
+    trashed = world.a.trash(entry.spec.volume_id)
+    world.report(world.a)
+    in_trash = [one for one in world.catalogue.entries() if one.trashed]
+    record, listed = world.a.volumes.pop(trashed), world.a.list_volumes
+
+    def list_volumes():
+        world.a.damage = "" if moment == "before" else "its disk fails"
+        return listed()
+
+    world.a.damage = "its disk fails" if moment == "before" else ""
+    world.a.list_volumes = list_volumes
+    report = surveys.node_report(world.a)
+    tombstones.forget_freed(world.catalogue, in_trash, report)
+    world.catalogue.report(world.a.name, report)
+    assert world.catalogue.entry(trashed).status.condition.abnormal
+    world.a.list_volumes, world.a.damage = listed, ""
+    world.a.volumes[trashed] = record
+    world.report(world.a)
+    assert world.catalogue.entry(trashed).trashed

@@ -1,5 +1,6 @@
 """A pool that could not be opened: nothing is claimed of its volumes, and the others serve on."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,26 @@ def test_the_agent_still_reports_and_keeps_what_it_cannot_carry_out(world: World
     assert entry.deletion_requested
     assert entry.snapshot_deletions == (SNAP,)
     assert [one.snapshot_id for one in entry.snapshots] == [SNAP]
+
+
+def test_a_pool_whose_volumes_could_not_be_listed_is_not_called_read(world: World) -> None:
+    catalogue, name = MemoryCatalogue(), ids.NodeName("node-a")
+    node = world.node()
+    node.publisher.unpublish(ONE, TARGET)
+    node.publisher.unstage(ONE, STAGING)
+    node.delete_volume(ONE)
+    reporter = reporting.Reporter(catalogue, name, node)
+    reporter.run_once()
+    in_trash = {entry.spec.volume_id for entry in catalogue.entries() if entry.trashed}
+    assert in_trash
+    images = world.images.images
+
+    def broken() -> object:
+        world.images.images = images  # type: ignore[method-assign]
+        raise OSError(errno.EIO, "Input/output error")
+
+    world.images.images = broken  # type: ignore[method-assign,assignment]
+    reporter.run_once()
+    assert {entry.spec.volume_id for entry in catalogue.entries() if entry.trashed} == in_trash
+    (pool,) = node.list_pools()
+    assert (pool.healthy, "Input/output error" in pool.message) == (False, True)

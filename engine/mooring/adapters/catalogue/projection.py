@@ -27,7 +27,10 @@ def changed_entries(
             if not report.adopts(volume_id, before.node, before.spec.pool):
                 continue
             before = replace(before, node=node)
-        after = _entry(before or _adopted(volume_id, node, report), report)
+        before = before or _adopted(volume_id, node, report)
+        if before is None:
+            continue
+        after = _entry(before, report)
         if after != entries.get(volume_id):
             changed.append(after)
     return changed
@@ -35,12 +38,17 @@ def changed_entries(
 
 def _adopted(
     volume_id: ids.VolumeId, node: ids.NodeName, report: catalogue_port.NodeReport
-) -> catalogue_port.CatalogueEntry:
-    """Makes the entry of a volume that only its node knows: the node's record decides."""
+) -> catalogue_port.CatalogueEntry | None:
+    """Makes the entry of a volume that only its node knows: the node's record decides.
+
+    None when there is a snapshot alone, in a pool that is not read whole: its volume may be there.
+    """
     status = report.status_by_volume.get(volume_id)
     if status is not None:
         return catalogue_port.CatalogueEntry(status.record.spec, node)
     spec = catalogue_port.spec_of_deleted_volume(report.snapshots_by_volume[volume_id][0])
+    if report.unread(spec.pool) is not None:
+        return None
     return catalogue_port.CatalogueEntry(spec, node, deletion_requested=True)
 
 

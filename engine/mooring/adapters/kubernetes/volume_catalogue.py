@@ -5,8 +5,10 @@ one list a round and no writes.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import structlog
 
 from mooring.adapters.kubernetes import volume_objects
 from mooring.api import keys
@@ -17,6 +19,8 @@ from mooring.ports import catalogue, cluster
 VOLUMES = cluster.Resource(
     keys.API_VERSION, kinds.VOLUME.kind, kinds.VOLUME.plural, kinds.VOLUME.namespaced
 )
+
+_log = structlog.get_logger("volume-catalogue")
 
 
 class KubernetesCatalogue:
@@ -109,17 +113,19 @@ class KubernetesCatalogue:
         left = dict(report.snapshots_by_volume)
         for status in report.statuses:
             spec = status.record.spec
-            mine = left.pop(spec.volume_id, ())
-            obj = present.pop(spec.volume_id, None) or self._adopt(spec, node)
-            if obj is not None:
-                self._project(obj, volume_objects.status_of(status), mine, report)
+            mine, obj = left.pop(spec.volume_id, ()), present.pop(spec.volume_id, None)
+            with _noted(spec.volume_id):
+                obj = obj or self._adopt(spec, node)
+                if obj is not None:
+                    self._project(obj, volume_objects.status_of(status), mine, report)
         for volume_id, mine in left.items():
-            lost = catalogue.spec_of_deleted_volume(mine[0])
-            gone = present.pop(volume_id, None) or self._adopt(lost, node, deleted=True)
-            if gone is not None:
-                self._project(gone, {}, mine, report)
-        for obj in present.values():
-            self._project(obj, _without_volume(obj, report), (), report)
+            with _noted(volume_id):
+                gone = present.pop(volume_id, None) or self._adopt_deleted(mine[0], node, report)
+                if gone is not None:
+                    self._project(gone, {}, mine, report)
+        for volume_id, obj in present.items():
+            with _noted(volume_id):
+                self._project(obj, _without_volume(obj, report), (), report)
 
     def _project(
         self,
@@ -164,22 +170,33 @@ class KubernetesCatalogue:
         if not report.adopts(name, spec.get("node", ""), spec.get("pool", "")):
             return False
         seen = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-        with contextlib.suppress(errors.Busy, errors.NotFound):  # the next report does it
+        with _noted(name):
             self._objects.patch(VOLUMES, name, {"metadata": seen, "spec": {"node": node}})
             return True
         return False
 
-    def _adopt(
-        self, spec: volumes.VolumeSpec, node: ids.NodeName, *, deleted: bool = False
+    def _adopt_deleted(
+        self, snapshot: volumes.SnapshotRecord, node: ids.NodeName, report: catalogue.NodeReport
     ) -> cluster.Object | None:
+        """Makes the object of a volume of which there is a snapshot alone.
+
+        None when its pool is not read whole: then the volume may be there.
+        """
+        spec = catalogue.spec_of_deleted_volume(snapshot)
+        if report.unread(spec.pool) is not None:
+            return None
+        obj = self._adopt(spec, node)
+        if obj is not None:
+            self.request_deletion(spec.volume_id)
+        return obj
+
+    def _adopt(self, spec: volumes.VolumeSpec, node: ids.NodeName) -> cluster.Object | None:
         """Makes the object of a volume whose object was lost: the node's record decides.
 
         None when there is one, and it says that the volume is another node's.
         """
         if self.reserve(spec, node).node != node:
             return None
-        if deleted:
-            self.request_deletion(spec.volume_id)
         return self._objects.get(VOLUMES, spec.volume_id) or volume_objects.object_of(spec, node)
 
     def _clear_tombstones(
@@ -202,6 +219,20 @@ class KubernetesCatalogue:
             self._objects.patch(VOLUMES, obj["metadata"]["name"], {"status": change}, status=True)
         except errors.NotFound:
             return
+
+
+@contextlib.contextmanager
+def _noted(volume_id: str) -> Iterator[None]:
+    """Takes down what is wrong with one volume's object: it must not hold up the others' report.
+
+    The next report tries it again.
+    """
+    try:
+        yield
+    except errors.Unreachable:
+        raise
+    except errors.MooringError as error:
+        _log.warning("not reported", volume=volume_id, reason=error.reason, message=str(error))
 
 
 def _without_volume(obj: cluster.Object, report: catalogue.NodeReport) -> dict[str, Any]:

@@ -69,7 +69,10 @@ class VolumeClaimSpec(base.Model):
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
-        description="Retain keeps the PersistentVolumeClaim and its data when this is deleted.",
+        description=(
+            "Retain keeps the PersistentVolumeClaim and its data when this is deleted, and the "
+            "data when the claim or its namespace is."
+        ),
     )
 
 

@@ -95,6 +95,7 @@ class Fleet:
             if not done and entry.forgotten:
                 self._catalogue.drop(volume_id)
             elif not done:
+                self._keep(entry)
                 self._catalogue.request_deletion(volume_id)
             self._release_source(entry)
             if not done:
@@ -103,6 +104,24 @@ class Fleet:
                 self._catalogue.request_deletion(volume_id)
             else:
                 self._catalogue.drop(volume_id)
+
+    def _keep(self, entry: catalogue_port.CatalogueEntry) -> None:
+        """Has an entry for a tombstone to stand on, also when only the nodes knew of the volume.
+
+        Raises:
+            Unreachable: Nothing but a snapshot is known of it, too little for an entry.
+        """
+        volume_id = entry.spec.volume_id
+        if self._catalogue.entry(volume_id) is not None:
+            return
+        if entry.status is None and not entry.deletion_requested:
+            raise errors.Unreachable(
+                f"node {entry.node} does not answer any more, and the record of volume {volume_id} "
+                "could not be read before: try again when the node is back"
+            )
+        self._catalogue.reserve(entry.spec, entry.node)
+        if entry.deletion_requested:
+            self._catalogue.request_deletion(volume_id)
 
     def _release_source(self, entry: catalogue_port.CatalogueEntry) -> None:
         """Lets go of what the volume was still being copied from, also if its node is away."""
@@ -175,6 +194,7 @@ class Fleet:
 
             done = self._try_on_node(entry.node, delete)
             if not done:
+                self._keep(entry)
                 self._catalogue.request_snapshot_deletion(snapshot_id)
             elif entry.deletion_requested:
                 self._try_on_node(

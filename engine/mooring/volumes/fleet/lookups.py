@@ -21,6 +21,9 @@ class Lookups:
 
         A catalogue that lost the entry is no reason to say that the volume is gone, so the nodes
         are asked then.
+
+        Raises:
+            Unreachable: Nobody has it who answers, and it may be on a node that does not.
         """
         found = self._catalogue.entry(volume_id)
         if found is not None:
@@ -30,6 +33,12 @@ class Lookups:
             entry = _entry_of(volume_id, node, report)
             if entry is not None:
                 return entry
+        silent = [node for node, report in answers.items() if report is None]
+        if silent:
+            raise errors.Unreachable(
+                f"no node that answers has volume {volume_id}, and {', '.join(silent)} may: wait "
+                f"until it is back, or, if it is gone for good: kubectl delete node {silent[0]}"
+            )
         return None
 
     def get_volume(self, volume_id: ids.VolumeId) -> catalogue_port.CatalogueEntry:
@@ -111,7 +120,10 @@ def _entry_of(
     if not snapshots:
         return None
     spec = catalogue_port.spec_of_deleted_volume(snapshots[0])
-    return catalogue_port.CatalogueEntry(spec, node, deletion_requested=True, snapshots=snapshots)
+    deleted = report.unread(spec.pool) is None  # else it may be there, and nobody could read it
+    return catalogue_port.CatalogueEntry(
+        spec, node, deletion_requested=deleted, snapshots=snapshots
+    )
 
 
 def _merged(

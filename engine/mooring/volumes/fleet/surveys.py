@@ -14,15 +14,33 @@ _PARALLEL_CALLS = 16
 
 
 def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
-    """Asks one node what it has."""
-    return replace(snapshot_report(storage), statuses=storage.list_volumes())
+    """Asks one node what it has.
+
+    Snapshots come before volumes: one that was taken in between would seem to be of a volume that
+    is gone. Pools are asked for on both sides, since one may fail, or come back, in between.
+    """
+    before = snapshot_report(storage)
+    statuses = storage.list_volumes()
+    after = _pool_report(storage)
+    names = (before.pool_names or frozenset()) & (after.pool_names or frozenset())
+    return replace(
+        after,
+        statuses=statuses,
+        snapshots=before.snapshots,
+        unread_pools={**before.unread_pools, **after.unread_pools},
+        pool_names=names,
+    )
 
 
 def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node for its snapshots alone; of its volumes the report says nothing."""
+    pools = _pool_report(storage)
+    return replace(pools, snapshots=storage.list_snapshots())
+
+
+def _pool_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     found = storage.list_pools()
     return catalogue_port.NodeReport(
-        snapshots=storage.list_snapshots(),
         unread_pools={pool.name: pool.message for pool in found if not pool.healthy},
         pool_names=frozenset(pool.name for pool in found),
         adopted_from={pool.name: pool.adopted_from for pool in found if pool.adopted_from},

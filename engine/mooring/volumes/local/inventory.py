@@ -1,5 +1,6 @@
 """What a node has: volumes, snapshots and pools, with use and health."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from mooring.domain import errors, ids, pools, volumes
@@ -21,8 +22,9 @@ def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
     for book in context.pools.values():
         try:
             statuses += _statuses(context, book, carried, table)
-        except (errors.HostFailure, OSError):
-            book.guard.suspected = True  # its volumes keep their last report; the others have one
+        except (errors.HostFailure, OSError) as error:
+            # Its volumes keep their last report; the others have one.
+            book.guard.could_not_list(error, time.monotonic())
     return sorted(statuses, key=lambda status: status.record.spec.volume_id)
 
 
@@ -132,7 +134,8 @@ def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
     faults = (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
-    message = "; ".join((*filter(None, [book.guard.read_only]), *faults))
+    unlisted = book.guard.unlisted(time.monotonic())
+    message = "; ".join((*filter(None, [book.guard.read_only, unlisted]), *faults))
     healthy = not message
     try:
         budget = book.records.estimate()
