@@ -15,14 +15,16 @@ _PARALLEL_CALLS = 16
 
 def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node what it has."""
-    return replace(snapshot_report(storage), statuses=storage.list_volumes())
+    statuses = storage.list_volumes()  # first: its pools tell afterwards what this is without
+    return replace(snapshot_report(storage), statuses=statuses)
 
 
 def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node for its snapshots alone; of its volumes the report says nothing."""
+    snapshots = storage.list_snapshots()
     found = storage.list_pools()
     return catalogue_port.NodeReport(
-        snapshots=storage.list_snapshots(),
+        snapshots=snapshots,
         unread_pools={pool.name: pool.message for pool in found if not pool.healthy},
         pool_names=frozenset(pool.name for pool in found),
         adopted_from={pool.name: pool.adopted_from for pool in found if pool.adopted_from},
