@@ -16,6 +16,7 @@ _STOP_SECONDS = 3.0
 _DEFRAGMENT_SECONDS = 60.0
 _SPACE_SECONDS = 5.0
 _POOL_WATCH_SECONDS = 1.0
+_POOL_PATIENCE_SECONDS = 2.0
 _SPACE_WATCH_SECONDS = 0.1
 _SPACE_PATIENCE_SECONDS = 0.2
 """Together less than the reaction that the marks of `planning.space_marks` count on."""
@@ -113,9 +114,8 @@ def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         node: The node.
         changed: Called when one failed or came back.
     """
-    return _watch(
-        "pool-watch", _POOL_WATCH_SECONDS, node.pool_watch.check, changed, rest_factor=0.0
-    )
+    check = partial(node.pool_watch.check, patience_seconds=_POOL_PATIENCE_SECONDS)
+    return _watch("pool-watch", _POOL_WATCH_SECONDS, check, changed, rest_factor=0.0)
 
 
 def forgotten(node: LocalNode, changed: Callable[[], None]) -> Upkeep:

@@ -23,7 +23,6 @@ _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
 _ANSWER_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
-"""How long one pool may keep the watch over the others waiting, once; opening one takes time."""
 _SILENCE_SECONDS = 30.0
 _SHOWN_USERS = 3
 
@@ -78,15 +77,16 @@ class PoolWatch:
         self._looking = SideBySide[None]("pool-look", alone=True)
         self._notes: deque[str] = deque()
 
-    def check(self, *, now: bool = False) -> list[str]:
+    def check(self, *, now: bool = False, patience_seconds: float = _PATIENCE_SECONDS) -> list[str]:
         """Looks at the pools that are due, or whose operations met a fault; returns what changed.
 
         Args:
             now: Looks at all of them.
+            patience_seconds: How long one pool may keep the others waiting. Its look goes on.
         """
         doors = list(self._doors.items())
         looks = {name: partial(self._look_at, name, door, now=now) for name, door in doors}
-        self._looking.ask(looks, _PATIENCE_SECONDS)
+        self._looking.ask(looks, patience_seconds)
         return [self._notes.popleft() for _ in range(len(self._notes))]
 
     def _look_at(self, name: ids.PoolName, door: pool_ports.PoolDoor, *, now: bool) -> None:
