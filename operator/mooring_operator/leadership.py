@@ -22,6 +22,7 @@ _log = structlog.get_logger("leadership")
 LEASE_SECONDS = 20
 _RENEW_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
+_STOP_SECONDS = 3.0
 _SAFETY_SECONDS = 6.0
 """An act begun before the deadline may run on for this long without overlapping a successor."""
 
@@ -64,6 +65,15 @@ class Leadership:
         self._seen: tuple[str, float] | None = None
         self._stopping = threading.Event()
         self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Begins to take and renew the Lease, in the background, until stopped or lost."""
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Whether the Lease is still taken and renewed."""
+        return self._thread.is_alive()
 
     def may_act(self) -> bool:
         """Whether this process is surely the only active one now."""
@@ -74,25 +84,28 @@ class Leadership:
         """Whether the Lease was held and is another's now."""
         return self._lost.is_set()
 
-    def run(self) -> None:
-        """Takes and renews the Lease until stopped or lost; for a thread of its own."""
+    def _run(self) -> None:
         while not self._stopping.is_set() and not self.lost:
             renewed = False
             try:
                 renewed = self.renew()
             except errors.MooringError as error:
                 _log.warning("lease not renewed", reason=error.reason, message=str(error))
+            except Exception:  # a fault must not end the renewals: nobody else would take over
+                _log.exception("fault while the lease was renewed")
             self._stopping.wait(_RENEW_SECONDS if renewed else _RETRY_SECONDS)
 
     def stop(self) -> None:
-        """Ends `run` and gives the Lease back, so that a successor need not wait."""
+        """Ends it and gives the Lease back, so that a successor need not wait."""
         self._stopping.set()
+        if self.alive():
+            self._thread.join(timeout=_STOP_SECONDS)
         if not self.may_act():
             return
         self._held_until = float("-inf")
         try:
             found = self._objects.get(cluster.LEASES, keys.OPERATOR_LEASE, self._namespace)
-            if found is not None and found["spec"].get("holderIdentity") == self._holder.name:
+            if found is not None and _holder_of(found) == self._holder.name:
                 found["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 self._objects.replace(cluster.LEASES, found)
         except errors.MooringError as error:
@@ -105,11 +118,11 @@ class Leadership:
         try:
             if found is None:
                 self._objects.create(cluster.LEASES, self._lease())
-            elif found["spec"].get("holderIdentity") == self._holder.name or self._is_free(found):
-                found["spec"] = self._spec(found["spec"])
+            elif _holder_of(found) == self._holder.name or self._is_free(found):
+                found["spec"] = self._spec(_spec_of(found))
                 self._objects.replace(cluster.LEASES, found)
             else:
-                self._not_ours(str(found["spec"].get("holderIdentity")))
+                self._not_ours(_holder_of(found))
                 return False
         except (errors.AlreadyExists, errors.Busy, errors.NotFound):
             return False  # somebody was quicker
@@ -125,8 +138,7 @@ class Leadership:
         self._held_until = float("-inf")
 
     def _is_free(self, lease: cluster.Object) -> bool:
-        spec = lease["spec"]
-        holder = str(spec.get("holderIdentity") or "")
+        spec, holder = _spec_of(lease), _holder_of(lease)
         if not holder or self._holder.outlived(holder):
             return True
         version = str(lease["metadata"]["resourceVersion"])
@@ -154,3 +166,13 @@ class Leadership:
             "renewTime": moment,
             "leaseTransitions": int(previous.get("leaseTransitions") or 0) + (0 if same else 1),
         }
+
+
+def _spec_of(lease: cluster.Object) -> cluster.Object:
+    """Returns what a Lease says; it may have been made by hand, and say nothing."""
+    spec: cluster.Object = lease.get("spec") or {}
+    return spec
+
+
+def _holder_of(lease: cluster.Object) -> str:
+    return str(_spec_of(lease).get("holderIdentity") or "")

@@ -52,11 +52,14 @@ def run() -> None:
 
 async def _run(settings: OperatorSettings, operator: compose.Operator) -> None:
     watching = threading.Event()
-    health = HealthServer(settings.health_address, operator.workers.alive, watching.is_set)
+    health = HealthServer(
+        settings.health_address,
+        lambda: operator.workers.alive() and operator.leadership.alive(),
+        watching.is_set,
+    )
     stop_flag, ready_flag = asyncio.Event(), asyncio.Event()
-    lease = threading.Thread(target=operator.leadership.run, name="lease", daemon=True)
     operator.identity.current.start()
-    lease.start()
+    operator.leadership.start()
     operator.workers.start()
     operator.queue.add(fleet_surveys.KEY)
     operator.queue.add(lost_nodes.KEY)

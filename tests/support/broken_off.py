@@ -56,7 +56,7 @@ class Bench:
     def broken_off(self, point: Point, what: str) -> syscall_faults.Ending:
         """Breaks the operation off at one call, retries it, and checks all that is left."""
         self._begin()
-        ending = syscall_faults.run(self.operation, self.folder, fault=(point, what))
+        ending = syscall_faults.run(self.operation, self.folder, fault=(point, what), log=self._log)
         machine = self._successor()
         # A volume that the disk has no room to record in the trash goes at once (decision 11).
         expected = [self._expected]
@@ -124,14 +124,19 @@ class PowerBench(Bench):
         assert syscall_faults.run(operation, folder).error is None
         assert self._after_cut() == self._new, "a power cut took back what was a success"
 
-    def cut_at(self, point: Point) -> None:
-        """Cuts the power at one call: the state is the old or the new one, and a retry ends it."""
+    def cut_at(self, point: Point) -> bool:
+        """Cuts the power at one call: the state is the old or the new one, and a retry ends it.
+
+        Returns:
+            Whether the kill struck; else the power was cut after the operation.
+        """
         self._begin()
-        syscall_faults.run(self.operation, self.folder, fault=(point, KILL))
+        ending = syscall_faults.run(self.operation, self.folder, fault=(point, KILL), log=self._log)
         seen = self._after_cut(retried=True)
         kept = seen.pop(_UNDER_WAY) and self.operation.resumes
         whole = [{**one, INTENTS: seen[INTENTS]} for one in (self._old, self._new)]
         assert kept or seen in whole, f"a half state after a power cut at {point}"
+        return ending.struck
 
     @property
     def _pool(self) -> Path:

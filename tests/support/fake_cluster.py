@@ -26,7 +26,7 @@ class FakeCluster:
         self._logs: dict[tuple[str, str], str] = {}
         self.calls: list[str] = []
         self.now: Callable[[], str] = lambda: "2026-01-01T00:00:00Z"
-        self.fail: Callable[[str], errors.MooringError | None] = lambda call: None
+        self.fail: Callable[[str], BaseException | None] = lambda call: None
 
     def get(
         self, resource: cluster.Resource, name: str, namespace: str = ""

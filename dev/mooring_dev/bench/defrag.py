@@ -74,7 +74,11 @@ def run(console: Console, *, keep: bool) -> list[Ratio]:
             node.publisher.unstage(VOLUME, str(place))
     ratios = [
         Ratio(f"fsynced 4 KiB write, {name}", _each(busy, share), _each(quiet, share), "ms")
-        for name, share in (("median", 0.5), ("99 of 100", 0.99), ("worst of a round", 1.0))
+        for name, share in (
+            ("median", 0.5),
+            ("99 of 100", 0.99),
+            ("worst of each round, their median", 1.0),
+        )
     ]
     rounds = _rounds(joined)
     show("writes while pieces are joined / while nothing is done", ratios, console)

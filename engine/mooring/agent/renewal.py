@@ -24,10 +24,17 @@ Obtain = Callable[[], certificates.Certificate]
 class CurrentCertificate:
     """The newest certificate of this process; safe to use from several threads."""
 
-    def __init__(self, obtain: Obtain, clock: clock_port.Clock) -> None:
+    def __init__(
+        self,
+        obtain: Obtain,
+        clock: clock_port.Clock,
+        *,
+        first_retry_seconds: float = _FIRST_RETRY_SECONDS,
+    ) -> None:
         """Takes what obtains a certificate: a call to the operator, or an authority at hand."""
         self._obtain = obtain
         self._clock = clock
+        self._first_retry_seconds = first_retry_seconds
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._present: certificates.Certificate | None = None
@@ -67,13 +74,17 @@ class CurrentCertificate:
         return min(max(remaining, _FIRST_RETRY_SECONDS), _LONGEST_WAIT_SECONDS)
 
     def _run(self) -> None:
-        retry_seconds = _FIRST_RETRY_SECONDS
+        retry_seconds = self._first_retry_seconds
         while not self._stopping.is_set():
             try:
                 wait_seconds = self.renew_when_due()
-                retry_seconds = _FIRST_RETRY_SECONDS
+                retry_seconds = self._first_retry_seconds
             except errors.MooringError as error:
                 _log.warning("no certificate yet", reason=error.reason, message=str(error))
+                wait_seconds = retry_seconds
+                retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
+            except Exception:  # a fault must not end the renewals for good
+                _log.exception("fault while a certificate was obtained")
                 wait_seconds = retry_seconds
                 retry_seconds = min(retry_seconds * 2, _LONGEST_RETRY_SECONDS)
             self._stopping.wait(wait_seconds)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import structlog
 
@@ -15,10 +16,16 @@ _STOP_SECONDS = 3.0
 _DEFRAGMENT_SECONDS = 60.0
 _SPACE_SECONDS = 5.0
 _POOL_WATCH_SECONDS = 1.0
+_POOL_PATIENCE_SECONDS = 2.0
 _SPACE_WATCH_SECONDS = 0.1
+_SPACE_PATIENCE_SECONDS = 0.2
+"""Together less than the reaction that the marks of `planning.space_marks` count on."""
 _FORGOTTEN_SECONDS = 10.0
 _REST_FACTOR = 4.0
-"""Counting takes time with the number of volumes; it may take at most one part in five of it."""
+"""Counting takes time with the number of volumes; it may take at most one part in five of it.
+
+Not so the watches: what they are to notice does not wait.
+"""
 
 
 class Upkeep:
@@ -28,12 +35,19 @@ class Upkeep:
         name: What it is, for the log.
         interval_seconds: How long it rests between two rounds.
         work: One round. It is given what it pauses with, which returns True when it shall end.
+        rest_factor: How many times as long as a round took it rests at least.
     """
 
     def __init__(
-        self, name: str, interval_seconds: float, work: Callable[[defragment.Pause], None]
+        self,
+        name: str,
+        interval_seconds: float,
+        work: Callable[[defragment.Pause], None],
+        *,
+        rest_factor: float = _REST_FACTOR,
     ) -> None:
         self._name = name
+        self._rest_factor = rest_factor
         self._interval_seconds = interval_seconds
         self._work = work
         self._stopping = threading.Event()
@@ -55,7 +69,7 @@ class Upkeep:
                 self._work(self._pause)
             except Exception:  # a fault must not end the work for good
                 _log.exception("fault", work=self._name)
-            rest_seconds = _REST_FACTOR * (time.monotonic() - began)
+            rest_seconds = self._rest_factor * (time.monotonic() - began)
             self._stopping.wait(max(self._interval_seconds, min(rest_seconds, 3600.0)))
 
     def _pause(self, seconds: float) -> bool:
@@ -89,7 +103,8 @@ def space_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         node: The node.
         changed: Called when some stopped or went on.
     """
-    return _watch("space-watch", _SPACE_WATCH_SECONDS, node.space_watch.check, changed)
+    check = partial(node.space_watch.check, patience_seconds=_SPACE_PATIENCE_SECONDS)
+    return _watch("space-watch", _SPACE_WATCH_SECONDS, check, changed, rest_factor=0.0)
 
 
 def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
@@ -99,7 +114,8 @@ def pool_watch(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
         node: The node.
         changed: Called when one failed or came back.
     """
-    return _watch("pool-watch", _POOL_WATCH_SECONDS, node.pool_watch.check, changed)
+    check = partial(node.pool_watch.check, patience_seconds=_POOL_PATIENCE_SECONDS)
+    return _watch("pool-watch", _POOL_WATCH_SECONDS, check, changed, rest_factor=0.0)
 
 
 def forgotten(node: LocalNode, changed: Callable[[], None]) -> Upkeep:
@@ -117,13 +133,15 @@ def _watch(
     interval_seconds: float,
     check: Callable[[], Sequence[str]],
     changed: Callable[[], None],
+    *,
+    rest_factor: float = _REST_FACTOR,
 ) -> Upkeep:
     def work(_: defragment.Pause) -> None:
         for note in check():
             _log.warning(name, note=note)
             changed()
 
-    return Upkeep(name, interval_seconds, work)
+    return Upkeep(name, interval_seconds, work, rest_factor=rest_factor)
 
 
 def _tell(outcomes: Iterator[defragment.Outcome]) -> None:

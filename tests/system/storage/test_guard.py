@@ -49,10 +49,13 @@ class Pod:
         self.log = folder / "log"
         self._freezer = (sys.executable, "-c", guarded.FREEZER, volume, self.lives, seconds)
         self.guard = self.start_guard()
-        self.standby = Container("--standby", "--folder", self.records, log=self.log)
+        self.standby = self.start_standby()
 
     def start_guard(self) -> Container:
         return Container("--folder", self.records, "--", *self._freezer, log=self.log)
+
+    def start_standby(self) -> Container:
+        return Container("--standby", "--folder", self.records, log=self.log)
 
     def recorded(self) -> list[Path]:
         return list(self.records.glob("*.json"))
@@ -92,6 +95,33 @@ def test_a_killed_guard_leaves_the_thaw_to_the_standby(pod: Pod, writer: Writer)
     pod.guard.signal(signal.SIGKILL)
     pod.guard.ends()
     _goes_on(writer, pod)
+
+
+def test_a_killed_standby_changes_nothing_and_its_successor_stands_by(
+    pod: Pod, writer: Writer
+) -> None:
+    agent = pod.guard.child()
+    pod.standby.signal(signal.SIGKILL)
+    pod.standby.ends()
+    pod.standby = pod.start_standby()
+    assert writer.waits(), "the freeze is its agent's, who lives"
+    assert pod.guard.child() == agent
+    pod.guard.signal(signal.SIGKILL)
+    pod.guard.ends()
+    _goes_on(writer, pod)
+
+
+def test_a_killed_standby_keeps_nobody_from_the_end_of_a_freeze(
+    volume: Path, scratch: Path, writer: Writer
+) -> None:
+    pod = Pod(volume, scratch, seconds=_SHORT_FREEZE_SECONDS)
+    try:
+        guarded.until("the freeze", lambda: pod.recorded() and writer.waits(), 20)
+        pod.standby.signal(signal.SIGKILL)
+        pod.standby.ends()
+        _goes_on(writer, pod)
+    finally:
+        pod.end()
 
 
 def test_guard_and_standby_killed_are_made_up_for_by_the_next_guard(

@@ -235,3 +235,21 @@ def test_a_peer_needs_exactly_one_identity(uris):
     method = "/mooring.agent.v1.NodeAgent/ListPools"
     with pytest.raises(errors.PermissionDenied):
         authorization.AGENT_RULES.check(method, {"peer_uri": uris})
+
+
+def test_a_renewal_outlives_any_fault(authority):
+    faults = [ValueError("no JSON"), errors.Unreachable("away")]
+    own = authorization.Identity(authorization.Role.NODE, ids.NodeName("n1"))
+
+    def obtain():
+        if faults:
+            raise faults.pop()
+        return authority.issue(own, NOW)
+
+    current = renewal.CurrentCertificate(obtain, Clock(), first_retry_seconds=0.05)
+    current.start()
+    try:
+        assert current.wait(timeout_seconds=10)
+        assert not faults
+    finally:
+        current.stop()

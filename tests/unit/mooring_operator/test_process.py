@@ -1,9 +1,11 @@
 """The operator's furniture: queue, workers, Lease, health, watching, statuses."""
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -286,6 +288,46 @@ class TestLeadership:
         assert sum(leader.renew() for leader in leaders) == 1
         lease = objects.must_get(cluster.LEASES, keys.OPERATOR_LEASE, keys.NAMESPACE)
         assert lease["spec"]["holderIdentity"] == "a"
+
+    def test_a_lease_without_a_spec_is_taken(self, objects: FakeCluster, ticks: Ticks) -> None:
+        objects.create(
+            cluster.LEASES, {"metadata": {"name": keys.OPERATOR_LEASE, "namespace": keys.NAMESPACE}}
+        )
+        first = Leadership(objects, Holder("a"), monotonic=ticks)
+        assert first.renew()
+        first.stop()
+        assert Leadership(objects, Holder("b"), monotonic=ticks).renew()
+
+    def test_any_fault_is_outlived(self, objects: FakeCluster) -> None:
+        faults: list[Exception] = [ValueError("no JSON"), OSError("no token")]
+
+        def fail(_: object) -> Exception | None:
+            return faults.pop() if faults else None
+
+        objects.fail = fail
+        first = Leadership(objects, Holder("a"))
+        first.start()
+        try:
+            _wait_until(first.may_act)
+            assert not faults
+            assert first.alive()
+        finally:
+            first.stop()
+        assert not first.alive()
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_one_whose_thread_ended_is_not_alive(self, objects: FakeCluster) -> None:
+        objects.fail = lambda _: KeyboardInterrupt()  # ends the thread
+        first = Leadership(objects, Holder("a"))
+        first.start()
+        _wait_until(lambda: not first.alive())
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < limit, "it did not come about"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("path", "code"), [("/healthz", 200), ("/readyz", 503), ("/x", 404)])

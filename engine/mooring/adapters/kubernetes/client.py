@@ -23,6 +23,7 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 _READ_TIMEOUT_SECONDS = 30.0
 _PAGE_SIZE = 500
 _POOL_SIZE = 32
+_SHOWN_BYTES = 200
 
 HTTP_BAD_REQUEST = 400
 HTTP_UNAUTHORIZED = 401
@@ -165,8 +166,7 @@ class KubernetesObjects:
         content_type: str = "application/json",
     ) -> cluster.Object:
         data = self._call(method, path, query=query, body=body, content_type=content_type)
-        result: cluster.Object = json.loads(data)
-        return result
+        return _object_of(data, f"{method} {path}")
 
     def _call(
         self,
@@ -180,8 +180,7 @@ class KubernetesObjects:
         headers: dict[str, Any] = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
-        # The client asks its hook for a fresh token here; projected tokens expire.
-        self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        self._add_token(headers, path, method, body)
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._api.call_api(
@@ -199,6 +198,29 @@ class KubernetesObjects:
         if response.status >= HTTP_BAD_REQUEST:
             raise error_of(response.status, data, f"{method} {path}")
         return data
+
+    def _add_token(
+        self, headers: dict[str, Any], path: str, method: str, body: cluster.Object | None
+    ) -> None:
+        """Adds the token; the client asks its hook for a fresh one, as projected tokens expire."""
+        try:
+            self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+            raise errors.Unreachable(
+                f"the API server cannot be asked without a token: {error}"
+            ) from error
+
+
+def _object_of(data: bytes, call: str) -> cluster.Object:
+    """Reads an answer; a proxy on the way, or a connection cut short, may have put in its own."""
+    try:
+        found: Any = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        shown = data[:_SHOWN_BYTES].decode(errors="replace")
+        raise errors.Unreachable(f"{call}: the answer is no JSON object: {shown!r}")
+    return found
 
 
 class _Expired(errors.Busy):
@@ -226,7 +248,7 @@ def _status_words(data: bytes) -> tuple[str, str]:
     try:
         status = json.loads(data)
     except ValueError:
-        return "", data[:200].decode(errors="replace")
+        return "", data[:_SHOWN_BYTES].decode(errors="replace")
     if not isinstance(status, dict):
         return "", ""
     return str(status.get("reason", "")), str(status.get("message", ""))

@@ -34,8 +34,8 @@ def node_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.N
 
 def snapshot_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:
     """Asks one node for its snapshots alone; of its volumes the report says nothing."""
-    pools = _pool_report(storage)
-    return replace(pools, snapshots=storage.list_snapshots())
+    snapshots = storage.list_snapshots()  # first: its pools tell afterwards what this is without
+    return replace(_pool_report(storage), snapshots=snapshots)
 
 
 def _pool_report(storage: nodes_port.NodeStorageAndSnapshots) -> catalogue_port.NodeReport:

@@ -1,8 +1,11 @@
 """What every use case of one node works with: its pools, its host, its locks and its clock."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mooring.domain import errors, ids, pools, volumes
 from mooring.planning import evacuation
@@ -17,8 +20,16 @@ from mooring.volumes.local.guarding import GuardedImages, GuardedRecords, PoolGu
 from mooring.volumes.local.layout import Layout
 from mooring.volumes.local.ledger import CUT_SUFFIX, Ledger
 from mooring.volumes.local.pool_set import PoolSet
+from mooring.volumes.local.side_by_side import SideBySide
 from mooring.volumes.local.standstill import Standstill
 from mooring.volumes.local.trash import Trash
+
+Found = TypeVar("Found")
+_LOOK_UP_SECONDS = 10.0
+_LIST_SECONDS = 30.0
+"""How long a pool may take to say what it has; the watch over pools gives it as long."""
+_UNREAD_SECONDS = 60.0
+"""How long a pool counts as unread after it was left out: longer than any report takes."""
 
 
 def image_of(key: ids.VolumeId | ids.SnapshotId) -> ids.ImageId:
@@ -57,6 +68,16 @@ class PoolBook:
         self.bases = Bases(self.images, self.records)
         self.trash = Trash(guarded, self.records, self.bases, clock)
         self.standstill: Mapping[ids.VolumeId, str] = {}
+        self._left_out = (float("-inf"), "")
+
+    def leave_out(self, why: str) -> None:
+        """Records that a list was made without what this pool has."""
+        self._left_out = (time.monotonic(), why)
+
+    def left_out(self) -> str:
+        """Says why a list of the last minute is without what this pool has; empty if none is."""
+        since, why = self._left_out
+        return why if time.monotonic() - since < _UNREAD_SECONDS else ""
 
     def require_open(self) -> None:
         """Refuses to put a new volume into a pool that is emptied.
@@ -96,6 +117,10 @@ class NodeContext:
         remote_snapshots: Snapshots of other nodes; None where there are none.
         background: Copies from other nodes, by volume id.
         standstill: Volumes that are frozen because there is no space.
+        lists: Looks at all that pools have.
+        look_ups: Looks for one thing in pools.
+        low_space: Looks at the trash where space is low.
+        expired_trash: Looks at what was in the trash for long enough.
     """
 
     node: ids.NodeName
@@ -106,6 +131,12 @@ class NodeContext:
     remote_snapshots: RemoteSnapshots | None = None
     background: Background = field(default_factory=Background)
     standstill: Standstill = field(default_factory=Standstill)
+    lists: SideBySide[Any] = field(default_factory=lambda: SideBySide("list", alone=False))
+    low_space: SideBySide[int] = field(default_factory=lambda: SideBySide("trash", alone=True))
+    expired_trash: SideBySide[Sequence[ids.VolumeId]] = field(
+        default_factory=lambda: SideBySide("expired-trash", alone=True)
+    )
+    look_ups: SideBySide[Any] = field(default_factory=lambda: SideBySide("look-up", alone=False))
 
     @property
     def pools(self) -> Mapping[ids.PoolName, PoolBook]:
@@ -141,11 +172,7 @@ class NodeContext:
         Raises:
             DataCorrupt: There is a record, but it cannot be read.
         """
-        for book in self.pools.values():
-            record = book.records.volume(volume_id)
-            if record is not None:
-                return book, record
-        return None
+        return self._look_up(self.pools.values(), lambda book: book.records.volume(volume_id))[0]
 
     def find_volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord] | None:
         """Returns a volume's pool and record, or None if the node surely has no such volume.
@@ -156,13 +183,16 @@ class NodeContext:
             DataCorrupt: There is a record, but it cannot be read.
             HostFailure: It may lie in a pool that could not be opened.
         """
-        found = self.look_up_volume(volume_id)
-        for book in () if found else self.pool_set.failing:
-            record = book.records.volume(volume_id)
-            if record is not None:
-                return book, record
+
+        def look(book: PoolBook) -> volumes.VolumeRecord | None:
+            return book.records.volume(volume_id)
+
+        found, silent = self._look_up(self.pools.values(), look)
         if found is None:
-            self._require_all_open(f"volume {volume_id}")
+            found, silent_too = self._look_up(self.pool_set.failing, look)
+            silent = [*silent, *silent_too]
+        if found is None:
+            self._require_all_asked(f"volume {volume_id}", silent)
         return found
 
     def volume(self, volume_id: ids.VolumeId) -> tuple[PoolBook, volumes.VolumeRecord]:
@@ -187,12 +217,11 @@ class NodeContext:
             DataCorrupt: There is a record, but it cannot be read.
             HostFailure: It may lie in a pool that could not be opened.
         """
-        for book in (*self.pools.values(), *self.pool_set.failing):
-            record = book.records.snapshot(snapshot_id)
-            if record is not None:
-                return book, record
-        self._require_all_open(f"snapshot {snapshot_id}")
-        return None
+        books = (*self.pools.values(), *self.pool_set.failing)
+        found, silent = self._look_up(books, lambda book: book.records.snapshot(snapshot_id))
+        if found is None:
+            self._require_all_asked(f"snapshot {snapshot_id}", silent)
+        return found
 
     def snapshot(self, snapshot_id: ids.SnapshotId) -> tuple[PoolBook, volumes.SnapshotRecord]:
         """Returns a snapshot's pool and record.
@@ -206,13 +235,52 @@ class NodeContext:
         self.pool(found[0].name)
         return found
 
-    def _require_all_open(self, what: str) -> None:
+    def _look_up(
+        self, books: Collection[PoolBook], look: Callable[[PoolBook], Found | None]
+    ) -> tuple[tuple[PoolBook, Found] | None, Sequence[ids.PoolName]]:
+        """Asks pools for a record; returns it with its pool, and which pools do not answer."""
+        asked = {book.name: partial(look, book) for book in books}
+        answers = self.look_ups.ask(asked, _LOOK_UP_SECONDS)
+        found = ((book, answers.get(book.name)) for book in books)
+        first = next(((book, record) for book, record in found if record is not None), None)
+        return first, [name for name in asked if name not in answers]
+
+    def ask_each(self, look: Callable[[PoolBook], Found]) -> list[tuple[PoolBook, Found | None]]:
+        """Asks each pool that serves for all that it has.
+
+        Returns:
+            Answers by pool; None of one that fails or does not answer in time, which `left_out`
+            tells of from then on.
+        """
+
+        def guarded(book: PoolBook) -> Found | None:
+            try:
+                return look(book)
+            except (errors.MooringError, OSError) as error:
+                book.guard.suspected = True
+                book.leave_out(str(error))
+                return None
+
+        books = list(self.pools.values())
+        looks = {book.name: partial(guarded, book) for book in books}
+        answers = self.lists.ask(looks, _LIST_SECONDS)
+        for book in books:
+            if book.name not in answers:
+                book.leave_out("its disk does not answer. See the node's kernel log (dmesg)")
+        return [(book, answers.get(book.name)) for book in books]
+
+    def _require_all_asked(self, what: str, silent: Sequence[ids.PoolName]) -> None:
         if self.failed:
             failed = self.failed[0]
             raise errors.HostFailure(
                 f"{what} may lie in pool {failed.name} of node {self.node}, which is not open "
                 f"({failed.message}); nothing is done to it until the pool is back, or is taken "
                 "out of the node's configuration"
+            )
+        if silent:
+            raise errors.HostFailure(
+                f"{what} may lie in pool {silent[0]} of node {self.node}, which does not answer; "
+                "nothing is done to it until the pool does. See the node's kernel log (dmesg)"
             )
 
     def require_running(self, book: PoolBook, volume_id: ids.VolumeId) -> None:

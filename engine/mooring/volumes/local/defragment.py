@@ -5,15 +5,19 @@ volume goes first: a round that meets one leaves the volume for the next round.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from mooring.domain import errors, ids, volumes
 from mooring.planning import fragmentation, space_marks
 from mooring.ports import extents as extents_port
 from mooring.volumes.local import attachments
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+from mooring.volumes.local.side_by_side import SideBySide
 
+_ROUND_SECONDS = 600.0
 Pause = Callable[[float], bool]
 """Waits so many seconds; returns True when the work shall end."""
 
@@ -48,25 +52,38 @@ class Defragmentation:
     def __init__(self, context: NodeContext, policy: fragmentation.Policy) -> None:
         self._context = context
         self._policy = policy
+        self._at_work = SideBySide[None]("defragmentation", alone=True)
+        self._outcomes: deque[Outcome] = deque()
 
     def run_once(self, pause: Pause) -> Iterator[Outcome]:
-        """Counts the extents of all volumes, and yields what it did to those with too many."""
-        carried = attachments.by_image(self._context.host)
-        for book in self._context.pools.values():
+        """Counts the extents of all volumes, and yields what it did to those with too many.
+
+        One pool after the other, so that all of them together keep the pace; one that takes very
+        long is not waited for, since its disk may be dead.
+        """
+        for book in list(self._context.pools.values()):
             if book.layout.extents is None:
                 continue
-            records = book.records.list_volumes().records
-            book.layout.keep_only({image_of(record.spec.volume_id) for record in records})
-            for record in records:
-                if record.state is not volumes.VolumeState.READY:
-                    continue
-                path = book.image_path(image_of(record.spec.volume_id))
-                used = path is not None and self._context.host.paths.identity(path) in carried
-                outcome = self._look_after(book, record, pause, used=used)
-                if outcome is not None:
-                    yield outcome
-                if pause(0):
-                    return
+            self._at_work.ask({book.name: partial(self._go_through, book, pause)}, _ROUND_SECONDS)
+            while self._outcomes:
+                yield self._outcomes.popleft()
+            if pause(0):
+                return
+
+    def _go_through(self, book: PoolBook, pause: Pause) -> None:
+        carried = attachments.by_image(self._context.host)
+        records = book.records.list_volumes().records
+        book.layout.keep_only({image_of(record.spec.volume_id) for record in records})
+        for record in records:
+            if record.state is not volumes.VolumeState.READY:
+                continue
+            path = book.image_path(image_of(record.spec.volume_id))
+            used = path is not None and self._context.host.paths.identity(path) in carried
+            outcome = self._look_after(book, record, pause, used=used)
+            if outcome is not None:
+                self._outcomes.append(outcome)
+            if pause(0):
+                return
 
     def _look_after(
         self, book: PoolBook, record: volumes.VolumeRecord, pause: Pause, *, used: bool

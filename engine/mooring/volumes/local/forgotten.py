@@ -6,17 +6,21 @@ whoever waits for that waits for ever.
 """
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
 from mooring.planning import kubelet_paths
 from mooring.ports import host
 from mooring.volumes.local import attachments
-from mooring.volumes.local.context import NodeContext, image_of
+from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+from mooring.volumes.local.side_by_side import SideBySide
 
+_PATIENCE_SECONDS = 30.0
 _WAIT_SECONDS = 30.0
 """A target without its pod's folder may be one that is being made for a pod that just came."""
 
@@ -45,6 +49,8 @@ class Forgotten:
         self._host = context.host
         self.wait_seconds = _WAIT_SECONDS
         self._since: dict[Path, float] = {}
+        self._looking = SideBySide[None]("forgotten", alone=True)
+        self._notes: deque[str] = deque()
 
     def check(self) -> list[str]:
         """Looks once at all mounts; returns what was let go, or could not be, for people."""
@@ -59,8 +65,15 @@ class Forgotten:
         due = [target for target, since in self._since.items() if now - since >= self.wait_seconds]
         if not due:
             return []
-        notes: list[str] = []
-        for attached in self._attached():
+        looks = {
+            book.name: partial(self._look_at, book, due) for book in self._context.pools.values()
+        }
+        self._looking.ask(looks, _PATIENCE_SECONDS)
+        return [self._notes.popleft() for _ in range(len(self._notes))]
+
+    def _look_at(self, book: PoolBook, due: Collection[Path]) -> None:
+        """Lets go of what lies in one pool."""
+        for attached in self._attached(book):
             devices = attachments.devices_of(self._host, attached.image)
             shown = (
                 *attachments.filesystem_mounts(self._host, devices),
@@ -69,11 +82,10 @@ class Forgotten:
             for target in {mount.target for mount in shown} & set(due):
                 try:
                     self._let_go(attached, target)
-                    notes.append(f"{attached.key}: let go at {target}, whose pod is gone")
+                    self._notes.append(f"{attached.key}: let go at {target}, whose pod is gone")
                 except errors.MooringError as error:
-                    self._since[target] = now
-                    notes.append(f"{attached.key}: cannot be let go at {target}: {error}")
-        return notes
+                    self._since[target] = time.monotonic()
+                    self._notes.append(f"{attached.key}: cannot be let go at {target}: {error}")
 
     def _is_orphan(self, mount: host.Mount) -> bool:
         folder = kubelet_paths.pod_folder_of(mount.target)
@@ -83,22 +95,18 @@ class Forgotten:
         identity = self._host.paths.identity
         return identity(pod) is None and identity(pod.parent) is not None
 
-    def _attached(self) -> Iterator[_Attached]:
-        """Returns the attached images of the node's pools."""
+    def _attached(self, book: PoolBook) -> Iterator[_Attached]:
+        """Returns the attached images of a pool."""
         carried = attachments.by_image(self._host)
-        for book in self._context.pools.values():
-            filling = volumes.VolumeState.FILLING
-            found: list[tuple[ids.VolumeId | ids.SnapshotId, bool]] = [
-                *(
-                    (r.spec.volume_id, r.state is filling)
-                    for r in book.records.list_volumes().records
-                ),
-                *((r.snapshot_id, True) for r in book.records.list_snapshots().records),
-            ]
-            for key, is_a_movers in found:
-                image = book.image_path(image_of(key))
-                if image is not None and self._host.paths.identity(image) in carried:
-                    yield _Attached(key, image, is_a_movers)
+        filling = volumes.VolumeState.FILLING
+        found: list[tuple[ids.VolumeId | ids.SnapshotId, bool]] = [
+            *((r.spec.volume_id, r.state is filling) for r in book.records.list_volumes().records),
+            *((r.snapshot_id, True) for r in book.records.list_snapshots().records),
+        ]
+        for key, is_a_movers in found:
+            image = book.image_path(image_of(key))
+            if image is not None and self._host.paths.identity(image) in carried:
+                yield _Attached(key, image, is_a_movers)
 
     def _let_go(self, attached: _Attached, target: Path) -> None:
         key = ids.VolumeId(attached.key)  # no snapshot ever stands still

@@ -15,9 +15,6 @@ from mooring.ports.records import Listing, VolumeRecords
 
 _FAULTS = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN, errno.ENXIO, errno.ENODEV})
 
-_REMEMBERED_SECONDS = 60.0
-"""Longer than any report takes: who was told nothing of a pool's volumes asks of the pool next."""
-
 
 class PoolGuard:
     """Whether one pool takes changes.
@@ -37,18 +34,6 @@ class PoolGuard:
         self.read_only = read_only
         self.failure = ""
         self.suspected = False
-        self._unlisted: tuple[float, str] | None = None
-
-    def could_not_list(self, error: Exception, now_seconds: float) -> None:
-        """Notes that its volumes could not be listed, whatever a later look says."""
-        self.suspected = True
-        self._unlisted = (now_seconds, str(error))
-
-    def unlisted(self, now_seconds: float) -> str:
-        """Returns why a list of volumes that somebody has now may be without this pool's."""
-        if self._unlisted is None or now_seconds - self._unlisted[0] > _REMEMBERED_SECONDS:
-            return ""
-        return f"its volumes could not be listed a moment ago: {self._unlisted[1]}"
 
     @contextmanager
     def changing(self) -> Iterator[None]:

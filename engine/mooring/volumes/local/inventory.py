@@ -1,9 +1,8 @@
 """What a node has: volumes, snapshots and pools, with use and health."""
 
-import time
 from collections.abc import Mapping, Sequence
 
-from mooring.domain import errors, ids, pools, volumes
+from mooring.domain import ids, pools, volumes
 from mooring.planning import admission, evacuation, sizes
 from mooring.ports import host
 from mooring.ports import pools as pool_ports
@@ -15,25 +14,19 @@ _NOTHING = pools.PoolCapacity(0, 0)
 
 
 def list_volumes(context: NodeContext) -> Sequence[volumes.VolumeStatus]:
-    """Returns every volume of the node with use and health, by id."""
+    """Returns every volume of the node with use and health, by id.
+
+    Volumes of a pool that fails or does not answer are left out; `list_pools` tells that from then
+    on, so ask it afterwards.
+    """
+    answers = context.ask_each(lambda book: _statuses(context, book))
+    found = [status for _, statuses in answers for status in statuses or ()]
+    return sorted(found, key=lambda status: status.record.spec.volume_id)
+
+
+def _statuses(context: NodeContext, book: PoolBook) -> list[volumes.VolumeStatus]:
     carried = attachments.by_image(context.host)
     table = context.host.mounts.table()
-    statuses: list[volumes.VolumeStatus] = []
-    for book in context.pools.values():
-        try:
-            statuses += _statuses(context, book, carried, table)
-        except (errors.HostFailure, OSError) as error:
-            # Its volumes keep their last report; the others have one.
-            book.guard.could_not_list(error, time.monotonic())
-    return sorted(statuses, key=lambda status: status.record.spec.volume_id)
-
-
-def _statuses(
-    context: NodeContext,
-    book: PoolBook,
-    carried: Mapping[host.FileIdentity, Sequence[host.LoopDevice]],
-    table: Sequence[host.Mount],
-) -> list[volumes.VolumeStatus]:
     images = book.images.images()
     statuses: list[volumes.VolumeStatus] = []
     for record in book.records.list_volumes().records:
@@ -57,18 +50,16 @@ def volume_condition(
 
 
 def list_snapshots(context: NodeContext) -> Sequence[volumes.SnapshotRecord]:
-    """Returns every snapshot of the node, by id."""
-    found = [
-        record
-        for book in context.pools.values()
-        for record in book.records.list_snapshots().records
-    ]
+    """Returns every snapshot of the node, by id; as for volumes, `list_pools` tells the rest."""
+    answers = context.ask_each(lambda book: book.records.list_snapshots().records)
+    found = [record for _, records in answers for record in records or ()]
     return sorted(found, key=lambda record: record.snapshot_id)
 
 
 def list_pools(context: NodeContext) -> Sequence[pools.PoolStatus]:
     """Returns every pool of the node, also those that could not be opened, by name."""
-    found = [_pool_status(context, book) for book in context.pools.values()]
+    answers = context.ask_each(lambda book: _pool_status(context, book))
+    found = [status or _unread_status(context, book) for book, status in answers]
     found += [_failed_status(context, failed) for failed in context.failed]
     return sorted(found, key=lambda status: status.name)
 
@@ -134,16 +125,9 @@ def _image_faults(record: volumes.VolumeRecord, usage: pools.ImageUsage | None) 
 
 def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
     faults = (*book.records.list_volumes().faults, *book.records.list_snapshots().faults)
-    unlisted = book.guard.unlisted(time.monotonic())
-    message = "; ".join((*filter(None, [book.guard.read_only, unlisted]), *faults))
+    message = "; ".join((*filter(None, [book.guard.read_only, book.left_out()]), *faults))
     healthy = not message
-    try:
-        budget = book.records.estimate()
-    except (errors.MooringError, OSError) as error:
-        return pools.PoolStatus(
-            book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,
-            provisioned_bytes=0, available_bytes=0, healthy=False, message=str(error),
-        )  # fmt: skip
+    budget = book.records.estimate()
     emptied = book.evacuation()
     if emptied is not None:
         message = "; ".join(filter(None, [message, evacuation.message(emptied)]))
@@ -166,6 +150,13 @@ def _pool_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
 def _shortage(book: PoolBook, budget: admission.Budget) -> str:
     standing_still = next(iter(book.standstill.values()), "")
     return standing_still or (admission.low_message(budget) if budget.without_bases.is_low else "")
+
+
+def _unread_status(context: NodeContext, book: PoolBook) -> pools.PoolStatus:
+    return pools.PoolStatus(
+        book.name, book.pool_uuid, context.node, book.images.properties.backend, _NOTHING,
+        provisioned_bytes=0, available_bytes=0, healthy=False, message=book.left_out(),
+    )  # fmt: skip
 
 
 def _failed_status(context: NodeContext, failed: pool_ports.FailedPool) -> pools.PoolStatus:

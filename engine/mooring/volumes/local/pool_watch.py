@@ -6,19 +6,23 @@ only after what its last opener was in the middle of has been ended.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mooring.domain import errors, ids, pools
 from mooring.ports import pools as pool_ports
 from mooring.ports.pools import FailedPool
 from mooring.volumes.local import recover
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+from mooring.volumes.local.side_by_side import SideBySide
 
 _PROBE_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
 _ANSWER_SECONDS = 2.0
+_PATIENCE_SECONDS = 10.0
 _SILENCE_SECONDS = 30.0
 _SHOWN_USERS = 3
 
@@ -70,31 +74,37 @@ class PoolWatch:
         rest = {True: _PROBE_SECONDS, False: _FIRST_RETRY_SECONDS}
         now = time.monotonic()
         self._turns = {name: _Turn(now + rest[name in context.pools]) for name in doors}
+        self._looking = SideBySide[None]("pool-look", alone=True)
+        self._notes: deque[str] = deque()
 
-    def check(self, *, now: bool = False) -> list[str]:
+    def check(self, *, now: bool = False, patience_seconds: float = _PATIENCE_SECONDS) -> list[str]:
         """Looks at the pools that are due, or whose operations met a fault; returns what changed.
 
         Args:
             now: Looks at all of them.
+            patience_seconds: How long one pool may keep the others waiting. Its look goes on.
         """
-        notes: list[str] = []
-        for name, door in list(self._doors.items()):
-            turn, serving = self._turns[name], self._context.pool_set.serving.get(name)
-            if serving is not None and self._may_leave(serving):
-                notes += self._leave(serving, door)
-                continue
-            suspected = serving is not None and serving.guard.suspected
-            if not (now or suspected or time.monotonic() >= turn.due):
-                continue
-            if serving is not None:
-                notes += self._watch(serving, door, turn)
-                continue
-            failing = [book for book in self._context.pool_set.failing if book.name == name]
-            came_back = self._mend(failing[0], door, turn) if failing else self._open(name, door)
-            notes += came_back
-            turn.rest_seconds = min(2 * turn.rest_seconds, _LONGEST_RETRY_SECONDS)
-            turn.due = time.monotonic() + turn.rest_seconds
-        return notes
+        doors = list(self._doors.items())
+        looks = {name: partial(self._look_at, name, door, now=now) for name, door in doors}
+        self._looking.ask(looks, patience_seconds)
+        return [self._notes.popleft() for _ in range(len(self._notes))]
+
+    def _look_at(self, name: ids.PoolName, door: pool_ports.PoolDoor, *, now: bool) -> None:
+        turn, serving = self._turns[name], self._context.pool_set.serving.get(name)
+        if serving is not None and self._may_leave(serving):
+            self._notes.extend(self._leave(serving, door))
+            return
+        suspected = serving is not None and serving.guard.suspected
+        if not (now or suspected or time.monotonic() >= turn.due):
+            return
+        if serving is not None:
+            self._notes.extend(self._watch(serving, door, turn))
+            return
+        failing = [book for book in self._context.pool_set.failing if book.name == name]
+        came_back = self._mend(failing[0], door, turn) if failing else self._open(name, door)
+        self._notes.extend(came_back)
+        turn.rest_seconds = min(2 * turn.rest_seconds, _LONGEST_RETRY_SECONDS)
+        turn.due = time.monotonic() + turn.rest_seconds
 
     def _may_leave(self, book: PoolBook) -> bool:
         """Whether a pool that the node shall not have any more holds nothing, or nobody uses it."""
@@ -127,7 +137,9 @@ class PoolWatch:
             return []
         turn.rest_seconds, turn.due = _FIRST_RETRY_SECONDS, time.monotonic()
         silent = turn.probe is not None  # and then nobody may ask it for anything else either
-        self._fail(book, fault, [] if silent else _users(self._context, book))
+        self._fail(book, fault, [])
+        if not silent:
+            self._fail(book, fault, _users(self._context, book))
         return [f"pool {book.name} has failed: {fault}"]
 
     def _mend(self, book: PoolBook, door: pool_ports.PoolDoor, turn: _Turn) -> list[str]:

@@ -3,12 +3,16 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mooring.domain import errors, ids, volumes
 from mooring.planning import kubelet_paths
 from mooring.volumes.local import attachments, expand, provision
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+
+_FREEING_SECONDS = 30.0
+"""How long one pool may keep the others waiting, once; its own work goes on."""
 
 
 def delete_volume(context: NodeContext, volume_id: ids.VolumeId) -> None:
@@ -89,24 +93,31 @@ def undelete_volume(context: NodeContext, volume_id: ids.VolumeId) -> volumes.Vo
 
 def free_trash_for_low_space(context: NodeContext) -> Mapping[ids.PoolName, int]:
     """Frees trash in every pool whose space is low; returns how many volumes went, by pool."""
-    freed = {}
-    for book in context.pools.values():
+
+    def free(book: PoolBook) -> int:
         try:
-            freed[book.name] = book.trash.free_for_low_space()
+            return book.trash.free_for_low_space()
         except (errors.MooringError, OSError):
-            continue  # a pool that failed must not keep the others waiting; its status tells
+            return 0  # its status tells
+
+    looks = {book.name: partial(free, book) for book in context.pools.values()}
+    freed = context.low_space.ask(looks, _FREEING_SECONDS)
     return {name: count for name, count in freed.items() if count}
 
 
 def free_expired_trash(context: NodeContext) -> Sequence[ids.VolumeId]:
     """Frees what is kept long enough in every pool; see `ports.nodes.NodeTrash`."""
-    freed: list[ids.VolumeId] = []
     failures: list[errors.MooringError] = []
-    for book in context.pools.values():
+
+    def free(book: PoolBook) -> Sequence[ids.VolumeId]:
         try:
-            freed += book.trash.free_expired()
+            return book.trash.free_expired()
         except errors.MooringError as error:
             failures.append(error)
+            return ()
+
+    looks = {book.name: partial(free, book) for book in context.pools.values()}
+    freed = context.expired_trash.ask(looks, _FREEING_SECONDS)
     if failures:
         raise failures[0]
-    return freed
+    return [volume_id for found in freed.values() for volume_id in found]

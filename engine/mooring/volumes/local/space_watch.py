@@ -1,11 +1,14 @@
 """Looking after the space of a node's pools: sparse volumes stand still rather than lose writes.
 
 A look costs one `statvfs` a pool while there is room. Near the mark, what was promised is counted
-once a second, because a pool that keeps its promises may be written full.
+once a second, because a pool that keeps its promises may be written full. A count takes time with
+the number of images, so the looks go on beside it.
 """
 
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from mooring.domain import errors, ids, pools, quantities, volumes
@@ -13,20 +16,29 @@ from mooring.planning import admission, space_marks
 from mooring.planning.space_marks import Room
 from mooring.volumes.local import attachments
 from mooring.volumes.local.context import NodeContext, PoolBook, image_of
+from mooring.volumes.local.side_by_side import SideBySide
 
+_PATIENCE_SECONDS = 10.0
 _COUNT_SECONDS = 1.0
+_FIRST_COUNT_SECONDS = 0.2
+"""How long the first count is waited for, before it is known whether volumes must stand still."""
 _FIRST_BREATH_SECONDS = 2.0
 _LONGEST_BREATH_SECONDS = 30.0
 
 
 @dataclass
 class _Look:
-    """What is known of one pool from the looks before."""
+    """What is known of one pool from the looks before.
 
+    It may be over, when the pool was taken out of service, while a look into it still hangs.
+    """
+
+    over: bool = False
     free_bytes: int | None = None
     looked_at: float = 0.0
     pace: float = 0.0
-    counted_at: float = float("-inf")
+    near: bool = False
+    asked_at: float = float("-inf")
     count: admission.Budget | None = None
     frozen: set[ids.VolumeId] = field(default_factory=set)
     held_at: float = 0.0
@@ -44,31 +56,49 @@ class SpaceWatch:
     def __init__(self, context: NodeContext) -> None:
         self._context = context
         self._looks: dict[ids.PoolName, _Look] = {}
+        self._looking = SideBySide[None]("space-look", alone=True)
+        self._counting = SideBySide[None]("space-count", alone=True)
+        self._notes: deque[str] = deque()
 
-    def check(self) -> list[str]:
-        """Looks at every pool that serves; returns what changed, for people."""
-        notes: list[str] = []
+    def check(self, *, patience_seconds: float = _PATIENCE_SECONDS) -> list[str]:
+        """Looks at every pool that serves; returns what changed, for people.
+
+        Args:
+            patience_seconds: How long one pool may keep the others waiting. Its look goes on.
+        """
         serving = dict(self._context.pools)
         for name in self._looks.keys() - serving.keys():
-            self._let_go(self._looks.pop(name))  # its disk failed, which is another matter
-        for name, book in serving.items():
-            look = self._looks.setdefault(name, _Look())
-            try:
-                notes += self._check(book, look)
-            except (errors.MooringError, OSError) as error:
-                notes += [f"pool {name}: its space cannot be looked at: {error}"]
-        return notes
+            self._end(self._looks.pop(name))  # its disk failed, which is another matter
+        looks = {
+            name: partial(self._look_at, book, self._looks.setdefault(name, _Look()))
+            for name, book in serving.items()
+        }
+        self._looking.ask(looks, patience_seconds)
+        return [self._notes.popleft() for _ in range(len(self._notes))]
 
     def stop(self) -> None:
         """Thaws everything."""
-        for look in self._looks.values():
+        for name in list(self._looks):
+            self._end(self._looks.pop(name))
+
+    def _look_at(self, book: PoolBook, look: _Look) -> None:
+        try:
+            self._notes.extend(self._check(book, look))
+        except (errors.MooringError, OSError) as error:
+            self._notes.append(f"pool {book.name}: its space cannot be looked at: {error}")
+        if look.over:
             self._let_go(look)
+
+    def _end(self, look: _Look) -> None:
+        look.over = True
+        self._let_go(look)
 
     def _check(self, book: PoolBook, look: _Look) -> list[str]:
         room = self._room(book, look)
         if look.frozen:
             return self._go_on(book, look, room)
         if not room.must_freeze:
+            book.standstill = {}
             return []
         look.breath_at, look.rest_seconds = time.monotonic(), _FIRST_BREATH_SECONDS
         return self._freeze(book, look, room)
@@ -82,15 +112,23 @@ class SpaceWatch:
         unwritten_bytes = self._context.host.filesystems.unwritten_bytes()
         room = Room(capacity, unwritten_bytes=unwritten_bytes, pace=look.pace)
         if not (room.is_near or look.frozen):
-            look.count = None
+            look.near, look.count, look.asked_at = False, None, float("-inf")
             return room
+        look.near = True
         return self._counted(book, look, room, now)
 
     def _counted(self, book: PoolBook, look: _Look, room: Room, now: float) -> Room:
-        """Adds what was promised. A promise that fits is kept until the next count."""
-        if look.count is None or now - look.counted_at >= _COUNT_SECONDS:
-            look.count, look.counted_at = book.records.budget(), now
+        """Adds what was promised. A promise that fits is kept until the next count.
+
+        While nothing was counted yet, as much may be wanting as there can be.
+        """
+        if now - look.asked_at >= _COUNT_SECONDS:
+            look.asked_at = now
+            patience_seconds = _FIRST_COUNT_SECONDS if look.count is None else 0.0
+            self._counting.ask({book.name: partial(self._count, book, look)}, patience_seconds)
         count = look.count
+        if count is None:
+            return replace(room, wanting_bytes=room.capacity.total_bytes)
         fits = count.wanting_bytes <= count.capacity.free_bytes - count.owed_bytes
         return Room(
             room.capacity,
@@ -99,6 +137,15 @@ class SpaceWatch:
             unwritten_bytes=room.unwritten_bytes,
             pace=room.pace,
         )
+
+    def _count(self, book: PoolBook, look: _Look) -> None:
+        try:
+            count = book.records.budget()
+        except (errors.MooringError, OSError) as error:
+            self._notes.append(f"pool {book.name}: its promises cannot be counted: {error}")
+            look.count = None
+        else:
+            look.count = count if look.near else None
 
     def _freeze(self, book: PoolBook, look: _Look, room: Room) -> list[str]:
         """Freezes all that can be, then frees what is nobody's any more."""
