@@ -120,12 +120,15 @@ class SuspectPlace:
         good: The newest backup that has what was there before. It is held as long as a backup
             names it here.
         good_at: The moment that it stands for, UTC.
+        coarse: Whether only some of them are known not to be what they were, because more is
+            suspect than is listed, or because it was not looked at since somebody may have written.
     """
 
     offset_bytes: int
     length_bytes: int
     good: BackupId
     good_at: datetime
+    coarse: bool = False
 
     @property
     def end_bytes(self) -> int:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mooring.backup import block_repair, block_targets, progress
+from mooring.backup import block_repair, block_targets, progress, scrub, suspicion
 from mooring.backup.block_repair import BlockRequest, BlockState
 from mooring.domain import backups, errors
-from support.rotting_volume import CHUNK, Volume
+from mooring.domain.extents import Range
+from mooring.planning import scrubbing
+from support.rotting_volume import CHUNK, CHUNKS, Volume
 
 AT = 300 * CHUNK + 77
 _LOCK = """
@@ -94,6 +96,60 @@ def test_two_places_of_one_chunk_that_went_bad_one_after_the_other(volume: Volum
     assert volume.places()[:2] == [(AT, 1, "bk-0"), (AT + 5, 1, "bk-1")]
     assert mend(volume, "bk-2") == [BlockState.MENDED] * 2
     assert volume.content == volume.engine.restore("bk-0")
+
+
+def test_a_write_between_two_bad_bytes_is_never_undone(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    volume.back_up()
+    volume.rot(AT, AT + 9)
+    volume.back_up()
+    assert volume.places() == [(AT, 10, "bk-0")]
+    volume.write(AT + 3, b"user")
+    for backup_id in ("bk-2", "bk-3"):
+        volume.back_up()
+        assert volume.places() == [(AT, 1, "bk-0"), (AT + 9, 1, "bk-0")]
+        assert mend(volume, backup_id) == [BlockState.CHANGED]
+        assert volume.content[AT + 3 : AT + 7] == b"user"
+    assert mend(volume, "bk-3", overwrite_changed=True) == [BlockState.MENDED]
+    assert volume.content[AT + 3 : AT + 7] == b"user"
+    volume.written = [Range(AT, 10)]
+    assert volume.back_up().suspect == ()
+
+
+@pytest.mark.parametrize("most_lost", [10, 4096])
+def test_what_somebody_wrote_is_never_taken_for_damage_however_much_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_lost: int
+) -> None:
+    monkeypatch.setattr(scrubbing, "MOST_PLACES", 5)
+    monkeypatch.setattr(scrub, "_MOST_LOST", most_lost)
+    volume = Volume(tmp_path)
+    volume.back_up()
+    volume.write(500 * CHUNK, b"N" * CHUNK)
+    volume.rot(*range(CHUNK + 7, CHUNKS * CHUNK, 37 * CHUNK))
+    for backup_id in ("bk-1", "bk-2"):
+        volume.back_up()
+        before = bytes(volume.content)
+        with pytest.raises(errors.PreconditionFailed, match="restore backup bk-0"):
+            mend(volume, backup_id)
+        with pytest.raises(errors.PreconditionFailed, match="nothing was changed"):
+            mend(volume, backup_id, offset_bytes=500 * CHUNK)
+        assert volume.content == before
+    if most_lost > 10:
+        assert mend(volume, "bk-2", offset_bytes=CHUNK + 7) == [BlockState.MENDED]
+        assert volume.content[500 * CHUNK : 501 * CHUNK] == b"N" * CHUNK
+
+
+def test_what_was_not_looked_at_and_may_be_written_is_left_alone(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = volume.engine.restore("bk-0")
+    monkeypatch.setattr(suspicion, "_MOST_JUDGED", 1)
+    volume.write(AT, b"user")
+    volume.back_up()
+    with pytest.raises(errors.PreconditionFailed, match="not told apart"):
+        mend(volume, "bk-2")
+    assert volume.content[AT : AT + 4] == b"user"
+    assert volume.content[900 * CHUNK] != good[900 * CHUNK]
 
 
 def test_a_backup_that_is_not_suspect_mends_nothing(volume: Volume) -> None:

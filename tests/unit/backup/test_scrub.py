@@ -1,5 +1,6 @@
 """What a disk lost is found, said and not forgotten; what somebody wrote is never taken for it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -292,6 +293,51 @@ def test_a_disk_that_lost_much_is_read_anew_and_told_in_one_place(
     assert volume.places() == [(0, len(volume.content), "bk-0"), (7, 1, "bk-1")]
     assert "restore the volume" in "".join(volume.notes)
     assert volume.back_up(accept_suspect=True).suspect == ()
+
+
+def test_many_places_forget_no_good_backup_and_no_bad_byte(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrubbing, "MOST_PLACES", 10)
+    volume.rot(800 * CHUNK + 5)
+    volume.back_up()
+    many = range(7, 700 * CHUNK, 10 * CHUNK)
+    volume.rot(*many, 900 * CHUNK)
+    record = volume.back_up()
+    assert set(record.holds) == {"bk-0", "bk-1"}
+    assert len(record.suspect) == 10
+    volume.rot(*many)  # a cable: they are read right again, and the other two are as bad as before
+    volume.back_up()
+    assert volume.places() == [(800 * CHUNK + 5, 1, "bk-0"), (900 * CHUNK, 1, "bk-1")]
+    assert volume.is_honest()
+
+
+def test_many_places_in_a_volume_that_grew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrubbing, "MOST_PLACES", 10)
+    volume = Volume(tmp_path, 900 * CHUNK)
+    volume.back_up()
+    volume.rot(899 * CHUNK + 5)
+    volume.written = [Range(900 * CHUNK, 300 * CHUNK)]
+    volume.content += bytes([7]) * 300 * CHUNK
+    volume.back_up()
+    volume.rot(*range(7, 700 * CHUNK, 50 * CHUNK), *range(900 * CHUNK, 950 * CHUNK, 5 * CHUNK))
+    for _ in range(3):
+        assert set(volume.back_up().holds) == {"bk-0", "bk-1"}
+    assert volume.is_honest()
+
+
+def test_a_place_beyond_the_end_of_the_good_backup_was_zeros(volume: Volume) -> None:
+    beyond = backups.SuspectPlace(
+        CHUNKS * CHUNK, 3 * CHUNK, backups.BackupId("bk-0"), volume.made[0].point_in_time
+    )
+    volume.written = [Range(CHUNKS * CHUNK, 3 * CHUNK)]
+    volume.content += b"x" * 3 * CHUNK
+    volume.back_up()
+    parent = replace(volume.made[-1], scrub=backups.ScrubRecord(suspect=(beyond,)))
+    image = volume.engine.folder / "image"
+    with devices.VolumeSource(image) as source:
+        judged = suspicion.Suspicion(volume.engine.open(), parent, source).judge(set())
+    assert scrubbing.joined(judged.places) == (beyond,)
 
 
 def test_what_the_repository_lost_as_well_is_suspect_all_the_same(volume: Volume) -> None:
