@@ -35,13 +35,15 @@ class ScrubRequest:
 
     Attributes:
         parent: The backup before.
-        tree: Its tree; None when nothing is compared with it.
+        latest: Those whose suspect places are looked at; mostly the parent alone.
+        tree: The parent's tree; None when nothing is compared with it.
         changed: What may differ from it; everything when there is no tree.
         turn: What of the rest is read again.
         why_all: Why that is everything; empty when it is a part.
     """
 
     parent: backups.BackupManifest
+    latest: tuple[backups.BackupManifest, ...] = ()
     tree: tree_reader.TreeReader | None = None
     changed: Iterable[Range] = ()
     turn: scrubbing.Turn = scrubbing.NO_TURN
@@ -83,27 +85,28 @@ def scrub(
         Cancelled: The watch said so.
     """
     parent, size, end = request.parent, request.parent.chunk_size_bytes, source.size_bytes
-    known = suspicion.Suspicion(repository, parent, source)
-    at_known = _ranges(known.numbers, size, end)
+    own = suspicion.Suspicion(repository, parent, source)
+    known = _Known(own)
     changed = [Range(0, end)] if request.tree is None else request.changed
-    untouched = scrubbing.without(at_known, changed_ranges.aligned(changed, size, end))
-    judged = known.judge({one.offset_bytes // size for one in untouched})
+    for one in request.latest:
+        same = one.backup_id == parent.backup_id
+        known.judge(own if same else suspicion.Suspicion(repository, one, source), changed)
     found = _Found()
     if request.tree is not None:
-        apart = changed_ranges.aligned(Together(changed, at_known), size, end)
+        apart = changed_ranges.aligned(Together(changed, sorted(known.ranges)), size, end)
         rest = scrubbing.without(request.turn.ranges, apart)
         found = _Scrubbing(repository, source, request, watch).run(request.tree, rest)
-    lost = [known.everything()] if found.lost_much else known.placed(*found.lost())
-    all_again = found.lost_much or bool(found.broken) or judged.broken
-    again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
+    lost = [own.everything()] if found.lost_much else own.placed(*found.lost())
+    all_again = found.lost_much or bool(found.broken) or known.broken
+    again = tuple(sorted({*known.again, *_ranges(found.differing, size, end)}))
     record = backups.ScrubRecord(
         next_chunk=request.turn.next_chunk,
         bytes_read=found.bytes_read,
-        doubted=bool(lost or judged.fresh),
+        doubted=bool(lost or known.fresh),
         whole=request.tree is None or bool(request.why_all) or all_again,
-        suspect=scrubbing.joined([*judged.places, *lost]),
+        suspect=scrubbing.joined([*known.places, *lost]),
     )
-    notes = [*judged.notes, *found.notes()]
+    notes = [*known.notes, *found.notes()]
     if request.why_all:
         notes.append(f"the rest was read as well, because {request.why_all}")
     return Scrubbed(record, (Range(0, end),) if all_again else again, notes)
@@ -117,6 +120,28 @@ class Together:
 
     def __iter__(self) -> Iterator[Range]:
         return merge(*self._parts)
+
+
+class _Known:
+    """What became of all that earlier backups found suspect."""
+
+    def __init__(self, own: suspicion.Suspicion) -> None:
+        self._own = own
+        self.ranges: list[Range] = []  # looked at
+        self.again: list[Range] = []  # to be read into the backup
+        self.places: list[backups.SuspectPlace] = []
+        self.notes: list[str] = []
+        self.fresh = self.broken = False
+
+    def judge(self, one: suspicion.Suspicion, changed: Iterable[Range]) -> None:
+        judged = one.judge(changed)
+        self.ranges += one.ranges
+        # What is as in another backup need not be as in the parent.
+        self.again += judged.changed if one is self._own else one.ranges
+        self.places += judged.places
+        self.notes += [note for note in judged.notes if note not in self.notes]
+        self.fresh = self.fresh or judged.fresh
+        self.broken = self.broken or judged.broken
 
 
 @dataclass

@@ -14,7 +14,7 @@ from mooring.backup import repository as repositories
 from mooring.backup.format import chunks, layout
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
-from mooring.planning import scrubbing
+from mooring.planning import changed_ranges, scrubbing
 
 _MOST_NARROWED = 64
 _MOST_JUDGED = 4096
@@ -28,14 +28,14 @@ class Judged:
 
     Attributes:
         places: Those that are suspect still.
-        changed: Numbers of chunks that are not what they were in the backup before.
+        changed: The chunks that are not what they were in the backup before.
         fresh: Whether one of those is no known write's doing.
         broken: Whether the backup before cannot be read, so that all of it stays suspect.
         notes: Things worth knowing, for a log.
     """
 
     places: list[backups.SuspectPlace] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
+    changed: list[Range] = field(default_factory=list)
     fresh: bool = False
     broken: bool = False
     notes: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Suspicion:
     """The suspect places of one backup, looked at in the volume as it is later.
 
     Attributes:
-        numbers: Numbers of the chunks that they touch and that are looked at, in order.
+        ranges: The chunks that they touch and that are looked at, in order.
     """
 
     def __init__(
@@ -66,14 +66,19 @@ class Suspicion:
             found = self._chunks_of(places)
             if len(found) <= _MOST_JUDGED:
                 break
-        self._looked_at, self.numbers = places, found
+        self._looked_at, self._numbers = places, found
+        self.ranges = tuple(self._range(number) for number in found)
 
-    def judge(self, untouched: set[int]) -> Judged:
+    def judge(self, changed: Iterable[Range]) -> Judged:
         """Looks at each known place.
 
         Args:
-            untouched: Numbers of those chunks that tracking says are as they were.
+            changed: What may have been written, by tracking; the rest is as it was.
         """
+        touched = changed_ranges.aligned(changed, self._size, self._source.size_bytes)
+        untouched = {
+            one.offset_bytes // self._size for one in scrubbing.without(self.ranges, touched)
+        }
         try:
             judged = self._judge_each(untouched)
         except errors.DataCorrupt as error:
@@ -95,7 +100,7 @@ class Suspicion:
 
     def _parts(self) -> Iterator[tuple[backups.SuspectPlace, int]]:
         """Yields what of each place that is looked at is in which chunk."""
-        present = set(self.numbers)
+        present = set(self._numbers)
         for place in self._looked_at:
             for number in scrubbing.chunks_of([place], self._size):
                 if number in present:
@@ -111,7 +116,7 @@ class Suspicion:
                 f"{len(judged.places)} places are suspect since an earlier backup, the first at "
                 f"byte {first.offset_bytes}"
             )
-        elif self.numbers:
+        elif self._numbers:
             judged.notes.append("what was suspect is mended or overwritten")
         return judged
 
@@ -154,7 +159,7 @@ class Suspicion:
             return
         seen, before = ident(self._id_key, now), left.chunk_id(number)
         if seen != before:
-            judged.changed.append(number)
+            judged.changed.append(self._range(number))
         try:
             good = self._content(place.good)
             if seen == good.chunk_id(number):
@@ -180,11 +185,15 @@ class Suspicion:
             self._contents[backup_id] = tree_walk.Content(self._repository, manifest, walks=False)
         return self._contents[backup_id]
 
-    def _whole(self, number: int) -> backups.SuspectPlace:
+    def _range(self, number: int) -> Range:
         offset = number * self._size
-        length = min(self._size, self._source.size_bytes - offset)
-        moment = self._parent.point_in_time
-        return backups.SuspectPlace(offset, length, self._parent.backup_id, moment)
+        return Range(offset, min(self._size, self._source.size_bytes - offset))
+
+    def _whole(self, number: int) -> backups.SuspectPlace:
+        whole, before = self._range(number), self._parent
+        return backups.SuspectPlace(
+            whole.offset_bytes, whole.length_bytes, before.backup_id, before.point_in_time
+        )
 
     def _part(self, place: backups.SuspectPlace, number: int) -> backups.SuspectPlace:
         start = max(place.offset_bytes, number * self._size)

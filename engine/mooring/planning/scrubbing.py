@@ -83,16 +83,17 @@ def whole_turn(parent: backups.BackupManifest, size_bytes: int) -> Turn:
     return Turn((Range(0, size_bytes),), parent.scrub.next_chunk)
 
 
-def why_whole(parent: backups.BackupManifest, *, elsewhere: bool, asked: bool) -> str:
+def why_whole(before: Iterable[backups.BackupManifest], *, elsewhere: bool, asked: bool) -> str:
     """Returns why all that tracking says is unchanged is read too; empty when it is not.
 
     Args:
-        parent: The backup before.
+        before: The backups before: what it builds on, and the last ones of the volume.
         elsewhere: Whether a backup of another volume of the pool found something.
         asked: Whether somebody asks for it.
     """
-    if parent.scrub.doubted:
-        return f"backup {parent.backup_id} found what tracking did not say"
+    for one in before:
+        if one.scrub.doubted:
+            return f"backup {one.backup_id} found what tracking did not say"
     if elsewhere:
         return "the disk lost something of another volume of this pool"
     return "that is asked for" if asked else ""

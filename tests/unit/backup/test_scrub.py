@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import devices, progress, scrub, suspicion
+from mooring.backup import devices, progress, repository, scrub, suspicion
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
 from mooring.planning import scrubbing
+from support import collecting
 from support.rotting_volume import CHUNK, CHUNKS, Volume
 
 
@@ -185,6 +186,86 @@ def test_what_was_taken_as_it_is_stays_so_with_another_parent(
     assert volume.back_up(tracked=False, parent=parent).suspect == ()
 
 
+def tracked_since(
+    volume: Volume, backup_id: str, *written: Range, **more: bool
+) -> backups.ScrubRecord:
+    """Backs up by what changed since a backup that need not be the last one."""
+    (base,) = [one for one in volume.made if one.backup_id == backup_id]
+    repository_id = volume.engine.open().config.repository_id
+    changes = backups.Changes(base.backup_id, repository_id, base.volume.size_bytes, list(written))
+    record = volume.back_up(scrub=scrubbing.NEVER, changes=changes, **more)
+    assert volume.made[-1].parent == backup_id
+    assert volume.is_honest()
+    return record
+
+
+def test_doubt_does_not_end_with_a_base_behind_the_last_backup(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    assert volume.back_up(scrub=scrubbing.NEVER, read_everything=True).doubted
+    # A program read the bad page and wrote it back; the mover was killed before the base moved.
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert (record.whole, record.doubted) == (True, False)
+    assert "bk-1 found what tracking did not say" in "".join(volume.notes)
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert not record.whole
+
+
+def test_a_base_behind_the_last_backup_takes_in_what_is_mended_or_written(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77, 500 * CHUNK)
+    volume.back_up()
+    volume.rot(500 * CHUNK)
+    volume.write(300 * CHUNK, bytes(CHUNK))
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert (record.suspect, record.doubted) == ((), False)
+
+
+def test_what_was_taken_as_it_is_stays_so_with_a_base_behind(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.back_up(tracked=False, accept_suspect=True)
+    assert tracked_since(volume, "bk-1").suspect == ()
+    assert volume.back_up().suspect == ()
+
+
+def test_a_base_behind_with_another_chunk_size(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.back_up(tracked=False, chunk_size_bytes=2 * CHUNK)
+    tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+
+
+def test_a_late_backup_of_an_older_snapshot_is_heard(volume: Volume) -> None:
+    volume.back_up()
+    volume.engine.clock.advance(-3600)
+    volume.rot(300 * CHUNK + 77)
+    assert tracked_since(volume, "bk-0", read_everything=True).doubted
+    volume.engine.clock.advance(7200)
+    tracked_since(volume, "bk-1", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+
+
+def test_of_old_backups_only_those_are_read_that_may_know_more(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        volume.engine.back_up(b"another", f"other-{number}", uid=f"other-{number}")
+    collecting.age(volume.engine.store, timedelta(days=1))
+    volume.back_up()
+    read: list[str] = []
+    real = repository.Repository.manifest
+
+    def manifest(self: repository.Repository, name: backups.BackupId) -> backups.BackupManifest:
+        read.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(repository.Repository, "manifest", manifest)
+    volume.back_up()
+    assert not [name for name in read if name.startswith("other")]
+
+
 def test_doubt_is_about_one_volume(volume: Volume) -> None:
     volume.rot(300 * CHUNK + 77)
     volume.back_up()
@@ -336,7 +417,9 @@ def test_a_place_beyond_the_end_of_the_good_backup_was_zeros(volume: Volume) -> 
     parent = replace(volume.made[-1], scrub=backups.ScrubRecord(suspect=(beyond,)))
     image = volume.engine.folder / "image"
     with devices.VolumeSource(image) as source:
-        judged = suspicion.Suspicion(volume.engine.open(), parent, source).judge(set())
+        judged = suspicion.Suspicion(volume.engine.open(), parent, source).judge(
+            [Range(0, source.size_bytes)]
+        )
     assert scrubbing.joined(judged.places) == (beyond,)
 
 

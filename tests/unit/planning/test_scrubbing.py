@@ -112,10 +112,10 @@ def test_a_whole_turn_reads_all_and_the_next_goes_on_where_it_was() -> None:
 
 def test_tracking_is_doubted_after_a_finding_of_its_own_or_of_a_neighbour() -> None:
     sound, doubtful = manifest(CHUNK), manifest(CHUNK, doubted=True)
-    assert scrubbing.why_whole(sound, elsewhere=False, asked=False) == ""
-    assert "asked for" in scrubbing.why_whole(sound, elsewhere=False, asked=True)
-    assert "another volume" in scrubbing.why_whole(sound, elsewhere=True, asked=True)
-    assert "bk-1 found" in scrubbing.why_whole(doubtful, elsewhere=True, asked=False)
+    assert scrubbing.why_whole([sound], elsewhere=False, asked=False) == ""
+    assert "asked for" in scrubbing.why_whole([sound], elsewhere=False, asked=True)
+    assert "another volume" in scrubbing.why_whole([sound], elsewhere=True, asked=True)
+    assert "bk-1 found" in scrubbing.why_whole([sound, doubtful], elsewhere=True, asked=False)
 
 
 def test_a_clock_that_was_set_back_reads_the_least() -> None:
