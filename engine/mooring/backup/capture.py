@@ -180,6 +180,7 @@ def _basis(
         request.volume,
         request.chunk_size_bytes,
         request.parent,
+        request.point_in_time,
         repository.surroundings.clock.now(),
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
@@ -278,6 +279,10 @@ def _manifest(
     root: bytes,
 ) -> backups.BackupManifest:
     finished_at = repository.surroundings.clock.now()
+
+    def is_before(one: backups.BackupManifest) -> bool:
+        return backup_parents.came_before(one, request.point_in_time, finished_at)
+
     earlier = (*session.sessions, *(parent.origins if parent else ()))
     return backups.BackupManifest(
         backup_id=request.backup_id,
@@ -286,7 +291,7 @@ def _manifest(
         consistency=request.consistency,
         point_in_time=request.point_in_time,
         finished_at=finished_at,
-        parent=parent.backup_id if parent else None,
+        parent=parent.backup_id if parent and is_before(parent) else None,
         session=session.session_id,
         root=root,
         origins=tuple(dict.fromkeys((session.session_id, *earlier)))[:_MAXIMUM_ORIGINS],
