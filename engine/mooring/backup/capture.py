@@ -122,6 +122,8 @@ def back_up(
     scrubbed, basis = _scrub(
         repository, source, request, (basis, left, opened.session.session_id), watch
     )
+    if scrubbed.shown is not None:
+        watch = progress.afterwards(watch, scrubbed.shown)
     capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
     manifest = _manifest(repository, request, opened.session, parent, capture.stats(), root)

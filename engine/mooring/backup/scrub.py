@@ -58,11 +58,13 @@ class Scrubbed:
         record: For the manifest.
         ranges: What has to be read into the backup, on top of what changed; in order.
         notes: Things worth knowing, for a log.
+        shown: How far the watch was told that it is; None when it was told nothing.
     """
 
     record: backups.ScrubRecord = field(default_factory=backups.ScrubRecord)
     ranges: tuple[Range, ...] = ()
     notes: list[str] = field(default_factory=list)
+    shown: progress.Progress | None = None
 
 
 def scrub(
@@ -109,7 +111,7 @@ def scrub(
     notes = [*known.notes, *found.notes()]
     if request.why_all:
         notes.append(f"the rest was read as well, because {request.why_all}")
-    return Scrubbed(record, (Range(0, end),) if all_again else again, notes)
+    return Scrubbed(record, (Range(0, end),) if all_again else again, notes, found.shown)
 
 
 class Together:
@@ -151,6 +153,7 @@ class _Found:
     passing: int = 0
     bytes_read: int = 0
     broken: str = ""
+    shown: progress.Progress | None = None
 
     def lost(self) -> tuple[list[int], list[int]]:
         return self.differing, self.unreadable
@@ -196,9 +199,10 @@ class _Scrubbing:
         self._size = request.parent.chunk_size_bytes
         self._id_key = repository.keys.id_key(layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(source, self._id_key, self._size, lambda _: True)
-        # A turn is a moment's work, but after a finding it is the whole volume.
+        # A turn is a moment's work, but after a finding it is the whole volume, and what changed
+        # is read after it.
         shown = watch if request.why_all else replace(watch, report=lambda _: None)
-        self._meter = progress.ProgressMeter(shown, source.size_bytes)
+        self._meter = progress.ProgressMeter(shown, source.size_bytes, passes=2)
         self._found = _Found()
 
     def run(self, tree: tree_reader.TreeReader, ranges: Iterable[Range]) -> _Found:
@@ -219,6 +223,8 @@ class _Scrubbing:
             self._found.broken = str(error)
         finally:
             pool.shutdown(cancel_futures=True)
+        if self._request.why_all:
+            self._found.shown = self._meter.progress
         return self._found
 
     def _jobs(

@@ -1,5 +1,6 @@
 """What a disk lost is found, said and not forgotten; what somebody wrote is never taken for it."""
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -335,6 +336,28 @@ def test_what_was_read_wrong_once_is_a_note(
     assert "1 chunks were read wrong once" in "".join(volume.notes)
 
 
+def test_what_is_shown_of_a_backup_that_reads_everything_only_grows(volume: Volume) -> None:
+    shown: list[progress.Progress] = []
+    volume.write(700 * CHUNK, b"new")
+    watch = progress.Watch(report=shown.append, interval_seconds=0)
+    record = volume.back_up(scrub=scrubbing.NEVER, read_everything=True, watch=watch)
+    assert record.whole
+    for one, two in itertools.pairwise(shown):
+        assert one.done <= two.done
+        assert one.read <= two.read
+        assert one.elapsed_seconds <= two.elapsed_seconds
+        assert one.percent <= two.percent
+    assert shown[0].percent < 50
+    assert (shown[-1].percent, shown[-1].read) == (100, len(volume.content))
+    assert volume.made[-1].stats.bytes_read == CHUNK  # what is shown is all that was read
+
+
+def test_a_turn_shows_no_pass_of_its_own(volume: Volume) -> None:
+    shown: list[progress.Progress] = []
+    volume.back_up(watch=progress.Watch(report=shown.append, interval_seconds=0))
+    assert {one.passes for one in shown} == {1}
+
+
 def test_a_stopped_scrub_is_no_backup(volume: Volume) -> None:
     watch = progress.Watch(cancelled=lambda: True)
     with pytest.raises(errors.Cancelled):
@@ -352,7 +375,10 @@ def test_a_parent_that_cannot_be_read_costs_no_backup(volume: Volume) -> None:
 
     for key in volume.engine.object_names("packs/"):
         volume.engine.damage(key, flip)
-    volume.back_up()
+    shown: list[progress.Progress] = []
+    volume.back_up(watch=progress.Watch(report=shown.append, interval_seconds=0))
+    assert [one.done for one in shown] == sorted(one.done for one in shown)
+    assert shown[-1].percent == 100
     assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
     assert volume.made[-1].stats.bytes_read == len(volume.content)
     assert "the parent cannot be" in "".join(volume.notes)
