@@ -207,8 +207,9 @@ def words(manifest: backups.BackupManifest) -> str:
         return ""
     first = places[0]
     more = f", and {len(places) - 1} more places do" if len(places) > 1 else ""
+    some = "some of the " if first.coarse else ""
     return (
-        f"{first.length_bytes} bytes of volume {manifest.volume.uid} from byte "
+        f"{some}{first.length_bytes} bytes of volume {manifest.volume.uid} from byte "
         f"{first.offset_bytes} on differ between backup {first.good} of {_moment(first.good_at)} "
         f"and this one of {_moment(manifest.point_in_time)}{more}, although nothing is known to "
         "have been written there: the disk below has lost them, or tracking missed a write"

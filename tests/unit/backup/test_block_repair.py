@@ -1,11 +1,14 @@
 """Bytes of a volume are put back where it is certain what they were, and nowhere else."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mooring.backup import block_repair, block_targets, progress, scrub, suspicion
 from mooring.backup.block_repair import BlockRequest, BlockState
@@ -150,6 +153,69 @@ def test_what_was_not_looked_at_and_may_be_written_is_left_alone(
         mend(volume, "bk-2")
     assert volume.content[AT : AT + 4] == b"user"
     assert volume.content[900 * CHUNK] != good[900 * CHUNK]
+
+
+offsets = st.integers(0, 8 * CHUNK - 1)
+write = st.tuples(offsets, st.binary(min_size=1, max_size=2 * CHUNK))
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(write, max_size=2),
+            st.lists(offsets, max_size=6),
+            st.booleans(),
+            st.integers(0, 3),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([2, 1000]),
+    st.sampled_from([2, 4096]),
+    st.sampled_from([4, 4096]),
+)
+def test_no_byte_that_is_right_is_ever_replaced(
+    tmp_path: Path,
+    rounds: list[tuple[list[tuple[int, bytes]], list[int], bool, int]],
+    most_places: int,
+    most_judged: int,
+    most_lost: int,
+) -> None:
+    """Whatever is written, lost and backed up in between, from whatever base, within any limits."""
+    volume = Volume(tmp_path, 8 * CHUNK)
+    right = bytearray(volume.content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scrubbing, "MOST_PLACES", most_places)
+        patch.setattr(suspicion, "_MOST_JUDGED", most_judged)
+        patch.setattr(scrub, "_MOST_LOST", most_lost)
+        volume.back_up()
+        log: list[list[Range]] = []  # what was written since each backup, until the next
+        for writes, rotten, tracked, behind in rounds:
+            for offset, data in writes:
+                volume.write(offset, data[: 8 * CHUNK - offset])
+                right[offset : offset + len(data)] = data[: 8 * CHUNK - offset]
+            volume.rot(*(at for at in set(rotten) if volume.content[at] == right[at]))
+            log.append(volume.written)
+            base = max(0, len(volume.made) - 1 - behind)
+            since = sorted(one for some in log[base:] for one in some)
+            changes = backups.Changes(
+                volume.made[base].backup_id,
+                volume.engine.open().config.repository_id,
+                8 * CHUNK,
+                since,
+            )
+            volume.back_up(changes=changes if tracked else None)
+        before = bytes(volume.content)
+        with contextlib.suppress(errors.PreconditionFailed):
+            mend(volume, volume.made[-1].backup_id)
+        for place in volume.places():
+            with contextlib.suppress(errors.PreconditionFailed):
+                mend(volume, volume.made[-1].backup_id, offset_bytes=place[0])
+    now = zip(before, volume.content, right, strict=True)
+    assert not [at for at, (one, two, truth) in enumerate(now) if one == truth != two]
 
 
 def test_a_backup_that_is_not_suspect_mends_nothing(volume: Volume) -> None:

@@ -205,3 +205,5 @@ def test_the_words_name_volume_place_and_both_moments() -> None:
     for part in ("3 bytes", "volume-1", "byte 1000", "bk-0", "2026-01-01 00:00:00 UTC", "1 more"):
         assert part in said
     assert scrubbing.words(manifest(CHUNK)) == ""
+    coarse = manifest(9 * CHUNK, suspect=(replace(place(0, 999), coarse=True),))
+    assert scrubbing.words(coarse).startswith("some of the 999 bytes of volume")
