@@ -72,7 +72,8 @@ def repair_blocks(
         watch: May cancel it between two chunks.
 
     Raises:
-        PreconditionFailed: The backup is not Suspect.
+        PreconditionFailed: The backup is not Suspect, or so much is that it was not told apart
+            from what somebody wrote.
         InvalidInput: The byte is in no suspect place, or the volume is smaller than the backup.
         NotFound: A held backup is gone.
         DataCorrupt: What is needed of a backup is damaged in the repository.
@@ -100,16 +101,25 @@ def _places(
         raise errors.PreconditionFailed(
             f"backup {manifest.backup_id} is not Suspect: there is nothing to mend from it"
         )
-    if wanted is None:
-        return places
-    found = tuple(one for one in places if one.offset_bytes <= wanted < one.end_bytes)
+    found = places
+    if wanted is not None:
+        found = tuple(one for one in places if one.offset_bytes <= wanted < one.end_bytes)
     if not found:
         some = ", ".join(str(one.offset_bytes) for one in places[:5])
         raise errors.InvalidInput(
             f"byte {wanted} is in no suspect place of backup {manifest.backup_id}; they begin at "
             f"{some}"
         )
-    return found
+    fine = tuple(one for one in found if not one.coarse)
+    coarse = next((one for one in found if one.coarse), None)
+    if coarse is not None and (wanted is None or not fine):
+        raise errors.PreconditionFailed(
+            f"what is suspect of the bytes from {coarse.offset_bytes} to {coarse.end_bytes} was "
+            "not told apart from what somebody may have written, and nothing was changed: restore "
+            f"backup {coarse.good}, or a newer one that is not Suspect, to another volume, and "
+            "compare. A place that is listed by itself is mended by its byte"
+        )
+    return fine
 
 
 class _Mending:
@@ -133,7 +143,7 @@ class _Mending:
         places = [
             one
             for one in self._manifest.scrub.suspect
-            if one.offset_bytes < end and one.end_bytes > offset
+            if one.offset_bytes < end and one.end_bytes > offset and not one.coarse
         ]
         goods = {one.good: self._good(one.good, number, length) for one in places}
         left = self._content(self._manifest).chunk(number)

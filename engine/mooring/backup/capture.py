@@ -11,6 +11,7 @@ from mooring.backup import (
     capture_pipeline,
     config_trust,
     devices,
+    predecessors,
     progress,
     scrub,
     sessions,
@@ -118,7 +119,11 @@ def back_up(
     if left is not None:
         draft = replace(draft, sessions=standing.sessions_to_reuse(repository, left))
     opened = sessions.announce(repository, draft, parent)
-    scrubbed, basis = _scrub(repository, source, request, (basis, left), watch)
+    scrubbed, basis = _scrub(
+        repository, source, request, (basis, left, opened.session.session_id), watch
+    )
+    if scrubbed.shown is not None:
+        watch = progress.afterwards(watch, scrubbed.shown)
     capture = capture_pipeline.Capture(repository, source, opened.session, basis, watch)
     root = capture.run()
     manifest = _manifest(repository, request, opened.session, parent, capture.stats(), root)
@@ -177,6 +182,7 @@ def _basis(
         request.volume,
         request.chunk_size_bytes,
         request.parent,
+        request.point_in_time,
         repository.surroundings.clock.now(),
     )
     if choice.parent is not None and (why := standing.why_not_parent(repository, choice.parent)):
@@ -190,32 +196,33 @@ def _scrub(
     repository: repositories.Repository,
     source: devices.VolumeSource,
     request: BackupRequest,
-    built_on: tuple[capture_pipeline.Basis, backups.BackupManifest | None],
+    built_on: tuple[capture_pipeline.Basis, backups.BackupManifest | None, backups.SessionId],
     watch: progress.Watch,
 ) -> tuple[scrub.Scrubbed, capture_pipeline.Basis]:
     """Looks at what did not change; returns what came of it, and the basis with what to read."""
-    basis, left = built_on
+    basis, left, session = built_on
     parent = basis.parent or left
     if basis.changed is None and _is_apart(request):
         # What it is compared with may be another backup, or none, but doubt does not end by that.
-        now = repository.surroundings.clock.now()
-        newest = backup_parents.newest_of(_catalogue(repository), request.volume.uid, now)
-        parent = newest or parent
-    if parent is None or (basis.changed is None and not parent.scrub.suspect):
+        parent = predecessors.newest(repository, request.volume.uid) or parent
+    latest = () if parent is None else predecessors.last_ones(repository, parent, session)
+    known = any(one.scrub.suspect for one in latest)
+    if parent is None or (basis.changed is None and not known):
         return scrub.Scrubbed(backups.ScrubRecord(whole=True)), basis
-    if request.accept_suspect:
-        parent = replace(parent, scrub=replace(parent.scrub, suspect=()))
-    wanted = scrub.ScrubRequest(parent)
+    looked_at = () if request.accept_suspect else latest
+    wanted = scrub.ScrubRequest(parent, looked_at)
     if basis.changed is not None:
         basis = replace(basis, tree=capture_pipeline.open_tree(repository, parent, walks=False))
         why_all = scrubbing.why_whole(
-            parent, elsewhere=request.doubt_tracking, asked=request.read_everything
+            (parent, *latest), elsewhere=request.doubt_tracking, asked=request.read_everything
         )
         elapsed = request.point_in_time - parent.point_in_time
         turn = scrubbing.plan_turn(parent, source.size_bytes, elapsed, request.scrub)
         if why_all:
             turn = scrubbing.whole_turn(parent, source.size_bytes)
-        wanted = scrub.ScrubRequest(parent, basis.tree, basis.changed or (), turn, why_all)
+        wanted = scrub.ScrubRequest(
+            parent, looked_at, basis.tree, basis.changed or (), turn, why_all
+        )
     found = scrub.scrub(repository, source, wanted, watch)
     if basis.changed is not None and found.record.whole:
         why = wanted.why_all or "it could not be compared with the backup before"
@@ -228,12 +235,6 @@ def _scrub(
 def _is_apart(request: BackupRequest) -> bool:
     """Tells whether the backup before may be another than the parent."""
     return request.parent != backup_parents.LATEST or request.chunk_size_bytes is not None
-
-
-def _catalogue(repository: repositories.Repository) -> Iterator[backups.BackupManifest]:
-    for _, found in repository.catalogue():
-        if isinstance(found, backups.BackupManifest):
-            yield found
 
 
 def _candidates(
@@ -280,6 +281,10 @@ def _manifest(
     root: bytes,
 ) -> backups.BackupManifest:
     finished_at = repository.surroundings.clock.now()
+
+    def is_before(one: backups.BackupManifest) -> bool:
+        return backup_parents.came_before(one, request.point_in_time, finished_at)
+
     earlier = (*session.sessions, *(parent.origins if parent else ()))
     return backups.BackupManifest(
         backup_id=request.backup_id,
@@ -288,7 +293,7 @@ def _manifest(
         consistency=request.consistency,
         point_in_time=request.point_in_time,
         finished_at=finished_at,
-        parent=parent.backup_id if parent else None,
+        parent=parent.backup_id if parent and is_before(parent) else None,
         session=session.session_id,
         root=root,
         origins=tuple(dict.fromkeys((session.session_id, *earlier)))[:_MAXIMUM_ORIGINS],

@@ -133,6 +133,7 @@ class Capture:
                 root = self._run()
             except _ParentLost as error:
                 self._changed = None
+                self._watch = progress.afterwards(self._watch, self._meter.progress)
                 self.reading = backups.Reading(
                     backups.Scope.EVERYTHING, f"the backup before it cannot be read: {error}"
                 )

@@ -77,6 +77,27 @@ class Watch:
     bytes_per_second: int | None = None
 
 
+def afterwards(watch: Watch, first: Progress) -> Watch:
+    """Returns a watch for one more pass over a volume, which goes on where the ones before ended.
+
+    Args:
+        watch: Told of all of them.
+        first: What the passes before have come to.
+    """
+
+    def report(now: Progress) -> None:
+        shown = replace(
+            now,
+            done=first.total + now.done,
+            read=first.read + now.read,
+            passes=now.passes + 1,
+            elapsed_seconds=first.elapsed_seconds + now.elapsed_seconds,
+        )
+        watch.report(shown)
+
+    return replace(watch, report=report)
+
+
 class ProgressMeter:
     """Adds up progress and reports it at the watch's interval. For one thread."""
 

@@ -35,13 +35,15 @@ class ScrubRequest:
 
     Attributes:
         parent: The backup before.
-        tree: Its tree; None when nothing is compared with it.
+        latest: Those whose suspect places are looked at; mostly the parent alone.
+        tree: The parent's tree; None when nothing is compared with it.
         changed: What may differ from it; everything when there is no tree.
         turn: What of the rest is read again.
         why_all: Why that is everything; empty when it is a part.
     """
 
     parent: backups.BackupManifest
+    latest: tuple[backups.BackupManifest, ...] = ()
     tree: tree_reader.TreeReader | None = None
     changed: Iterable[Range] = ()
     turn: scrubbing.Turn = scrubbing.NO_TURN
@@ -56,11 +58,13 @@ class Scrubbed:
         record: For the manifest.
         ranges: What has to be read into the backup, on top of what changed; in order.
         notes: Things worth knowing, for a log.
+        shown: How far the watch was told that it is; None when it was told nothing.
     """
 
     record: backups.ScrubRecord = field(default_factory=backups.ScrubRecord)
     ranges: tuple[Range, ...] = ()
     notes: list[str] = field(default_factory=list)
+    shown: progress.Progress | None = None
 
 
 def scrub(
@@ -83,30 +87,31 @@ def scrub(
         Cancelled: The watch said so.
     """
     parent, size, end = request.parent, request.parent.chunk_size_bytes, source.size_bytes
-    known = suspicion.Suspicion(repository, parent, source)
-    at_known = _ranges(known.numbers, size, end)
+    own = suspicion.Suspicion(repository, parent, source)
+    known = _Known(own)
     changed = [Range(0, end)] if request.tree is None else request.changed
-    untouched = scrubbing.without(at_known, changed_ranges.aligned(changed, size, end))
-    judged = known.judge({one.offset_bytes // size for one in untouched})
+    for one in request.latest:
+        same = one.backup_id == parent.backup_id
+        known.judge(own if same else suspicion.Suspicion(repository, one, source), changed)
     found = _Found()
     if request.tree is not None:
-        apart = changed_ranges.aligned(Together(changed, at_known), size, end)
+        apart = changed_ranges.aligned(Together(changed, sorted(known.ranges)), size, end)
         rest = scrubbing.without(request.turn.ranges, apart)
         found = _Scrubbing(repository, source, request, watch).run(request.tree, rest)
-    lost = [known.everything()] if found.lost_much else known.placed(*found.lost())
-    all_again = found.lost_much or bool(found.broken) or judged.broken
-    again = _ranges(sorted({*judged.changed, *found.differing}), size, end)
+    lost = [own.everything()] if found.lost_much else own.placed(*found.lost())
+    all_again = found.lost_much or bool(found.broken) or known.broken
+    again = tuple(sorted({*known.again, *_ranges(found.differing, size, end)}))
     record = backups.ScrubRecord(
         next_chunk=request.turn.next_chunk,
         bytes_read=found.bytes_read,
-        doubted=bool(lost or judged.fresh),
+        doubted=bool(lost or known.fresh),
         whole=request.tree is None or bool(request.why_all) or all_again,
-        suspect=scrubbing.joined([*judged.places, *lost]),
+        suspect=scrubbing.joined([*known.places, *lost]),
     )
-    notes = [*judged.notes, *found.notes()]
+    notes = [*known.notes, *found.notes()]
     if request.why_all:
         notes.append(f"the rest was read as well, because {request.why_all}")
-    return Scrubbed(record, (Range(0, end),) if all_again else again, notes)
+    return Scrubbed(record, (Range(0, end),) if all_again else again, notes, found.shown)
 
 
 class Together:
@@ -119,6 +124,28 @@ class Together:
         return merge(*self._parts)
 
 
+class _Known:
+    """What became of all that earlier backups found suspect."""
+
+    def __init__(self, own: suspicion.Suspicion) -> None:
+        self._own = own
+        self.ranges: list[Range] = []  # looked at
+        self.again: list[Range] = []  # to be read into the backup
+        self.places: list[backups.SuspectPlace] = []
+        self.notes: list[str] = []
+        self.fresh = self.broken = False
+
+    def judge(self, one: suspicion.Suspicion, changed: Iterable[Range]) -> None:
+        judged = one.judge(changed)
+        self.ranges += one.ranges
+        # What is as in another backup need not be as in the parent.
+        self.again += judged.changed if one is self._own else one.ranges
+        self.places += judged.places
+        self.notes += [note for note in judged.notes if note not in self.notes]
+        self.fresh = self.fresh or judged.fresh
+        self.broken = self.broken or judged.broken
+
+
 @dataclass
 class _Found:
     differing: list[int] = field(default_factory=list)
@@ -126,6 +153,7 @@ class _Found:
     passing: int = 0
     bytes_read: int = 0
     broken: str = ""
+    shown: progress.Progress | None = None
 
     def lost(self) -> tuple[list[int], list[int]]:
         return self.differing, self.unreadable
@@ -171,9 +199,10 @@ class _Scrubbing:
         self._size = request.parent.chunk_size_bytes
         self._id_key = repository.keys.id_key(layout.BlobKind.DATA)
         self._hasher = chunk_hashing.ChunkHasher(source, self._id_key, self._size, lambda _: True)
-        # A turn is a moment's work, but after a finding it is the whole volume.
+        # A turn is a moment's work, but after a finding it is the whole volume, and what changed
+        # is read after it.
         shown = watch if request.why_all else replace(watch, report=lambda _: None)
-        self._meter = progress.ProgressMeter(shown, source.size_bytes)
+        self._meter = progress.ProgressMeter(shown, source.size_bytes, passes=2)
         self._found = _Found()
 
     def run(self, tree: tree_reader.TreeReader, ranges: Iterable[Range]) -> _Found:
@@ -194,6 +223,8 @@ class _Scrubbing:
             self._found.broken = str(error)
         finally:
             pool.shutdown(cancel_futures=True)
+        if self._request.why_all:
+            self._found.shown = self._meter.progress
         return self._found
 
     def _jobs(

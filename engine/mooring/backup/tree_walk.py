@@ -74,20 +74,24 @@ class Content:
         return list(dict.fromkeys((*self._tree.lacks(), *self.index.lacks())))
 
     def chunk_length(self, number: int) -> int:
-        """Returns the length of a chunk: the chunk size, but for the last."""
+        """Returns the length of a chunk: the chunk size, but for the last; 0 beyond the end."""
         size = self.manifest.chunk_size_bytes
-        return min(size, self.manifest.volume.size_bytes - number * size)
+        return max(0, min(size, self.manifest.volume.size_bytes - number * size))
 
     def chunk_id(self, number: int) -> bytes:
-        """Returns the id of a chunk; zeros when its content is zero. For one thread at a time.
+        """Returns the id of a chunk; zeros when its content is zero, and beyond the end.
+
+        For one thread at a time.
 
         Raises:
             DataCorrupt: A part of the tree is missing or damaged.
         """
+        if number >= self.manifest.chunk_count:
+            return layout.ZERO_ID
         return trees.entry(self._tree.leaf(number // trees.FANOUT), number % trees.FANOUT)
 
     def chunk(self, number: int) -> bytes:
-        """Returns the content of a chunk. For one thread at a time.
+        """Returns the content of a chunk; nothing beyond the end. For one thread at a time.
 
         Raises:
             DataCorrupt: It, or a part of the tree, is missing or damaged.

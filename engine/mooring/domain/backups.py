@@ -120,12 +120,15 @@ class SuspectPlace:
         good: The newest backup that has what was there before. It is held as long as a backup
             names it here.
         good_at: The moment that it stands for, UTC.
+        coarse: Whether only some of them are known not to be what they were, because more is
+            suspect than is listed, or because it was not looked at since somebody may have written.
     """
 
     offset_bytes: int
     length_bytes: int
     good: BackupId
     good_at: datetime
+    coarse: bool = False
 
     @property
     def end_bytes(self) -> int:
@@ -168,8 +171,9 @@ class BackupManifest:
         consistency: One of `Consistency`, or a word of a newer Mooring.
         point_in_time: The moment that the content stands for, UTC.
         finished_at: When the manifest was written, UTC.
-        parent: The backup that it was compared with, or None. It may be gone: each backup is
-            whole by itself.
+        parent: The backup that it was compared with, or None; also None where that stands for a
+            later moment, because this one came late. It may be gone: each backup is whole by
+            itself.
         session: The session that wrote it.
         root: Id of the root of the content tree, 32 bytes; zeros when all content is zero.
         origins: Sessions in which its chunks were written, as far as known; a hint for readers.

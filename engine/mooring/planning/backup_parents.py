@@ -24,18 +24,21 @@ def choose_parent(
     volume: backups.VolumeFacts,
     chunk_size_bytes: int | None,
     wanted: str | None,
+    at: datetime,
     now: datetime,
 ) -> ParentChoice:
     """Chooses a parent.
 
     A parent is only ever a saving: each backup is whole by itself, whatever it is compared with.
     One of the future, by a clock that was wrong, is the last choice, or it would stay the newest.
+    The last but one are those of later moments: a backup that comes late is of an older snapshot.
 
     Args:
         candidates: Backups that the repository has.
         volume: What is backed up now.
         chunk_size_bytes: The size asked for, or None to keep the parent's.
         wanted: A backup's id, `latest`, or None for no parent.
+        at: The moment that is backed up now.
         now: The present, by this machine's clock.
 
     Raises:
@@ -58,7 +61,7 @@ def choose_parent(
     ]
     if not fitting:
         return ParentChoice(None, "the repository has no earlier backup of this volume")
-    newest = _newest(fitting, now)
+    newest = _newest(fitting, at, now)
     return ParentChoice(newest, f"backup {newest.backup_id} is the newest of this volume")
 
 
@@ -67,10 +70,27 @@ def newest_of(
 ) -> backups.BackupManifest | None:
     """Returns the newest backup of a volume, whether it can be a parent or not."""
     of_volume = [manifest for manifest in candidates if manifest.volume.uid == volume_uid]
-    return _newest(of_volume, now) if of_volume else None
+    return _newest(of_volume, now, now) if of_volume else None
 
 
-def _newest(fitting: list[backups.BackupManifest], now: datetime) -> backups.BackupManifest:
+def came_before(parent: backups.BackupManifest, at: datetime, now: datetime) -> bool:
+    """Tells whether what builds on a backup stands for a later moment, as far as clocks are right.
+
+    A late backup may be compared with one of a later moment, and that says nothing against its
+    own. One of the future was made before all the same, and a clock was wrong.
+
+    Args:
+        parent: What it builds on.
+        at: The moment that it stands for.
+        now: The present, by this machine's clock.
+    """
+    tolerance = backup_order.TOLERANCE
+    return parent.point_in_time <= at + tolerance or parent.point_in_time > now + tolerance
+
+
+def _newest(
+    fitting: list[backups.BackupManifest], at: datetime, now: datetime
+) -> backups.BackupManifest:
     placed = backup_order.places(
         (
             backup_order.Occasion(manifest.backup_id, manifest.point_in_time, manifest.parent)
@@ -79,9 +99,11 @@ def _newest(fitting: list[backups.BackupManifest], now: datetime) -> backups.Bac
         now,
     )
 
-    def rank(manifest: backups.BackupManifest) -> tuple[bool, backup_order.Place]:
+    def rank(manifest: backups.BackupManifest) -> tuple[bool, bool, backup_order.Place]:
         place = placed[manifest.backup_id]
-        return place.moment <= now + backup_order.TOLERANCE, place
+        latest = (one + backup_order.TOLERANCE for one in (at, now))
+        earlier, present = (place.moment <= moment for moment in latest)
+        return present, earlier, place
 
     return max(fitting, key=rank)
 

@@ -83,16 +83,17 @@ def whole_turn(parent: backups.BackupManifest, size_bytes: int) -> Turn:
     return Turn((Range(0, size_bytes),), parent.scrub.next_chunk)
 
 
-def why_whole(parent: backups.BackupManifest, *, elsewhere: bool, asked: bool) -> str:
+def why_whole(before: Iterable[backups.BackupManifest], *, elsewhere: bool, asked: bool) -> str:
     """Returns why all that tracking says is unchanged is read too; empty when it is not.
 
     Args:
-        parent: The backup before.
+        before: The backups before: what it builds on, and the last ones of the volume.
         elsewhere: Whether a backup of another volume of the pool found something.
         asked: Whether somebody asks for it.
     """
-    if parent.scrub.doubted:
-        return f"backup {parent.backup_id} found what tracking did not say"
+    for one in before:
+        if one.scrub.doubted:
+            return f"backup {one.backup_id} found what tracking did not say"
     if elsewhere:
         return "the disk lost something of another volume of this pool"
     return "that is asked for" if asked else ""
@@ -131,19 +132,38 @@ def chunks_of(places: Iterable[backups.SuspectPlace], chunk_bytes: int) -> Itera
 
 
 def joined(places: Iterable[backups.SuspectPlace]) -> tuple[backups.SuspectPlace, ...]:
-    """Joins places that touch and were good in the same backup; too many become fewer, longer."""
+    """Joins places that touch and were good in the same backup.
+
+    Of too many the last become one coarse place for each of these backups, so that none of them is
+    forgotten. What is not coarse never covers a byte that no place of the same backup had.
+    """
+    found = _touching(places)
+    if len(found) <= MOST_PLACES:
+        return tuple(found)
+    fine = max(0, MOST_PLACES - len({place.good for place in found}))
+    last: dict[backups.BackupId, backups.SuspectPlace] = {}
+    for place in found[fine:]:
+        before = last.get(place.good, place)
+        last[place.good] = replace(_stretched(before, place.end_bytes), coarse=True)
+    return tuple(_in_order([*found[:fine], *last.values()]))
+
+
+def _touching(places: Iterable[backups.SuspectPlace]) -> list[backups.SuspectPlace]:
     found: list[backups.SuspectPlace] = []
-    for place in sorted(places, key=lambda one: one.offset_bytes):
-        last = found[-1] if found else None
-        same = last is not None and last.good == place.good
-        if last is not None and same and place.offset_bytes <= last.end_bytes:
-            found[-1] = _stretched(last, place.end_bytes)
+    open_ones: dict[tuple[backups.BackupId, bool], int] = {}
+    for place in _in_order(places):
+        kind = (place.good, place.coarse)
+        at = open_ones.get(kind)
+        if at is not None and place.offset_bytes <= found[at].end_bytes:
+            found[at] = _stretched(found[at], place.end_bytes)
         else:
+            open_ones[kind] = len(found)
             found.append(place)
-    rest = found[MOST_PLACES:]
-    if rest:
-        found[MOST_PLACES - 1] = _stretched(found[MOST_PLACES - 1], rest[-1].end_bytes)
-    return tuple(found[:MOST_PLACES])
+    return found
+
+
+def _in_order(places: Iterable[backups.SuspectPlace]) -> list[backups.SuspectPlace]:
+    return sorted(places, key=lambda one: one.offset_bytes)
 
 
 def _stretched(place: backups.SuspectPlace, end_bytes: int) -> backups.SuspectPlace:
@@ -153,23 +173,31 @@ def _stretched(place: backups.SuspectPlace, end_bytes: int) -> backups.SuspectPl
 
 def differing(one: Sequence[int], other: Sequence[int]) -> Range | None:
     """Returns from where to where two contents of the same length differ; None if nowhere."""
-    return _span(here != there for here, there in zip(one, other, strict=True))
-
-
-def still_bad(good: Sequence[int], bad: Sequence[int], now: Sequence[int]) -> Range | None:
-    """Returns what of a damaged content is still as damage left it; None if nothing is.
-
-    What was written to it since, whole or in part, is not: so damage that a program read and wrote
-    back beside its own bytes is not forgotten.
-    """
-    return _span(
-        here == damaged != right for right, damaged, here in zip(good, bad, now, strict=True)
-    )
-
-
-def _span(marks: Iterable[bool]) -> Range | None:
+    marks = (here != there for here, there in zip(one, other, strict=True))
     places = list(itertools.compress(itertools.count(), marks))
     return Range(places[0], places[-1] + 1 - places[0]) if places else None
+
+
+def still_bad(good: Sequence[int], bad: Sequence[int], now: Sequence[int]) -> list[Range]:
+    """Returns what of a damaged content is still as damage left it, in order.
+
+    What was written to it since, whole or in part, is not: so damage that a program read and wrote
+    back beside its own bytes is not forgotten, and those bytes are not taken for damage. Between
+    two bad bytes of one range are only bytes that are right.
+    """
+    found: list[Range] = []
+    start = end = None
+    for number, (right, damaged, here) in enumerate(zip(good, bad, now, strict=True)):
+        if here == right:
+            continue
+        if here == damaged:
+            start, end = (number if start is None else start), number + 1
+        elif start is not None and end is not None:
+            found.append(Range(start, end - start))
+            start = None
+    if start is not None and end is not None:
+        found.append(Range(start, end - start))
+    return found
 
 
 def words(manifest: backups.BackupManifest) -> str:
@@ -179,8 +207,9 @@ def words(manifest: backups.BackupManifest) -> str:
         return ""
     first = places[0]
     more = f", and {len(places) - 1} more places do" if len(places) > 1 else ""
+    some = "some of the " if first.coarse else ""
     return (
-        f"{first.length_bytes} bytes of volume {manifest.volume.uid} from byte "
+        f"{some}{first.length_bytes} bytes of volume {manifest.volume.uid} from byte "
         f"{first.offset_bytes} on differ between backup {first.good} of {_moment(first.good_at)} "
         f"and this one of {_moment(manifest.point_in_time)}{more}, although nothing is known to "
         "have been written there: the disk below has lost them, or tracking missed a write"

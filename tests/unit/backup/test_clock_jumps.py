@@ -1,12 +1,15 @@
 """Clocks that jump, forward or back: retention drops nothing new, and parents are the newest."""
 
+import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
+from mooring.backup import capture, devices, progress
+from mooring.domain import backups
 from mooring.domain.backups import BackupId
 from mooring.planning.retention import KeepRules
 from mooring.ports import blobstores
@@ -169,3 +172,39 @@ def test_after_a_clock_was_set_back_new_backups_build_on_each_other(machine: Mac
     machine.jump(YEARS)
     assert machine.back_up("bk-4") == "bk-3"
     assert machine.back_up("bk-5") == "bk-4"
+
+
+def late(engine: Engine, name: str, content: bytes, moment: datetime) -> capture.BackupOutcome:
+    """Makes a backup of a snapshot that is older than now."""
+    image = engine.folder / "late"
+    image.write_bytes(content)
+    with devices.VolumeSource(image) as source:
+        request = capture.BackupRequest(
+            backup_id=backups.BackupId(name),
+            volume=backups.VolumeFacts("volume-1", len(content)),
+            point_in_time=moment,
+        )
+        return capture.back_up(engine.open(), source, request, progress.Watch())
+
+
+@pytest.mark.parametrize("has_earlier", [True, False])
+def test_a_late_backup_of_an_older_snapshot_has_no_wrong_clock(
+    tmp_path: Path, has_earlier: bool
+) -> None:
+    engine = Engine(tmp_path)
+    content = random.Random(1).randbytes(40 * 512)
+    if has_earlier:
+        engine.back_up(content, "w")
+    moment = engine.clock.now()
+    engine.clock.advance(7200)
+    engine.back_up(content, "y")
+    made = late(engine, "x", content, moment).manifest
+    assert made.parent == ("w" if has_earlier else None)
+    assert made.stats.chunks_sent == 0  # what it is compared with saves all the same
+    engine.clock.advance(60)
+    assert engine.back_up(content, "z").manifest.parent == "y"
+    report = collect(engine, keep=KeepRules(last=3), dry_run=True)
+    (verdicts,) = report.verdicts.values()
+    reasons = {one.point.backup_id: one.reasons for one in verdicts}
+    assert reasons["x"] == ("last 3 of 3",)
+    assert not [why for whys in reasons.values() for why in whys if "clock" in why]

@@ -341,6 +341,25 @@ def test_a_manifest_of_before_there_was_a_scrub_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "coarse"),
+    [
+        ({"length": 10}, False),
+        ({"length": MANIFEST.volume.size_bytes}, True),
+        ({"length": MANIFEST.volume.size_bytes, "coarse": False}, False),
+        ({"length": 10, "coarse": True}, True),
+    ],
+)
+def test_places_of_writers_that_knew_no_coarse_ones_are_read(
+    place: dict[str, object], coarse: bool
+) -> None:
+    value = {"offset": 0, "good": "bk-0", "goodAt": MOMENT.isoformat(), **place}
+    old = changed(manifests.encode_manifest(MANIFEST), "scrub.suspect", [value] * 1000)
+    places = manifests.decode_manifest(old, "m").scrub.suspect
+    assert {one.coarse for one in places[:999]} == {coarse}
+    assert places[999].coarse == (coarse or "coarse" not in place)
+
+
+@pytest.mark.parametrize(
     ("path", "value"),
     [
         ("scrub", None), ("scrub.next", -1), ("scrub.doubted", 1), ("scrub.whole", ...),

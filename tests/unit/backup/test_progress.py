@@ -57,3 +57,20 @@ def test_nothing_holds_back_what_has_no_limit(time: Time) -> None:
     meter = progress.ProgressMeter(progress.Watch(), 10)
     meter.hold_back(1 << 40)
     assert time.slept == []
+
+
+def test_a_pass_after_others_goes_on_where_they_ended(time: Time) -> None:
+    shown: list[progress.Progress] = []
+    watch = progress.Watch(report=shown.append, interval_seconds=0)
+    first = progress.ProgressMeter(watch, 1000, passes=2)
+    time.now += 10
+    first.add(done=400, read=400)
+    second = progress.ProgressMeter(progress.afterwards(watch, first.progress), 1000)
+    time.now += 10
+    second.add(done=500, read=100)
+    second.add(done=500, read=100, sent=7)
+    second.finish()
+    assert [one.percent for one in shown] == [20, 75, 100, 100]
+    assert [one.read for one in shown] == [400, 500, 600, 600]
+    assert (shown[-1].elapsed_seconds, shown[-1].sent, shown[-1].seconds_left) == (20, 7, 0)
+    assert second.progress.read == 200

@@ -1,5 +1,7 @@
 """What a disk lost is found, said and not forgotten; what somebody wrote is never taken for it."""
 
+import itertools
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import devices, progress, scrub, suspicion
+from mooring.backup import devices, progress, repository, scrub, suspicion
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
 from mooring.planning import scrubbing
+from support import collecting
 from support.rotting_volume import CHUNK, CHUNKS, Volume
 
 
@@ -184,6 +187,86 @@ def test_what_was_taken_as_it_is_stays_so_with_another_parent(
     assert volume.back_up(tracked=False, parent=parent).suspect == ()
 
 
+def tracked_since(
+    volume: Volume, backup_id: str, *written: Range, **more: bool
+) -> backups.ScrubRecord:
+    """Backs up by what changed since a backup that need not be the last one."""
+    (base,) = [one for one in volume.made if one.backup_id == backup_id]
+    repository_id = volume.engine.open().config.repository_id
+    changes = backups.Changes(base.backup_id, repository_id, base.volume.size_bytes, list(written))
+    record = volume.back_up(scrub=scrubbing.NEVER, changes=changes, **more)
+    assert volume.made[-1].parent == backup_id
+    assert volume.is_honest()
+    return record
+
+
+def test_doubt_does_not_end_with_a_base_behind_the_last_backup(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    assert volume.back_up(scrub=scrubbing.NEVER, read_everything=True).doubted
+    # A program read the bad page and wrote it back; the mover was killed before the base moved.
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert (record.whole, record.doubted) == (True, False)
+    assert "bk-1 found what tracking did not say" in "".join(volume.notes)
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+    assert not record.whole
+
+
+def test_a_base_behind_the_last_backup_takes_in_what_is_mended_or_written(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77, 500 * CHUNK)
+    volume.back_up()
+    volume.rot(500 * CHUNK)
+    volume.write(300 * CHUNK, bytes(CHUNK))
+    record = tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert (record.suspect, record.doubted) == ((), False)
+
+
+def test_what_was_taken_as_it_is_stays_so_with_a_base_behind(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.back_up(tracked=False, accept_suspect=True)
+    assert tracked_since(volume, "bk-1").suspect == ()
+    assert volume.back_up().suspect == ()
+
+
+def test_a_base_behind_with_another_chunk_size(volume: Volume) -> None:
+    volume.rot(300 * CHUNK + 77)
+    volume.back_up()
+    volume.back_up(tracked=False, chunk_size_bytes=2 * CHUNK)
+    tracked_since(volume, "bk-0", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+
+
+def test_a_late_backup_of_an_older_snapshot_is_heard(volume: Volume) -> None:
+    volume.back_up()
+    volume.engine.clock.advance(-3600)
+    volume.rot(300 * CHUNK + 77)
+    assert tracked_since(volume, "bk-0", read_everything=True).doubted
+    volume.engine.clock.advance(7200)
+    tracked_since(volume, "bk-1", Range(300 * CHUNK, CHUNK))
+    assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
+
+
+def test_of_old_backups_only_those_are_read_that_may_know_more(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        volume.engine.back_up(b"another", f"other-{number}", uid=f"other-{number}")
+    collecting.age(volume.engine.store, timedelta(days=1))
+    volume.back_up()
+    read: list[str] = []
+    real = repository.Repository.manifest
+
+    def manifest(self: repository.Repository, name: backups.BackupId) -> backups.BackupManifest:
+        read.append(name)
+        return real(self, name)
+
+    monkeypatch.setattr(repository.Repository, "manifest", manifest)
+    volume.back_up()
+    assert not [name for name in read if name.startswith("other")]
+
+
 def test_doubt_is_about_one_volume(volume: Volume) -> None:
     volume.rot(300 * CHUNK + 77)
     volume.back_up()
@@ -253,6 +336,28 @@ def test_what_was_read_wrong_once_is_a_note(
     assert "1 chunks were read wrong once" in "".join(volume.notes)
 
 
+def test_what_is_shown_of_a_backup_that_reads_everything_only_grows(volume: Volume) -> None:
+    shown: list[progress.Progress] = []
+    volume.write(700 * CHUNK, b"new")
+    watch = progress.Watch(report=shown.append, interval_seconds=0)
+    record = volume.back_up(scrub=scrubbing.NEVER, read_everything=True, watch=watch)
+    assert record.whole
+    for one, two in itertools.pairwise(shown):
+        assert one.done <= two.done
+        assert one.read <= two.read
+        assert one.elapsed_seconds <= two.elapsed_seconds
+        assert one.percent <= two.percent
+    assert shown[0].percent < 50
+    assert (shown[-1].percent, shown[-1].read) == (100, len(volume.content))
+    assert volume.made[-1].stats.bytes_read == CHUNK  # what is shown is all that was read
+
+
+def test_a_turn_shows_no_pass_of_its_own(volume: Volume) -> None:
+    shown: list[progress.Progress] = []
+    volume.back_up(watch=progress.Watch(report=shown.append, interval_seconds=0))
+    assert {one.passes for one in shown} == {1}
+
+
 def test_a_stopped_scrub_is_no_backup(volume: Volume) -> None:
     watch = progress.Watch(cancelled=lambda: True)
     with pytest.raises(errors.Cancelled):
@@ -270,7 +375,10 @@ def test_a_parent_that_cannot_be_read_costs_no_backup(volume: Volume) -> None:
 
     for key in volume.engine.object_names("packs/"):
         volume.engine.damage(key, flip)
-    volume.back_up()
+    shown: list[progress.Progress] = []
+    volume.back_up(watch=progress.Watch(report=shown.append, interval_seconds=0))
+    assert [one.done for one in shown] == sorted(one.done for one in shown)
+    assert shown[-1].percent == 100
     assert volume.places() == [(300 * CHUNK + 77, 1, "bk-0")]
     assert volume.made[-1].stats.bytes_read == len(volume.content)
     assert "the parent cannot be" in "".join(volume.notes)
@@ -292,6 +400,53 @@ def test_a_disk_that_lost_much_is_read_anew_and_told_in_one_place(
     assert volume.places() == [(0, len(volume.content), "bk-0"), (7, 1, "bk-1")]
     assert "restore the volume" in "".join(volume.notes)
     assert volume.back_up(accept_suspect=True).suspect == ()
+
+
+def test_many_places_forget_no_good_backup_and_no_bad_byte(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrubbing, "MOST_PLACES", 10)
+    volume.rot(800 * CHUNK + 5)
+    volume.back_up()
+    many = range(7, 700 * CHUNK, 10 * CHUNK)
+    volume.rot(*many, 900 * CHUNK)
+    record = volume.back_up()
+    assert set(record.holds) == {"bk-0", "bk-1"}
+    assert len(record.suspect) == 10
+    volume.rot(*many)  # a cable: they are read right again, and the other two are as bad as before
+    volume.back_up()
+    assert volume.places() == [(800 * CHUNK + 5, 1, "bk-0"), (900 * CHUNK, 1, "bk-1")]
+    assert volume.is_honest()
+
+
+def test_many_places_in_a_volume_that_grew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrubbing, "MOST_PLACES", 10)
+    volume = Volume(tmp_path, 900 * CHUNK)
+    volume.back_up()
+    volume.rot(899 * CHUNK + 5)
+    volume.written = [Range(900 * CHUNK, 300 * CHUNK)]
+    volume.content += bytes([7]) * 300 * CHUNK
+    volume.back_up()
+    volume.rot(*range(7, 700 * CHUNK, 50 * CHUNK), *range(900 * CHUNK, 950 * CHUNK, 5 * CHUNK))
+    for _ in range(3):
+        assert set(volume.back_up().holds) == {"bk-0", "bk-1"}
+    assert volume.is_honest()
+
+
+def test_a_place_beyond_the_end_of_the_good_backup_was_zeros(volume: Volume) -> None:
+    beyond = backups.SuspectPlace(
+        CHUNKS * CHUNK, 3 * CHUNK, backups.BackupId("bk-0"), volume.made[0].point_in_time
+    )
+    volume.written = [Range(CHUNKS * CHUNK, 3 * CHUNK)]
+    volume.content += b"x" * 3 * CHUNK
+    volume.back_up()
+    parent = replace(volume.made[-1], scrub=backups.ScrubRecord(suspect=(beyond,)))
+    image = volume.engine.folder / "image"
+    with devices.VolumeSource(image) as source:
+        judged = suspicion.Suspicion(volume.engine.open(), parent, source).judge(
+            [Range(0, source.size_bytes)]
+        )
+    assert scrubbing.joined(judged.places) == (beyond,)
 
 
 def test_what_the_repository_lost_as_well_is_suspect_all_the_same(volume: Volume) -> None:

@@ -1,8 +1,11 @@
 """What is read again: all of it in a period, no more than a turn's share, and none that changed."""
 
 import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,10 +112,10 @@ def test_a_whole_turn_reads_all_and_the_next_goes_on_where_it_was() -> None:
 
 def test_tracking_is_doubted_after_a_finding_of_its_own_or_of_a_neighbour() -> None:
     sound, doubtful = manifest(CHUNK), manifest(CHUNK, doubted=True)
-    assert scrubbing.why_whole(sound, elsewhere=False, asked=False) == ""
-    assert "asked for" in scrubbing.why_whole(sound, elsewhere=False, asked=True)
-    assert "another volume" in scrubbing.why_whole(sound, elsewhere=True, asked=True)
-    assert "bk-1 found" in scrubbing.why_whole(doubtful, elsewhere=True, asked=False)
+    assert scrubbing.why_whole([sound], elsewhere=False, asked=False) == ""
+    assert "asked for" in scrubbing.why_whole([sound], elsewhere=False, asked=True)
+    assert "another volume" in scrubbing.why_whole([sound], elsewhere=True, asked=True)
+    assert "bk-1 found" in scrubbing.why_whole([sound, doubtful], elsewhere=True, asked=False)
 
 
 def test_a_clock_that_was_set_back_reads_the_least() -> None:
@@ -131,24 +134,69 @@ def test_too_many_places_become_fewer_and_cover_all() -> None:
     found = scrubbing.joined(many)
     assert len(found) == scrubbing.MOST_PLACES
     assert found[-1].end_bytes == many[-1].end_bytes
-    assert all(
-        any(at.offset_bytes <= one.offset_bytes < at.end_bytes for at in found) for one in many
-    )
+    assert [one.coarse for one in found] == [False] * (scrubbing.MOST_PLACES - 1) + [True]
+
+
+def bytes_of(places: Iterable[backups.SuspectPlace]) -> set[tuple[int, str]]:
+    return {(at, one.good) for one in places for at in range(one.offset_bytes, one.end_bytes)}
+
+
+some_places = st.lists(
+    st.builds(
+        lambda offset, length, good, coarse: replace(place(offset, length, good), coarse=coarse),
+        st.integers(0, 60),
+        st.integers(1, 5),
+        st.sampled_from(["bk-0", "bk-1", "bk-2"]),
+        st.booleans(),
+    ),
+    max_size=20,
+)
+
+
+@given(some_places, st.integers(1, 9))
+def test_however_many_places_none_is_lost_and_none_claims_what_no_other_had(
+    places: list[backups.SuspectPlace], most: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scrubbing, "MOST_PLACES", most)
+        found = scrubbing.joined(places)
+    goods = {one.good for one in places}
+    assert len(found) <= max(most, 2 * len(goods))
+    assert {one.good for one in found} == goods
+    assert bytes_of(places) <= bytes_of(found)
+    fine = [one for one in found if not one.coarse]
+    assert bytes_of(fine) <= bytes_of(one for one in places if not one.coarse)
+    assert list(found) == sorted(found, key=lambda one: one.offset_bytes)
+    if len(found) < len(set(places)) and not any(one.coarse for one in found):
+        assert bytes_of(fine) == bytes_of(places)
 
 
 @given(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8))
 def test_damage_is_over_when_no_bad_byte_is_left(good: bytes, bad: bytes) -> None:
-    assert scrubbing.still_bad(good, bad, good) is None
-    assert scrubbing.still_bad(good, bad, bad) == scrubbing.differing(good, bad)
+    assert scrubbing.still_bad(good, bad, good) == []
+    span = scrubbing.differing(good, bad)
+    assert scrubbing.still_bad(good, bad, bad) == ([span] if span else [])
     other = bytes(
         next(b for b in range(256) if b not in (x, y)) for x, y in zip(good, bad, strict=True)
     )
-    assert scrubbing.still_bad(good, bad, other) is None
+    assert scrubbing.still_bad(good, bad, other) == []
 
 
 def test_a_write_beside_a_bad_byte_does_not_hide_it() -> None:
-    span = scrubbing.still_bad(b"good data here", b"good dXta here", b"anew dXtb here")
-    assert span == Range(6, 1)
+    spans = scrubbing.still_bad(b"good data here", b"good dXta here", b"anew dXtb here")
+    assert spans == [Range(6, 1)]
+
+
+@given(*[st.lists(st.sampled_from("gbx"), min_size=8, max_size=8) for _ in range(3)])
+def test_what_was_written_between_bad_bytes_is_not_taken_for_damage(
+    good: list[str], bad: list[str], now: list[str]
+) -> None:
+    values = [[ord(one) for one in content] for content in (good, bad, now)]
+    spans = scrubbing.still_bad(*values)
+    covered = {at for span in spans for at in range(span.offset_bytes, span.end_bytes)}
+    triples = list(zip(good, bad, now, strict=True))
+    assert {at for at, (g, b, n) in enumerate(triples) if n == b != g} <= covered
+    assert not {at for at, (g, b, n) in enumerate(triples) if n not in (g, b)} & covered
 
 
 def test_the_words_name_volume_place_and_both_moments() -> None:
@@ -157,3 +205,5 @@ def test_the_words_name_volume_place_and_both_moments() -> None:
     for part in ("3 bytes", "volume-1", "byte 1000", "bk-0", "2026-01-01 00:00:00 UTC", "1 more"):
         assert part in said
     assert scrubbing.words(manifest(CHUNK)) == ""
+    coarse = manifest(9 * CHUNK, suspect=(replace(place(0, 999), coarse=True),))
+    assert scrubbing.words(coarse).startswith("some of the 999 bytes of volume")

@@ -9,6 +9,7 @@ from mooring.backup.format import config, layout
 from mooring.domain import backups, errors
 
 T = TypeVar("T")
+_STRETCHED_PLACE = 1000
 
 
 def encode_manifest(manifest: backups.BackupManifest) -> bytes:
@@ -61,6 +62,7 @@ def _encode_scrub(scrub: backups.ScrubRecord) -> dict[str, Any]:
                 "length": place.length_bytes,
                 "good": place.good,
                 "goodAt": place.good_at.isoformat(),
+                "coarse": place.coarse,
             }
             for place in scrub.suspect
         ],
@@ -138,7 +140,7 @@ def _manifest(values: dict[str, Any]) -> backups.BackupManifest:
         documents=dict(values["documents"]),
         tool_version=_text(values, "tool"),
         stats=_stats(values["stats"]),
-        scrub=_scrub(values["scrub"]) if "scrub" in values else backups.ScrubRecord(),
+        scrub=_scrub(values) if "scrub" in values else backups.ScrubRecord(),
     )
 
 
@@ -166,22 +168,29 @@ def _stats(values: dict[str, Any]) -> backups.BackupStats:
     )
 
 
-def _scrub(values: dict[str, Any]) -> backups.ScrubRecord:
+def _scrub(manifest: dict[str, Any]) -> backups.ScrubRecord:
+    values = manifest["scrub"]
     return backups.ScrubRecord(
         next_chunk=_integer(values, "next"),
         bytes_read=_integer(values, "bytesRead"),
         doubted=_flag(values, "doubted"),
         whole=_flag(values, "whole"),
-        suspect=tuple(_place(place) for place in values["suspect"]),
+        suspect=tuple(
+            _place(place, number, manifest["volume"]["size"])
+            for number, place in enumerate(values["suspect"], start=1)
+        ),
     )
 
 
-def _place(values: dict[str, Any]) -> backups.SuspectPlace:
+def _place(values: dict[str, Any], number: int, size_bytes: int) -> backups.SuspectPlace:
+    # Writers that did not say so stretched the last of so many places, and one over all.
+    stretched = number == _STRETCHED_PLACE or values["length"] == size_bytes
     return backups.SuspectPlace(
         offset_bytes=_integer(values, "offset"),
         length_bytes=_integer(values, "length"),
         good=backups.parse_backup_id(values["good"]),
         good_at=_time(values, "goodAt"),
+        coarse=_flag(values, "coarse") if "coarse" in values else stretched,
     )
 
 
