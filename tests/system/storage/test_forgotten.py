@@ -11,6 +11,7 @@ from mooring.adapters.host import commands
 from mooring.domain import errors, ids, volumes
 from mooring.volumes.local.publish import Publication
 from mooring.volumes.local.staging import Access
+from support import guarded
 from support.real_storage import MIB, Machine, mounts_below, spec, write_synced
 
 pytestmark = pytest.mark.system
@@ -108,6 +109,23 @@ def test_a_stage_that_nobody_asks_for_goes_with_its_volume(machine: Machine) -> 
     machine.node.undelete_volume(back)
     machine.node.publisher.stage(back, staging, Access())
     assert (Path(staging) / "data").read_bytes() == b"kept"
+
+
+def test_also_where_its_writes_wait_for_room(machine: Machine) -> None:
+    machine.node.create_volume(spec("one"))
+    staging = machine.kubelet / CSI / "csi.mooring.dev" / ("0" * 64) / "globalmount"
+    machine.node.publisher.stage(ONE, str(staging), Access())
+    write_synced(staging / "data", b"kept")
+    standstill = machine.node._context.standstill
+    standstill.hold(machine.host.freezes, {ONE: staging})
+    guarded.until("it to stand still", lambda: machine.host.freezes.is_frozen(staging), 10)
+    machine.node.delete_volume(ONE)
+    assert mounts_below(machine.kubelet) == []
+    assert machine.host.loops.find_all(machine.image(_trashed(machine))) == ()
+    back = machine.node.undelete_volume(_trashed(machine)).spec.volume_id
+    machine.node.publisher.stage(back, str(staging), Access())
+    assert (staging / "data").read_bytes() == b"kept"
+    machine.node.publisher.unstage(back, str(staging))
 
 
 def _trashed(machine: Machine) -> ids.VolumeId:
