@@ -115,7 +115,7 @@ class BlobIndex:
             self.load_all()
             found = self._find(ident)
         if self._asks_packs and (found is None or self._ranks[found.pack] == GONE):
-            self._ask_packs()
+            self.ask_packs()
             found = self._find(ident)
         return found
 
@@ -226,7 +226,8 @@ class BlobIndex:
         self._asked = False
         self._whole = True
 
-    def _ask_packs(self) -> None:
+    def ask_packs(self) -> None:
+        """Adds what packs say that no readable segment names; all segments are loaded before."""
         with self._lock:
             if self._asked:
                 return
@@ -234,8 +235,9 @@ class BlobIndex:
             for listed in unlisted_packs.read(self._repository, self.kind, self._knows, problems):
                 table = chunk_table.ChunkTable(sum(len(found) for _, found in listed))
                 for pack, found in listed:
-                    entries = ((one.ident, 0, *one[2:]) for one in found)
-                    self._put(table, [self._number(pack)], entries, layout.pack_key(pack.name))
+                    known = (one for one in found if one.ident != chunk_table.FREE)
+                    entries = ((one.ident, 0, *one[2:]) for one in known)
+                    self._put(table, [self._number(pack)], entries)
                 self._spare.append(table)
                 self._tables = [*self._tables, table]
             self._asked = True
@@ -281,8 +283,9 @@ class BlobIndex:
         except errors.NotFound:
             return  # merged into another segment meanwhile
         listed, entries = segments.decode(content, key)
+        segments.check(listed, entries, key)  # first: a pack that is known is not asked
         numbers = [self._number(pack) for pack in listed]
-        self._put(table, numbers, segments.iterate(entries), key)
+        self._put(table, numbers, segments.iterate(entries))
 
     def _tolerates(self, error: errors.MooringError) -> bool:
         """What a newer Mooring wrote is nothing that a repair may take for damage."""
@@ -293,11 +296,8 @@ class BlobIndex:
         table: chunk_table.ChunkTable,
         numbers: list[int],
         entries: Iterable[tuple[bytes, int, int, int, int]],
-        key: str,
     ) -> None:
         for ident, pack, offset, length, raw_length in entries:
-            if pack >= len(numbers) or ident == chunk_table.FREE:
-                raise errors.DataCorrupt(f"the list of chunks in {key} cannot be right")
             position = table.find(ident)
             there = table.get(position)
             if there.startswith(ident) and self._rank(there) <= self._ranks[numbers[pack]]:

@@ -95,7 +95,7 @@ def back_up(
         watch: Told of progress.
 
     Raises:
-        InvalidInput: The documents are too large.
+        InvalidInput: The documents are too large, or the id is kept for something else.
         PreconditionFailed: The source has another size than the request says, or the parent named
             does not fit.
         AnotherRepository: `config` is not of this repository.
@@ -139,6 +139,7 @@ def back_up(
 
 
 def _check(request: BackupRequest, source: devices.VolumeSource) -> None:
+    backups.check_new_backup_id(request.backup_id)
     if len(json.dumps(dict(request.documents))) > _MAXIMUM_DOCUMENT_BYTES:
         raise errors.InvalidInput(
             f"the documents to keep with the backup exceed {_MAXIMUM_DOCUMENT_BYTES} bytes"

@@ -6,6 +6,7 @@ Where it is known what has changed since the parent, nothing else is read, neith
 nor of the parent's tree.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -142,8 +143,9 @@ class Capture:
             self._data.finish()
             self._nodes.finish()
         except BaseException:
-            self._data.abandon()
-            self._nodes.abandon()
+            for writer in (self._data, self._nodes):
+                with contextlib.suppress(Exception):  # the error before is the one to tell
+                    writer.abandon()
             raise
         self._meter.finish()
         if self._opened is not None:

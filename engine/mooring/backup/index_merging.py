@@ -41,7 +41,7 @@ class IndexMerge:
         self._found = [info for info in found if _kind_of(info.key) is kind]
         self._drop = drop
         suffix = repository.surroundings.entropy(8).hex()
-        self._session = backups.SessionId(f"collector.{suffix}")
+        self._session = backups.SessionId(f"{backups.COLLECTOR}.{suffix}")
         self._written = self._joined = 0
         self._packs: dict[bytes, segments.PackInfo] = {}
         self._records: dict[bytes, set[bytes]] = {}

@@ -73,11 +73,14 @@ class Lease:
             self._due = time.monotonic() + _RENEWED_EVERY_SECONDS
 
     def release(self) -> None:
-        """Lets the next collector begin at once; one that took over is left alone."""
+        """Lets the next collector begin at once; one that took over is left alone.
+
+        Where that fails it expires. It is no error of its own, nor in the place of one before it.
+        """
         self._renewals += 1
         try:
             self._replace(released=True)
-        except (errors.Busy, errors.Unreachable, errors.SpaceExhausted):
+        except errors.MooringError:
             return
 
     def _replace(self, *, released: bool = False) -> None:

@@ -14,6 +14,7 @@ from mooring.ports import blobstores
 
 _HELD_BY_SESSION = "a writer that is under way made it or builds on it"
 _HELD_BY_AGE = "no index names it yet, and a writer is under way that may have made it"
+_HELD_BY_HARM = "no index names it, and a backup of which something is missing may need it"
 
 
 class Marks:
@@ -170,6 +171,8 @@ class Marks:
             held_by = _HELD_BY_SESSION if pack.name in held else None
             if begun and not named[place] and pack.modified_at >= min(begun):
                 held_by = _HELD_BY_AGE
+            elif held_by is None and self.harmed and not named[place]:
+                held_by = _HELD_BY_HARM
             tombstone = self._doomed.get(pack.name)
             yield collection.PackFacts(
                 name=pack.name,

@@ -73,6 +73,8 @@ class Marker:
         judge: blob_index.Judge,
         beat: Callable[[], None] = _silent,
         problems: dict[str, str] | None = None,
+        *,
+        asks_packs: bool = False,
     ) -> None:
         """Loads the whole index.
 
@@ -81,6 +83,7 @@ class Marker:
             judge: Tells whether a pack is there, or doomed.
             beat: Called often.
             problems: Where to say which index segments cannot be read.
+            asks_packs: Whether packs that no readable segment names are asked, all of them.
 
         Raises:
             DataCorrupt: An index segment is damaged, and `problems` is not given.
@@ -89,8 +92,10 @@ class Marker:
             blob_index.BlobIndex(repository, kind, judge, problems, mapped=False)
             for kind in (layout.BlobKind.NODE, layout.BlobKind.DATA)
         )
-        self.nodes.load_all()
-        self.data.load_all()
+        for index in (self.nodes, self.data):
+            index.load_all()
+            if asks_packs:
+                index.ask_packs()
         self._reader = blob_reader.BlobReader(repository, self.nodes, follow=False)
         self._beat = beat
         self._harmed: dict[bytes, Harm] = {}

@@ -125,6 +125,7 @@ class _Repairing:
                 self._repository, marker, session, bad, self._beat
             )
         self.report.packs_given_up = len(bad)
+        self.report.packs_indexed = len(self._indexed - bad)
         gone = {
             pack.name
             for index in (marker.nodes, marker.data)
@@ -132,7 +133,7 @@ class _Repairing:
             if index.gone(number)
         }
         for name in bad | gone:  # before the index forgets it: then it is looked at again
-            repair_index.doom(self._repository, name)
+            repair_index.doom(self._repository, name, there=name in self._packs)
         self._drop_from_index(bad | gone, open_sessions)
         self._judge_backups()
 
@@ -143,7 +144,16 @@ class _Repairing:
             elif isinstance(found, errors.Unsupported):
                 raise found
             else:
-                self._lose(backup_id, str(found))
+                self._read_again(backup_id)
+
+    def _read_again(self, backup_id: backups.BackupId) -> None:
+        """One bad read is no reason to give up a backup."""
+        try:
+            self._manifests.append(self._repository.manifest(backup_id))
+        except errors.NotFound:
+            return
+        except errors.DataCorrupt as error:
+            self._lose(backup_id, str(error))
 
     def _open_sessions(self) -> list[inventory.KnownSession]:
         made = {manifest.session for manifest in self._manifests}
@@ -170,8 +180,7 @@ class _Repairing:
         lacking = [
             info
             for name, info in self._packs.items()
-            if name not in named
-            and not (name in self._doomed and repair_index.given_up(self._repository, name))
+            if name not in named and not self._left_alone(name)
         ]
         if lacking:
             session, self._indexed, problems = repair_index.index_packs(
@@ -179,10 +188,28 @@ class _Repairing:
             )
             self._segments += self._repository.store.list(f"{layout.INDEX}{session}/")
             self.report.problems += problems
-        self.report.packs_indexed = len(self._indexed)
-        for key in unreadable:
+        for key in filter(self._stays_unreadable, unreadable):
             self._repository.store.delete(key)
-        self.report.segments_removed += len(unreadable)
+            self.report.segments_removed += 1
+
+    def _stays_unreadable(self, segment: str) -> bool:
+        try:
+            content = self._repository.get_sealed(segment, layout.MAXIMUM_SEGMENT_BYTES)
+            segments.check(*segments.decode(content, segment), segment)
+        except errors.NotFound:
+            return False
+        except errors.DataCorrupt:
+            return True
+        return False
+
+    def _left_alone(self, pack: bytes) -> bool:
+        """Tells whether an earlier repair gave a pack up, and no backup is marked.
+
+        While one is, it is looked at anew: somebody may have put it back whole.
+        """
+        if self._marked_before or pack not in self._doomed:
+            return False
+        return repair_index.given_up(self._repository, pack)
 
     def _mark(self) -> reachability.Marker:
         marker = reachability.Marker(self._repository, self._judge, self._beat)

@@ -66,9 +66,16 @@ def announce(repository: repositories.Repository) -> backups.SessionId:
     return session
 
 
-def doom(repository: repositories.Repository, pack: bytes) -> None:
-    """Gives a pack its tombstone; a second one is no error."""
-    repository.put_mark(layout.tombstone_key(pack), _DAMAGED)
+def doom(repository: repositories.Repository, pack: bytes, *, there: bool) -> None:
+    """Gives a pack its tombstone; a second one is no error.
+
+    Args:
+        repository: Which.
+        pack: Its name.
+        there: Whether it is damaged, and not only out of sight: a folder that is not mounted, or a
+            copy that is under way, brings it back.
+    """
+    repository.put_mark(layout.tombstone_key(pack), _DAMAGED if there else _MISSING)
 
 
 def given_up(repository: repositories.Repository, pack: bytes) -> bool:
@@ -89,6 +96,7 @@ def mark_damaged(
 
 _KINDS = (layout.BlobKind.NODE, layout.BlobKind.DATA)
 _DAMAGED = "damaged"
+_MISSING = "missing"
 
 
 class _Segments:

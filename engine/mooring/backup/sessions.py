@@ -107,6 +107,7 @@ def accept_existing(
         NotFound: There is none.
         AlreadyExists: It is of another volume.
         Busy: It is withdrawn, because a collector took back what it needs; try again.
+        DataCorrupt: Something of it is lost, or it cannot be told; it stays.
     """
     existing = repository.manifest(backup_id)
     if existing.volume.uid != volume_uid:
@@ -114,13 +115,36 @@ def accept_existing(
             f"backup {backup_id} exists and is of another volume ({existing.volume.uid}): "
             "choose another id"
         )
-    if not standing.trusted(repository, existing) and not standing.stands(repository, existing):
+    if standing.why_not_parent(repository, existing) is not None:
+        _accept_doubtful(repository, existing)
+    return existing
+
+
+def _accept_doubtful(repository: repositories.Repository, existing: backups.BackupManifest) -> None:
+    """Accepts a backup that is marked or came late, if it stands.
+
+    What is missing may be out of sight only. So a backup is withdrawn only when a collector is seen
+    to have given up on it, and it is not marked; else it stays, and somebody is told.
+    """
+    backup_id = existing.backup_id
+    late = not standing.trusted(repository, existing)
+    harm = standing.find_harm(repository, existing)
+    if harm.whole and not harm.doomed:
+        return
+    given_up = harm.doomed or _exists(repository, layout.closed_key(existing.session))
+    marked = _exists(repository, layout.damaged_key(backup_id))
+    if late and given_up and not marked:
         repository.store.delete(layout.manifest_key(backup_id))
         raise errors.Busy(
             f"backup {backup_id} came too late: garbage collection had given up on it and taken "
             "back what it needs. It is withdrawn: try again"
         )
-    return existing
+    lost = harm.words or f"{harm.doomed} chunks lie in packs that are given up"
+    raise errors.DataCorrupt(
+        f"backup {backup_id} exists, but something of it is lost ({lost}): put back what is "
+        "missing and run `mooring repo repair`, or choose another id; `mooring repo repair "
+        "--drop-damaged` drops it"
+    )
 
 
 def _reusable(

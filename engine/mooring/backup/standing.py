@@ -2,11 +2,15 @@
 
 import functools
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mooring.backup import blob_index
 from mooring.backup import repository as repositories
 from mooring.backup.format import layout, segments
 from mooring.domain import backups, errors
+
+if TYPE_CHECKING:
+    from mooring.backup import reachability
 
 
 def stands(
@@ -17,27 +21,47 @@ def stands(
 ) -> bool:
     """Tells whether all that a backup needs lies in packs that are there and not doomed.
 
-    It goes down the backup's whole tree and reads no data, so it is asked only when a collector
-    was at work meanwhile.
-
     Args:
         repository: Which.
         manifest: Of the backup.
-        unknown: What to answer when damaged index segments hide the answer; None for an error.
+        unknown: What to answer when damage hides the answer; None for an error.
 
     Raises:
-        DataCorrupt: They do.
+        DataCorrupt: It does.
+    """
+    try:
+        harm = find_harm(repository, manifest)
+    except errors.DataCorrupt:
+        if unknown is None:
+            raise
+        return unknown
+    return harm.whole and not harm.doomed
+
+
+def find_harm(
+    repository: repositories.Repository, manifest: backups.BackupManifest
+) -> "reachability.Harm":
+    """Tells what is wrong below a backup.
+
+    It goes down the backup's whole tree and reads no data, so it is asked only when a collector
+    was at work meanwhile, or something is lost. A segment that is damaged or gone makes nothing
+    lost: what is in no segment is looked for in the packs, as readers do.
+
+    Raises:
+        DataCorrupt: Damage hides the answer.
     """
     from mooring.backup import inventory, reachability  # noqa: PLC0415 - seldom asked for
 
-    judge = inventory.judge_by(inventory.packs(repository), repository)
     problems: dict[str, str] = {}
-    marker = reachability.Marker(repository, judge, problems=problems)
-    whole = marker.mark(manifest.root, manifest.chunk_count) == reachability.NO_HARM
-    if whole or not problems:
-        return whole
-    if unknown is not None:
-        return unknown
+    for asks_packs in (False, True):
+        problems = {}
+        judge = inventory.judge_by(inventory.packs(repository), repository)
+        marker = reachability.Marker(repository, judge, problems=problems, asks_packs=asks_packs)
+        harm = marker.mark(manifest.root, manifest.chunk_count)
+        if harm.whole:
+            return harm
+    if not problems:
+        return harm
     why = next(iter(problems.values()))
     raise errors.DataCorrupt(
         f"whether backup {manifest.backup_id} stands cannot be told: {why}. Run "

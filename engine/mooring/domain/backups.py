@@ -15,6 +15,8 @@ RepositoryId = NewType("RepositoryId", str)
 
 REPAIR = BackupId("repair")
 """Sessions of this backup hold what a repair saved, until the next backups build on it."""
+COLLECTOR = BackupId("collector")
+"""Index segments of its sessions are those that a collection joined."""
 
 DEFAULT_CHUNK_SIZE_BYTES = 64 << 10
 MINIMUM_CHUNK_SIZE_BYTES = 512
@@ -252,6 +254,19 @@ def parse_backup_id(text: str) -> BackupId:
             f"backup id {text[:80]!r} is not a DNS label: use lower-case letters, digits and '-'"
         )
     return BackupId(text)
+
+
+def check_new_backup_id(backup_id: BackupId) -> None:
+    """Refuses for a new backup an id that stands for something else.
+
+    Raises:
+        InvalidInput: It does.
+    """
+    if backup_id in (REPAIR, COLLECTOR):
+        raise errors.InvalidInput(
+            f"backup id {backup_id!r} is kept for what a repair or a garbage collection writes: "
+            "choose another id"
+        )
 
 
 def parse_session_id(text: str) -> SessionId:

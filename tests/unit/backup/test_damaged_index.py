@@ -11,7 +11,7 @@ import pytest
 
 from mooring.adapters.blobstores.memory import MemoryBlobStore
 from mooring.backup import blob_index, inspection, progress, repair, verify
-from mooring.backup.format import layout, packs
+from mooring.backup.format import layout, packs, segments
 from mooring.domain import backups, errors
 from mooring.domain.extents import Range
 from mooring.ports import blobstores
@@ -232,12 +232,65 @@ def test_a_backup_is_not_withdrawn_because_its_index_is_damaged(engine: Engine) 
     engine.open().close_session(manifest.session)
     segment = engine.object_names("index/bk-1.")[0]
     engine.damage(segment, flip)
+    assert engine.back_up(FIRST, "bk-1").existed  # the packs say that all is there
+    assert engine.restore("bk-1") == FIRST
+    engine.damage(max(engine.object_names("packs/"), key=lambda key: size(engine, key)), cut)
     with pytest.raises(errors.DataCorrupt, match="mooring repo repair"):
         engine.back_up(FIRST, "bk-1")
     assert "manifests/bk-1" in engine.object_names("manifests/")
-    repair.repair(engine.open(), repair.RepairRequest(), progress.Watch())
+
+
+def size(engine: Engine, key: str) -> int:
+    info = engine.store.head(key)
+    assert info is not None
+    return info.size_bytes
+
+
+@pytest.mark.parametrize("without", ["closing", "session"])
+@pytest.mark.parametrize("damage", [flip, cut, None])
+def test_a_retry_withdraws_no_backup_that_can_be_restored(
+    engine: Engine, damage: Callable[[bytearray], None] | None, without: str
+) -> None:
+    manifest = engine.open().manifest(backups.BackupId("bk-1"))
+    if without == "session":
+        engine.store.delete(f"sessions/{manifest.session}")
+    else:
+        engine.open().close_session(manifest.session)
+    harm(engine, next(key for key in engine.object_names("index/bk-1.") if "/d" in key), damage)
     assert engine.back_up(FIRST, "bk-1").existed
     assert engine.restore("bk-1") == FIRST
+
+
+def test_a_retry_withdraws_nothing_when_packs_and_session_are_out_of_sight(engine: Engine) -> None:
+    away = {
+        key: engine.store.get(key, limit_bytes=1 << 30)
+        for prefix in ("packs/", "sessions/")
+        for key in engine.object_names(prefix)
+    }
+    for key in away:
+        engine.store.delete(key)
+    with pytest.raises(errors.DataCorrupt, match="put back what is missing"):
+        engine.back_up(FIRST, "bk-1")
+    for key, data in away.items():
+        engine.store.put(key, data)
+    assert engine.back_up(FIRST, "bk-1").existed
+    assert_all_restore(engine)
+
+
+def test_a_segment_that_cannot_be_right_hides_none_of_its_packs(engine: Engine) -> None:
+    """It opens, and names a pack that is not in its list: what it says of others counts neither."""
+    opened = engine.open()
+    key = next(key for key in engine.object_names("index/bk-o.") if "/d" in key)
+    content = bytearray(opened.get_sealed(key, layout.MAXIMUM_SEGMENT_BYTES))
+    place = len(content) - segments.ENTRY.size + layout.ID_BYTES
+    content[place : place + 4] = (99).to_bytes(4, "little")
+    engine.store.delete(key)
+    opened.put_sealed(key, bytes(content))
+    assert_all_restore(engine)
+    request = repair.RepairRequest(drop_damaged=True)
+    assert repair.repair(engine.open(), request, progress.Watch()).damaged == {}
+    assert inspection.check_repository(engine.open(), progress.Watch(), full=True).problems == []
+    assert_all_restore(engine)
 
 
 def test_a_restore_says_that_a_repair_is_due(engine: Engine) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooring.backup import devices, inspection, progress
+from mooring.backup import devices, inspection, pack_writer, progress
+from mooring.backup.format import layout
 from mooring.domain import backups, errors
 from support.backup_engine import OTHER_KEY, SMALL_CHUNK, Engine
 
@@ -222,6 +223,36 @@ def test_a_failed_restore_never_looks_ready(engine: Engine, tmp_path: Path) -> N
     with pytest.raises(errors.DataCorrupt):
         engine.restore("bk-1")
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
+
+
+@pytest.mark.parametrize("reserved", ["repair", "collector"])
+def test_ids_of_what_repairs_and_collections_write_are_no_backups(
+    engine: Engine, reserved: str
+) -> None:
+    before = engine.object_names()
+    with pytest.raises(errors.InvalidInput, match="choose another id"):
+        engine.back_up(noise(CHUNK), reserved)
+    assert engine.object_names() == before
+
+
+def test_what_goes_wrong_while_a_backup_is_thrown_away_hides_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thrown_away: list[layout.BlobKind] = []
+    real = pack_writer.PackWriter.abandon
+
+    def abandon(self: pack_writer.PackWriter) -> None:
+        real(self)
+        thrown_away.append(self._kind)
+        raise errors.Unreachable("the store is away")
+
+    def cancel(_: progress.Progress) -> None:
+        raise errors.Cancelled("asked for")
+
+    monkeypatch.setattr(pack_writer.PackWriter, "abandon", abandon)
+    with pytest.raises(errors.Cancelled, match="asked for"):
+        engine.back_up(noise(9 * CHUNK), "bk-1", watch=progress.Watch(cancel, interval_seconds=0))
+    assert thrown_away == [layout.BlobKind.DATA, layout.BlobKind.NODE]
 
 
 def test_clearing_writes_only_what_is_not_zero(tmp_path: Path) -> None:

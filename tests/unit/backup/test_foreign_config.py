@@ -9,6 +9,7 @@ import pytest
 from mooring.backup import inspection, progress, prune, repair
 from mooring.domain import errors
 from support.backup_engine import SMALL_CHUNK, Engine
+from support.dying_store import DyingStore, Killed
 
 IMAGE = random.Random(1).randbytes(700 * SMALL_CHUNK)
 CHANGED = random.Random(2).randbytes(SMALL_CHUNK) + IMAGE[SMALL_CHUNK:]
@@ -68,6 +69,38 @@ def test_nothing_is_done_under_a_config_that_opens_nothing(
     assert outcome.manifest.parent == "bk-1"
     assert engine.restore("bk-1") == IMAGE
     assert engine.restore("bk-2") == CHANGED
+
+
+@pytest.mark.parametrize("act", [back_up, collect, mend, check])
+def test_one_damaged_session_in_a_new_repository_is_no_other_repository(
+    tmp_path: Path, act: Callable[[Engine], None]
+) -> None:
+    engine = Engine(tmp_path)
+    real, engine.store = engine.store, DyingStore(engine.store, 1)
+    with pytest.raises(Killed):
+        engine.back_up(IMAGE, "bk-1")
+    engine.store = real
+    (session,) = engine.object_names("sessions/")
+    assert engine.object_names() == ["config", session]
+    engine.damage(session, lambda data: data.__setitem__(60, data[60] ^ 1))
+    act(engine)
+    engine.back_up(CHANGED, "bk-2")
+    assert engine.restore("bk-2") == CHANGED
+
+
+def test_packs_tell_damage_from_another_config(engine: Engine) -> None:
+    for prefix in ("sessions/", "manifests/", "index/"):
+        for key in engine.object_names(prefix):
+            engine.damage(key, lambda data: data.__setitem__(60, data[60] ^ 1))
+    engine.back_up(CHANGED, "bk-2")
+    assert engine.restore("bk-2") == CHANGED
+
+
+def test_what_does_not_open_is_named(engine: Engine, tmp_path: Path) -> None:
+    other = Engine(tmp_path)
+    engine.overwrite("config", other.store.get("config", limit_bytes=1 << 20))
+    with pytest.raises(errors.AnotherRepository, match=engine.object_names("sessions/")[0]):
+        back_up(engine)
 
 
 @pytest.mark.parametrize("harmed", ["sessions/", "manifests/"])

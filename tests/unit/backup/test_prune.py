@@ -387,6 +387,28 @@ def test_the_lease_of_a_killed_collector_runs_out(
     collect(engine)
 
 
+def test_a_lease_that_cannot_be_given_back_hides_no_error(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.back_up(random.Random(1).randbytes(9 * SMALL_CHUNK), "bk-1")
+    real = engine.store.replace
+
+    def deny(key: str, data: blobstores.Buffer, *, version: str) -> str:
+        if b'"released": true' in bytes(data):
+            raise errors.PermissionDenied("not any more")
+        return real(key, data, version=version)
+
+    monkeypatch.setattr(engine.store, "replace", deny)
+    key = engine.object_names("manifests/")[0]
+    whole = engine.store.get(key, limit_bytes=1 << 30)
+    engine.damage(key, lambda data: data.__setitem__(60, data[60] ^ 1))
+    with pytest.raises(errors.DataCorrupt, match="nobody knows what"):
+        collect(engine)
+    age(engine.store, timedelta(minutes=16), "lease")
+    engine.overwrite(key, whole)
+    assert collect(engine).acts.problems == []  # it expires all the same
+
+
 def test_a_collector_that_lost_its_lease_stops(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

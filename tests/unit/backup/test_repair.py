@@ -177,6 +177,17 @@ def test_one_flipped_bit_costs_one_chunk_which_the_next_backup_sends_again(
     assert restorable(engine) == set(IMAGES)
 
 
+def test_a_retry_of_a_marked_backup_is_no_success(engine: Engine) -> None:
+    damaged_pack(engine, 7)
+    mend(engine)
+    with pytest.raises(errors.DataCorrupt, match="something of it is lost"):
+        engine.back_up(SECOND, "bk-2")
+    assert "manifests/bk-2" in engine.object_names("manifests/")  # what is left can be of use
+    engine.back_up(SECOND, "bk-3")
+    assert engine.back_up(SECOND, "bk-2").existed  # all of it is there again, marked or not
+    assert engine.restore("bk-2") == SECOND
+
+
 def test_a_second_repair_rebuilds_what_came_after_the_first(engine: Engine) -> None:
     damaged_pack(engine, 7)
     mend(engine)

@@ -17,6 +17,7 @@ MAXIMUM_ENTRIES = 1 << 15
 _COUNTS = struct.Struct("<II")
 PACK = struct.Struct("<16s32sQ")
 ENTRY = struct.Struct("<32sIIII")
+_PLACE = struct.Struct("<32sI12x")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,17 @@ def decode(content: bytes, key: str) -> tuple[list[PackInfo], memoryview]:
     if any(pack.size_bytes > layout.MAXIMUM_PACK_BYTES for pack in packs):
         raise damaged
     return packs, memoryview(content)[table_end:]
+
+
+def check(packs: Sequence[PackInfo], entries: memoryview, key: str) -> None:
+    """Looks whether each entry can be right.
+
+    Raises:
+        DataCorrupt: One names a pack that is not in the list, or has the id of zeros.
+    """
+    for ident, pack in _PLACE.iter_unpack(entries):
+        if pack >= len(packs) or ident == layout.ZERO_ID:
+            raise errors.DataCorrupt(f"the list of chunks in {key} cannot be right")
 
 
 def iterate(entries: memoryview) -> Iterator[tuple[bytes, int, int, int, int]]:
