@@ -145,12 +145,13 @@ class Shop:
         return [v for v in found if v["spec"].get("labels", {}).get("namespace") == self.namespace]
 
     def kept(self) -> list[dict[str, Any]]:
-        """Returns the PersistentVolumes that outlived their claims."""
+        """Returns the PersistentVolumes that outlived their claims, and stay."""
         found = self.kubectl.json("get", "pv")["items"]
         return [
             one
             for one in found
             if one["status"]["phase"] == "Released"
+            and one["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
             and one["spec"]["claimRef"]["namespace"] == self.namespace
         ]
 
