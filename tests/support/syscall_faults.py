@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mooring.adapters.host import commands
+from support import mount_namespace
 
 KILL = "signal=SIGKILL"
 MUTATING = (
@@ -161,6 +162,7 @@ def run(
     """
     log = log or folder.with_name("met")
     log.unlink(missing_ok=True)
+    mount_namespace.enter()  # before the server of processes starts, which stays where it is
     ours, theirs = _context.Pipe()
     traced = None
     if fault is not None and fault[0].in_program:
