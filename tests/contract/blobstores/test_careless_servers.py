@@ -2,7 +2,6 @@
 
 import json
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,12 @@ from mooring.backup import mover, mover_spec, repository
 from mooring.backup.format import slots
 from mooring_dev import s3_server
 from mooring_dev.s3_server import ADMINISTRATOR, S3Server
-from support import fault_proxy
 from support.command_line import CommandLine
 from support.fault_proxy import Careless, Fault, FaultProxy
 from support.set_clock import SetClock
 
 CREATION = frozenset({"if-none-match"})
 REPLACEMENT = frozenset({"if-match"})
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    with fault_proxy.running(server.port) as running:
-        yield running
 
 
 def sign(method: str, target: str, body: bytes, headers: dict[str, str]) -> dict[str, str]:

@@ -4,26 +4,18 @@ import contextlib
 import random
 import re
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mooring.backup import inspection, progress
 from mooring.domain import errors
-from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
 from support.locked_buckets import locked_bucket
 
 FIRST = random.Random(1).randbytes(1 << 20)
 SECOND = FIRST[:-4096] + random.Random(2).randbytes(4096)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
 
 
 def versions_of(server: S3Server, bucket: str) -> list[tuple[str, str]]:

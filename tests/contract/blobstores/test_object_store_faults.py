@@ -7,7 +7,6 @@ and when the trouble is over, the same command finishes.
 import dataclasses
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from mooring.adapters.blobstores import object_clients
 from mooring.adapters.blobstores.object_store import ObjectBlobStore
 from mooring.domain import errors
 from mooring.ports import blobstores
-from mooring_dev import s3_server
 from mooring_dev.s3_server import Identity, S3Server
 from support import fault_proxy
 from support.backup_engine import Engine
@@ -28,18 +26,6 @@ IMPATIENT = object_clients.Limits(
     connect_seconds=4, answer_seconds=2, least_bytes_per_second=2 << 20, patience_seconds=0.5
 )
 PERSISTENT = dataclasses.replace(IMPATIENT, patience_seconds=60)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    with fault_proxy.running(server.port) as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import pytest
 from mooring.backup import inspection, progress
 from mooring.backup.format import packs
 from mooring.domain import backups, errors
-from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support.backup_engine import Engine
 from support.collecting import DAY, collect
@@ -20,12 +19,6 @@ from support.locked_buckets import locked_bucket
 
 FIRST = random.Random(1).randbytes(1 << 18)
 SECOND = random.Random(2).randbytes(1 << 18)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -5,14 +5,13 @@ in a clear error, and a broken large write is repeated like any other.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mooring.adapters.blobstores import object_clients
 from mooring.domain import errors
-from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support import fault_proxy
 from support.backup_engine import Engine
@@ -23,18 +22,6 @@ QUARTER_MIB = Trickle(256 << 10)
 """The image takes 4 s, longer than any pause may last in these tests."""
 
 MakeEngine = Callable[[object_clients.Limits], Engine]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    with fault_proxy.running(server.port) as running:
-        yield running
 
 
 @pytest.fixture

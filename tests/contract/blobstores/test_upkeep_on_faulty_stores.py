@@ -6,7 +6,7 @@ backup needs is gone, nothing that did not answer counts as damaged, and a retry
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 
 from mooring.adapters.blobstores import object_clients
 from mooring.domain import errors
-from mooring_dev import s3_server
 from mooring_dev.s3_server import S3Server
 from support import fault_proxy, upkeep_under_faults
 from support.backup_engine import Engine
@@ -29,18 +28,6 @@ FAULTS = {
     "hang": (Break.HANG, errors.Unreachable),
 }
 POINTS = {"alone": 4, "with all that follow": 2}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    with fault_proxy.running(server.port) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.host import syscalls
+from support.faulty_bucket import proxy, server
+
+__all__ = ["point", "proxy", "server"]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from mooring.adapters.host import syscalls
-from mooring_dev import s3_server
 from mooring_dev.bench import images
 from mooring_dev.s3_server import ADMINISTRATOR, Identity, S3Server
 from support import fault_proxy
@@ -28,12 +27,6 @@ limits = object_clients.Limits(patience_seconds=1.0)
 object_clients.BucketAccess = functools.partial(object_clients.BucketAccess, limits=limits)
 """
 """The store's silence is waited for a second, and not two minutes."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

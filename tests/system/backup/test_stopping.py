@@ -6,14 +6,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mooring_dev import s3_server
 from mooring_dev.s3_server import ADMINISTRATOR, S3Server
-from support import fault_proxy
 from support.command_line import CommandLine
 from support.fault_proxy import Break, FaultProxy
 from support.mover_process import MoverFolder
@@ -30,18 +28,6 @@ from mooring.backup.format import packs
 pack_writer.SEGMENT_INTERVAL_SECONDS = 0.0
 packs.TARGET_BYTES = 4 << 20
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server.running(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: S3Server) -> Iterator[FaultProxy]:
-    with fault_proxy.running(server.port) as running:
-        yield running
 
 
 class Bucket:
