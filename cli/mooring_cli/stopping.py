@@ -19,6 +19,7 @@ from mooring_cli import exits
 
 PATIENCE_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_NOBODY = -1
 
 
 @contextlib.contextmanager
@@ -39,28 +40,29 @@ def stoppable(
     woken, waker = socket.socketpair()
     waker.setblocking(False)
     handler = _interrupt if interrupts else _note
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
-    waker_before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    threading.Thread(
+    listener = threading.Thread(
         target=_listen, args=(woken, asked, last_words), name="mooring-signals", daemon=True
-    ).start()
-    try:
+    )
+    with contextlib.closing(waker), _caught(handler, waker.fileno()):
+        listener.start()
         yield asked
-    finally:
-        signal.set_wakeup_fd(waker_before)
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-        waker.close()
 
 
 @contextlib.contextmanager
 def asked_only() -> Iterator[threading.Event]:
     """Catches the signals, and ends nothing: for work that ends when others let it."""
     asked = threading.Event()
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in SIGNALS}
-    waker_before = signal.set_wakeup_fd(-1)
-    try:
+    with _caught(lambda *_: asked.set(), _NOBODY):
         yield asked
+
+
+@contextlib.contextmanager
+def _caught(handler: Callable[..., object], waker: int) -> Iterator[None]:
+    """Handles the signals, and lets each wake who reads at the other end of a descriptor."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    waker_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    try:
+        yield
     finally:
         signal.set_wakeup_fd(waker_before)
         for number, earlier in before.items():
