@@ -1,5 +1,6 @@
 """Tools that do not look whether their writes reach the disk are looked at."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,28 +50,32 @@ def test_a_filesystem_that_was_made_on_a_full_disk_is_no_success(full_disk: Path
         ports.loops.detach(device.path, full_disk / "image")
 
 
-def test_a_filesystem_that_was_grown_on_a_full_disk_is_no_success(full_disk: Path) -> None:
+@contextlib.contextmanager
+def _to_be_grown(image: Path, size_bytes: int) -> Iterator[Path]:
+    """A device with an ext4 of 64 MiB, which has become larger than that."""
     ports = registry.kernel_host()
-    image = full_disk / "image"
-    with image.open("r+b") as file:
+    with image.open("w+b") as file:
         file.truncate(64 * MIB)
         device = ports.loops.attach(image, sector_size_bytes=4096, read_only=False)
         try:
             ports.filesystems.make(device.path, EXT4, blank=True)
-            file.truncate(2048 * MIB)
+            file.truncate(size_bytes)
             ports.loops.resize(device.path)
-            _fill(full_disk)
-            with pytest.raises(errors.HostFailure, match=r"resize2fs|did not reach|soundly"):
-                ports.filesystems.grow_unmounted(device.path, EXT4)
+            yield device.path
         finally:
             ports.loops.detach(device.path, image)
+
+
+def test_a_filesystem_that_was_grown_on_a_full_disk_is_no_success(full_disk: Path) -> None:
+    with _to_be_grown(full_disk / "image", 2048 * MIB) as device:
+        _fill(full_disk)
+        with pytest.raises(errors.HostFailure, match=r"resize2fs|did not reach|soundly"):
+            registry.kernel_host().filesystems.grow_unmounted(device, EXT4)
 
 
 def test_a_filesystem_that_was_not_grown_soundly_is_no_success(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = registry.kernel_host()
-    image = scratch / "image"
     run = commands.run
 
     def unsound(argv: Sequence[str], *, timeout_seconds: float) -> str:
@@ -81,15 +86,7 @@ def test_a_filesystem_that_was_not_grown_soundly_is_no_success(
                 device.write(b"\0\0")
         return said
 
-    with image.open("w+b") as file:
-        file.truncate(64 * MIB)
-        device = ports.loops.attach(image, sector_size_bytes=4096, read_only=False)
-        try:
-            ports.filesystems.make(device.path, EXT4, blank=True)
-            file.truncate(128 * MIB)
-            ports.loops.resize(device.path)
-            monkeypatch.setattr(commands, "run", unsound)
-            with pytest.raises(errors.HostFailure, match="not grown soundly"):
-                ports.filesystems.grow_unmounted(device.path, EXT4)
-        finally:
-            ports.loops.detach(device.path, image)
+    with _to_be_grown(scratch / "image", 128 * MIB) as device:
+        monkeypatch.setattr(commands, "run", unsound)
+        with pytest.raises(errors.HostFailure, match="not grown soundly"):
+            registry.kernel_host().filesystems.grow_unmounted(device, EXT4)

@@ -43,9 +43,9 @@ def frozen(world: World) -> bool:
     return bool(world.kernel.frozen_at)
 
 
-def test_a_look_does_not_wait_for_a_count(
-    world: World, node: LocalNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def released(node: LocalNode, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until it is set, nothing of what the pool has promised is counted."""
     released = threading.Event()
     [book] = node._context.pools.values()
     budget = book.records.budget
@@ -55,6 +55,12 @@ def test_a_look_does_not_wait_for_a_count(
         return budget()
 
     monkeypatch.setattr(book.records, "budget", slow_budget)
+    return released
+
+
+def test_a_look_does_not_wait_for_a_count(
+    world: World, node: LocalNode, released: threading.Event
+) -> None:
     fill(world, GIB // 2)
     began = time.monotonic()
     for _ in range(5):
@@ -65,21 +71,13 @@ def test_a_look_does_not_wait_for_a_count(
 
 
 def test_what_is_not_counted_yet_may_be_wanted(
-    world: World, node: LocalNode, monkeypatch: pytest.MonkeyPatch
+    world: World, node: LocalNode, released: threading.Event
 ) -> None:
-    released = threading.Event()
-    [book] = node._context.pools.values()
-    budget = book.records.budget
-
-    def slow_budget() -> object:
-        released.wait(30)
-        return budget()
-
-    monkeypatch.setattr(book.records, "budget", slow_budget)
     fill(world, 64 << 20)
     assert "is full" in node.space_watch.check()[0]
     assert frozen(world), "below the mark, the count would come too late"
     released.set()
+    [book] = node._context.pools.values()
     world.images.remove(ids.ImageId("other"))
     limit = time.monotonic() + 10
     while book.standstill and time.monotonic() < limit:
